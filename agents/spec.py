@@ -1,0 +1,132 @@
+"""The two documents that pass between the scheduler and the executor.
+
+``BuildSpec`` travels down in ``TaskInfo.data`` (which Mesos' state pages do not show, so secrets may be in it) and
+``BuildResult`` travels up in ``TaskStatus.data`` of the one final status. Both are JSON objects with a ``version``.
+"""
+
+import json
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from typing import Any, Dict, List, Optional
+
+VERSION = 1
+
+ISOLATIONS = ("auto", "docker", "mesos", "cgroup2", "watchdog")
+"""What holds a build to its limits: see ``agents.executor.isolation`` for what ``auto`` takes and why."""
+
+RESULT_CLASSES = (
+    "passed",  # exit code 0
+    "failed",  # any other exit code, or a signal nobody of ours sent
+    "oom",  # over its memory
+    "timeout",  # over its time
+    "pids",  # at its limit of processes
+    "log_limit",  # wrote more output than it may
+    "disk",  # over its disk
+    "cancelled",  # killed because the scheduler asked
+    "checkout",  # the git URL or ref could not be checked out
+    "image",  # the image could not be had
+    "infrastructure",  # none of the build's doing: the only class that is tried again on another host
+)
+
+
+@dataclass
+class GitSource:
+    """What to check out into the workspace before the command runs."""
+
+    url: str
+    ref: Optional[str] = None
+
+
+@dataclass
+class HostPolicy:
+    """How the operator wants builds held on hosts; the same for every build of a scheduler."""
+
+    isolation: str = "auto"
+    uids: Optional[str] = "200000-265535"  # range of user ids, one a build, taken when the executor runs as root
+    docker_socket: str = "/var/run/docker.sock"
+    docker_network: str = "host"
+    pids: int = 512  # processes and threads a build may have
+    log_mib: int = 64  # stdout and stderr of one build together
+
+
+@dataclass
+class BuildSpec:
+    """One build, as the executor needs it. ``command`` is a script for ``/bin/sh`` or, with ``#!``, its interpreter."""
+
+    task_id: str
+    tenant: str
+    job: str
+    command: str
+    cpu_millis: int
+    mem_mib: int
+    disk_mib: int = 0  # 0: not limited
+    image: Optional[str] = None
+    git: Optional[GitSource] = None
+    env: Dict[str, str] = field(default_factory=dict)
+    secrets: Dict[str, str] = field(default_factory=dict)  # environment of the build; masked in its output
+    timeout_s: float = 3600.0
+    grace_s: float = 10.0  # between TERM and KILL
+    artifacts: List[str] = field(default_factory=list)  # globs below the workspace, copied to the sandbox's artifacts/
+    host: HostPolicy = field(default_factory=HostPolicy)
+    version: int = VERSION
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def from_json(data: bytes) -> "BuildSpec":
+        """Raises ValueError where ``data`` is not a spec of this version."""
+        raw = _object(data, BuildSpec)
+        git = raw.get("git")
+        raw["git"] = GitSource(**_known(git, GitSource)) if git else None
+        raw["host"] = HostPolicy(**_known(raw.get("host") or {}, HostPolicy))
+        return BuildSpec(**raw)
+
+
+@dataclass
+class BuildResult:
+    """How a build ended. Memory in MiB, times in seconds; None where it could not be measured."""
+
+    result_class: str
+    message: str
+    exit_code: Optional[int] = None
+    signal: Optional[int] = None
+    wall_s: Optional[float] = None
+    cpu_s: Optional[float] = None
+    peak_mem_mib: Optional[float] = None
+    limit_mem_mib: Optional[int] = None
+    isolation: Optional[str] = None  # the mode that held it, resolved
+    leftover_processes: int = 0  # still alive when the build's own process had ended; killed
+    log_bytes: int = 0
+    artifacts: List[str] = field(default_factory=list)
+    version: int = VERSION
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def from_json(data: bytes) -> "BuildResult":
+        """Raises ValueError where ``data`` is not a result of this version."""
+        return BuildResult(**_object(data, BuildResult))
+
+
+def _object(data: bytes, kind: Any) -> Dict[str, Any]:
+    try:
+        raw = json.loads(data)
+    except ValueError as error:
+        raise ValueError("%s: not JSON: %s" % (kind.__name__, error)) from error
+    if not isinstance(raw, dict) or raw.get("version") != VERSION:
+        raise ValueError("%s: not a JSON object of version %d" % (kind.__name__, VERSION))
+    known = _known(raw, kind)
+    missing = [f.name for f in fields(kind) if f.name not in known and _required(f)]
+    if missing:
+        raise ValueError("%s: missing %s" % (kind.__name__, ", ".join(missing)))
+    return known
+
+
+def _known(raw: Dict[str, Any], kind: Any) -> Dict[str, Any]:
+    names = {f.name for f in fields(kind)}
+    return {key: value for key, value in raw.items() if key in names}
+
+
+def _required(spec: "Field[Any]") -> bool:
+    return spec.default is MISSING and spec.default_factory is MISSING

@@ -1,0 +1,1 @@
+"""Decisions only: ``step(state, event, now) -> [effects]``. No clock, chance, thread, log or socket."""

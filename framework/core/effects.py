@@ -1,0 +1,88 @@
+"""What the core wants done. ``Save*`` make up the frame, written before any of the others is performed."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
+from framework.core.tasks import Request, Task, Tenant
+
+
+class SaveRequest(msgspec.Struct, frozen=True):
+    """Save the request as it now is; where it has ended, its secrets go."""
+
+    request: Request
+
+
+class SaveTask(msgspec.Struct, frozen=True):
+    task: Task
+
+
+class SaveTenant(msgspec.Struct, frozen=True):
+    tenant: Tenant
+
+
+class RemoveTenant(msgspec.Struct, frozen=True):
+    tenant: TenantName
+
+
+class SaveFrameworkId(msgspec.Struct, frozen=True):
+    framework_id: FrameworkId
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """Accept the offers (all of one host) and launch these tasks on them; what is left goes back to Mesos."""
+
+    offer_ids: tuple[OfferId, ...]
+    host_id: HostId
+    tasks: tuple[Task, ...]
+
+
+class Decline(msgspec.Struct, frozen=True):
+    offer_ids: tuple[OfferId, ...]
+    refuse_s: float
+
+
+class Revive(msgspec.Struct, frozen=True):
+    pass
+
+
+class Suppress(msgspec.Struct, frozen=True):
+    pass
+
+
+class Kill(msgspec.Struct, frozen=True):
+    task_id: TaskId
+    host_id: HostId
+    grace_s: float
+
+
+class Acknowledge(msgspec.Struct, frozen=True):
+    task_id: TaskId
+    host_id: HostId
+    uuid: bytes
+
+
+class Reconcile(msgspec.Struct, frozen=True):
+    """Ask Mesos for the state of these tasks; with none named, of every task of the framework it knows."""
+
+    tasks: tuple[tuple[TaskId, HostId], ...]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Something an operator would want in the log; ``level`` as in logging."""
+
+    level: str
+    message: str
+    tenant: TenantName | None = None
+    request_id: RequestId | None = None
+    task_id: TaskId | None = None
+    offer_id: OfferId | None = None
+    host: str | None = None
+
+
+Save: TypeAlias = SaveRequest | SaveTask | SaveTenant | RemoveTenant | SaveFrameworkId
+Call: TypeAlias = Launch | Decline | Revive | Suppress | Kill | Acknowledge | Reconcile
+Effect: TypeAlias = Save | Call | Report

@@ -1,0 +1,106 @@
+"""What can happen, as the edges tell it. Time is not in them: ``step`` is told it."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
+from framework.core.offers import Host, Offer
+from framework.core.tasks import Outcome, Request, Tenant
+
+
+class Subscribed(msgspec.Struct, frozen=True):
+    """Mesos took our subscription; offers we held before are void."""
+
+    framework_id: FrameworkId
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """The connection to Mesos is lost; calls made now would be too."""
+
+    reason: str
+
+
+class OffersReceived(msgspec.Struct, frozen=True):
+    offers: tuple[Offer, ...]
+
+
+class OfferRescinded(msgspec.Struct, frozen=True):
+    offer_id: OfferId
+
+
+class HostsObserved(msgspec.Struct, frozen=True):
+    """All hosts of the cluster as the Mesos master lists them."""
+
+    hosts: tuple[Host, ...]
+
+
+class TaskUpdate(msgspec.Struct, frozen=True):
+    """A status update of Mesos. ``uuid`` is empty where none is to be acknowledged (reconciliation, master-made)."""
+
+    task_id: TaskId
+    state: str  # TASK_RUNNING and so on, as Mesos spells it
+    host_id: HostId | None = None
+    reason: str = ""  # REASON_*, as Mesos spells it
+    source: str = ""  # SOURCE_*
+    message: str = ""
+    uuid: bytes = b""
+    outcome: Outcome | None = None  # what the executor measured, where the status carried it
+
+
+class HostLost(msgspec.Struct, frozen=True):
+    """Mesos removed the host (FAILURE event without an executor)."""
+
+    host_id: HostId
+
+
+class ExecutorLost(msgspec.Struct, frozen=True):
+    """A Mesos executor ended; its task's own update follows from Mesos, so this only informs."""
+
+    host_id: HostId
+    executor_id: str
+    status: int | None = None
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """A request that passed admission; one whose id is known changes nothing."""
+
+    request: Request
+
+
+class CancelAsked(msgspec.Struct, frozen=True):
+    request_id: RequestId
+    reason: str
+
+
+class TenantSet(msgspec.Struct, frozen=True):
+    tenant: Tenant
+
+
+class TenantRemoved(msgspec.Struct, frozen=True):
+    """The tenant's waiting requests are cancelled, its running builds killed."""
+
+    tenant: TenantName
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """A deadline of ``next_deadline`` has come."""
+
+
+Event: TypeAlias = (
+    Subscribed
+    | Disconnected
+    | OffersReceived
+    | OfferRescinded
+    | HostsObserved
+    | TaskUpdate
+    | HostLost
+    | ExecutorLost
+    | Submitted
+    | CancelAsked
+    | TenantSet
+    | TenantRemoved
+    | Tick
+)

@@ -1,0 +1,130 @@
+"""Tenants, requests, and the life cycle of tasks as a table."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import msgspec
+
+from framework.core.ids import HostId, OfferId, RequestId, TaskId, TenantName
+from framework.core.resources import Resources
+from framework.core.templates import Template
+from framework.errors import ButleryError
+
+
+class FailureClass(str, Enum):
+    """How a request ended, or one attempt at it. The values are ``agents.spec.RESULT_CLASSES`` and the core's own."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    PIDS = "pids"
+    LOG_LIMIT = "log_limit"
+    DISK = "disk"
+    CANCELLED = "cancelled"
+    CHECKOUT = "checkout"
+    IMAGE = "image"
+    INFRASTRUCTURE = "infrastructure"
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """The most a tenant may use at once; None where there is no limit."""
+
+    cpu_millis: int | None = None
+    mem_mib: int | None = None
+    builds: int | None = None
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """A team: its weight in the fair share and its quota."""
+
+    name: TenantName
+    weight: int = 100
+    quota: Quota = Quota()
+
+
+class RequestState(str, Enum):
+    WAITING = "waiting"  # for a claim on an offer
+    LAUNCHING = "launching"  # its task was sent to Mesos and has not said that it runs
+    RUNNING = "running"
+    ENDING = "ending"  # its task was asked to end
+    ENDED = "ended"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How an attempt or a request ended; measured values are None where nobody measured them."""
+
+    result_class: FailureClass
+    message: str = ""
+    exit_code: int | None = None
+    signal: int | None = None
+    wall_s: float | None = None
+    cpu_s: float | None = None
+    peak_mem_mib: float | None = None
+    limit_mem_mib: int | None = None
+    isolation: str | None = None
+    leftover_processes: int = 0
+    artifacts: list[str] = []
+
+
+class Request(msgspec.Struct):
+    """Demand for one agent. Times are seconds since the epoch."""
+
+    id: RequestId
+    tenant: TenantName
+    job: str
+    template: Template
+    submitted_at: float
+    priority: int = 0  # higher goes first among the tenant's own
+    retries: int = 2  # attempts more after losses that were none of the build's doing
+    state: RequestState = RequestState.WAITING
+    attempt: int = 0  # of the newest task; 0 before the first
+    not_before: float = 0.0  # no attempt before this time
+    avoid_hosts: list[HostId] = []  # hosts that lost an attempt of it
+    cancel_reason: str | None = None
+    launched_at: float | None = None
+    running_at: float | None = None
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+
+
+class TaskState(str, Enum):
+    LAUNCHING = "launching"
+    RUNNING = "running"
+    UNREACHABLE = "unreachable"  # Mesos lost sight of its host; it may come back
+    KILLING = "killing"
+    ENDED = "ended"
+
+
+class Task(msgspec.Struct):
+    """One attempt at a request: one Mesos task on one host."""
+
+    id: TaskId
+    request_id: RequestId
+    tenant: TenantName
+    host_id: HostId
+    hostname: str
+    offer_ids: list[OfferId]
+    resources: Resources  # the build's own and the Mesos executor's
+    state: TaskState
+    launched_at: float
+    deadline: float  # when the present state has lasted too long
+    running_at: float | None = None
+    ended_at: float | None = None
+    kill_class: FailureClass | None = None  # why we asked it to end
+    kill_reason: str = ""
+    kills_sent: int = 0
+    outcome: Outcome | None = None
+    history: list[str] = []  # moves made, the newest last; bounded by the table
+
+
+class InvalidTransitionError(ButleryError):
+    """A move that the life cycle's table does not have; carries the task's history."""
+
+    def __init__(self, task: Task, move: str) -> None:
+        super().__init__(
+            f"task {task.id} is {task.state.value} and cannot take {move}; history: {', '.join(task.history) or 'none'}"
+        )
+        self.task_id = task.id
+        self.move = move

@@ -1,0 +1,5 @@
+"""The build entry point; every setting stands in setup.cfg."""
+
+from setuptools import setup
+
+setup()
