@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Fault(NamedTuple):
     """One thing wrong with what somebody gave us."""
 
-    where: str  # a field's path such as ``command`` or ``hosts[2].mem_mib``; with its line for files: ``butlery.yaml:7 hosts``
+    where: str  # a field's path, such as ``command``; in a file with its line: ``butlery.yaml:7 hosts[2].mem_mib``
     message: str  # what is wrong and what would be right
 
 

@@ -7,12 +7,15 @@ from typing import Protocol
 
 import msgspec
 
+from agents.spec import BuildSpec
+from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.effects import Acknowledge, Decline, Kill, Reconcile, Save
 from framework.core.events import Event
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
 from framework.core.offers import Host
 from framework.core.resources import Resources
 from framework.core.tasks import Request, Task, Tenant
+from framework.core.templates import Template
 
 Emit = Callable[[Event], None]
 """Where an edge puts what happened; never blocks, called on the loop's thread only."""
@@ -157,6 +160,82 @@ class Store(Protocol):
     def set_token(self, tenant: TenantName, token_sha256: str) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Submission(msgspec.Struct, frozen=True):
+    """A job as a tenant asked for it, checked field by field."""
+
+    tenant: TenantName
+    job: str
+    template: Template
+    spec: BuildSpec  # its task_id is empty; the runtime names it at launch
+    priority: int = 0
+    retries: int = 2
+    idempotency_key: str | None = None
+    digest: str = ""  # of what the tenant sent, to tell a repeat from another job under the same key
+
+
+class FileChunk(msgspec.Struct, frozen=True):
+    """Part of a file of a task's sandbox."""
+
+    offset: int
+    data: bytes
+    ended: bool  # the task has ended, so once nothing more is read nothing more will come
+
+
+class Control(Protocol):
+    """What the HTTP API asks of the runtime. Where a method waits it does so on the loop, for a bounded time."""
+
+    async def submit(self, submission: Submission) -> Request:
+        """Durably taken when it returns; a repeat of an idempotency key returns the first one's request.
+
+        Raises InputError (unknown tenant; resources beyond every host or the quota, the largest host named),
+        IdempotencyConflictError, UnavailableError (state cannot be saved now; too many waiting).
+        """
+        ...
+
+    async def cancel(self, request_id: RequestId, reason: str) -> Request | None:
+        """The request as it is then; None where unknown. One that has ended is left as it was."""
+        ...
+
+    async def request(self, request_id: RequestId) -> Request | None: ...
+
+    async def requests(self, query: JobQuery) -> list[Request]: ...
+
+    async def attempts(self, request_id: RequestId) -> list[Task]: ...
+
+    async def wait(self, request_id: RequestId, timeout_s: float) -> Request | None:
+        """Returns when the request has ended, or as it is after ``timeout_s``."""
+        ...
+
+    def why(self, request_id: RequestId) -> WhyNot | None:
+        """None where it is not waiting."""
+        ...
+
+    def tenants(self) -> list[TenantUse]: ...
+
+    async def set_tenant(self, tenant: Tenant, new_token: bool) -> str | None:
+        """Creates or changes a tenant; the token where one was made (always for a new tenant), told this once."""
+        ...
+
+    def token_sha256(self, tenant: TenantName) -> str | None: ...
+
+    def hosts(self) -> list[HostUse]: ...
+
+    def health(self) -> Health: ...
+
+    async def read_file(
+        self, request_id: RequestId, path: str, offset: int, length: int, attempt: int | None = None
+    ) -> FileChunk:
+        """A part of a file in the sandbox of the newest (or that) attempt, such as ``build.log``.
+
+        Raises FileNotFoundError, UnavailableError (host away).
+        """
+        ...
+
+    async def list_artifacts(self, request_id: RequestId) -> list[tuple[str, int]]:
+        """Paths and sizes in bytes. Raises as ``read_file``."""
+        ...
 
 
 class Clock(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 import msgspec
 
@@ -12,7 +12,7 @@ from framework.core.templates import Template
 from framework.errors import ButleryError
 
 
-class FailureClass(str, Enum):
+class FailureClass(StrEnum):
     """How a request ended, or one attempt at it. The values are ``agents.spec.RESULT_CLASSES`` and the core's own."""
 
     PASSED = "passed"
@@ -44,7 +44,7 @@ class Tenant(msgspec.Struct, frozen=True):
     quota: Quota = Quota()
 
 
-class RequestState(str, Enum):
+class RequestState(StrEnum):
     WAITING = "waiting"  # for a claim on an offer
     LAUNCHING = "launching"  # its task was sent to Mesos and has not said that it runs
     RUNNING = "running"
@@ -89,7 +89,7 @@ class Request(msgspec.Struct):
     outcome: Outcome | None = None
 
 
-class TaskState(str, Enum):
+class TaskState(StrEnum):
     LAUNCHING = "launching"
     RUNNING = "running"
     UNREACHABLE = "unreachable"  # Mesos lost sight of its host; it may come back
