@@ -24,12 +24,8 @@ class SaveTenant(msgspec.Struct, frozen=True):
     tenant: Tenant
 
 
-class RemoveTenant(msgspec.Struct, frozen=True):
-    tenant: TenantName
-
-
 class SaveFrameworkId(msgspec.Struct, frozen=True):
-    framework_id: FrameworkId
+    framework_id: FrameworkId | None
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -83,6 +79,6 @@ class Report(msgspec.Struct, frozen=True):
     host: str | None = None
 
 
-Save: TypeAlias = SaveRequest | SaveTask | SaveTenant | RemoveTenant | SaveFrameworkId
+Save: TypeAlias = SaveRequest | SaveTask | SaveTenant | SaveFrameworkId
 Call: TypeAlias = Launch | Decline | Revive | Suppress | Kill | Acknowledge | Reconcile
 Effect: TypeAlias = Save | Call | Report

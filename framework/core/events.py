@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
+from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId
 from framework.core.offers import Host, Offer
 from framework.core.tasks import Outcome, Request, Tenant
 
@@ -15,6 +15,12 @@ class Subscribed(msgspec.Struct, frozen=True):
     """Mesos took our subscription; offers we held before are void."""
 
     framework_id: FrameworkId
+
+
+class FrameworkRemoved(msgspec.Struct, frozen=True):
+    """Mesos has removed our framework (torn down, or away past its failover timeout) and ended every task of it."""
+
+    reason: str
 
 
 class Disconnected(msgspec.Struct, frozen=True):
@@ -79,12 +85,6 @@ class TenantSet(msgspec.Struct, frozen=True):
     tenant: Tenant
 
 
-class TenantRemoved(msgspec.Struct, frozen=True):
-    """The tenant's waiting requests are cancelled, its running builds killed."""
-
-    tenant: TenantName
-
-
 class Tick(msgspec.Struct, frozen=True):
     """A deadline of ``next_deadline`` has come."""
 
@@ -101,6 +101,6 @@ Event: TypeAlias = (
     | Submitted
     | CancelAsked
     | TenantSet
-    | TenantRemoved
+    | FrameworkRemoved
     | Tick
 )

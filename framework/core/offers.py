@@ -1,11 +1,13 @@
-"""Hosts and offers, and the book that keeps both."""
+"""Hosts and offers, and the book that keeps what is offered."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from framework.core.ids import HostId, OfferId
-from framework.core.resources import Resources
+from framework.core.resources import ZERO, Resources
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -28,3 +30,83 @@ class Offer(msgspec.Struct, frozen=True):
     resources: Resources
     attributes: dict[str, str] = {}
     url: str = ""
+
+
+class HostOffers(msgspec.Struct):
+    """All we hold of one host; used together or not at all, as one ACCEPT may name several offers of a host."""
+
+    host_id: HostId
+    hostname: str
+    attributes: dict[str, str]
+    available: Resources
+    offers: dict[OfferId, Offer]
+    held_until: float
+
+
+class OfferBook:
+    """The offers held now. Each leaves it once: used, declined, rescinded or void."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[HostId, HostOffers] = {}
+        self._host_of: dict[OfferId, HostId] = {}
+
+    def add(self, offer: Offer, held_until: float) -> HostOffers:
+        """Takes an offer in; the host's older ones are then held as long as this one."""
+        held = self._hosts.get(offer.host_id)
+        if held is None:
+            held = self._hosts[offer.host_id] = HostOffers(
+                offer.host_id, offer.hostname, offer.attributes, ZERO, {}, held_until
+            )
+        if offer.id not in held.offers:
+            held.offers[offer.id] = offer
+            held.available += offer.resources
+            held.attributes = offer.attributes
+            self._host_of[offer.id] = offer.host_id
+        held.held_until = held_until
+        return held
+
+    def rescind(self, offer_id: OfferId) -> HostId | None:
+        """The host that has nothing offered any more, if so."""
+        host_id = self._host_of.pop(offer_id, None)
+        if host_id is None:
+            return None
+        held = self._hosts[host_id]
+        held.available -= held.offers.pop(offer_id).resources
+        if held.offers:
+            return None
+        del self._hosts[host_id]
+        return host_id
+
+    def take(self, host_id: HostId) -> tuple[OfferId, ...]:
+        """Takes every offer of the host out, to use or decline them."""
+        held = self._hosts.pop(host_id, None)
+        if held is None:
+            return ()
+        for offer_id in held.offers:
+            del self._host_of[offer_id]
+        return tuple(held.offers)
+
+    def clear(self) -> None:
+        self._hosts.clear()
+        self._host_of.clear()
+
+    def of(self, host_id: HostId) -> HostOffers | None:
+        return self._hosts.get(host_id)
+
+    def available(self, host_id: HostId) -> Resources:
+        held = self._hosts.get(host_id)
+        return held.available if held else ZERO
+
+    def hostname(self, host_id: HostId) -> str:
+        """Raises KeyError where nothing is held of the host."""
+        return self._hosts[host_id].hostname
+
+    def hosts(self) -> Iterable[HostId]:
+        return list(self._hosts)
+
+    def __iter__(self) -> Iterator[HostOffers]:
+        return iter(list(self._hosts.values()))
+
+    def __len__(self) -> int:
+        """Offers, not hosts."""
+        return len(self._host_of)

@@ -82,6 +82,9 @@ class Request(msgspec.Struct):
     attempt: int = 0  # of the newest task; 0 before the first
     not_before: float = 0.0  # no attempt before this time
     avoid_hosts: list[HostId] = []  # hosts that lost an attempt of it
+    losses: int = 0  # attempts lost that were none of the build's doing
+    drops: int = 0  # launches that Mesos dropped before they reached a host
+    image_failures: int = 0
     cancel_reason: str | None = None
     launched_at: float | None = None
     running_at: float | None = None
@@ -115,6 +118,7 @@ class Task(msgspec.Struct):
     kill_class: FailureClass | None = None  # why we asked it to end
     kill_reason: str = ""
     kills_sent: int = 0
+    unseen_since: float | None = None  # when Mesos lost sight of its host, until it is seen again
     outcome: Outcome | None = None
     history: list[str] = []  # moves made, the newest last; bounded by the table
 
@@ -128,3 +132,37 @@ class InvalidTransitionError(ButleryError):
         )
         self.task_id = task.id
         self.move = move
+
+
+_MOVES: dict[tuple[TaskState, str], TaskState] = {
+    (TaskState.LAUNCHING, "stage"): TaskState.LAUNCHING,
+    (TaskState.LAUNCHING, "run"): TaskState.RUNNING,
+    (TaskState.LAUNCHING, "lose_sight"): TaskState.UNREACHABLE,
+    (TaskState.LAUNCHING, "kill"): TaskState.KILLING,
+    (TaskState.LAUNCHING, "end"): TaskState.ENDED,
+    (TaskState.RUNNING, "run"): TaskState.RUNNING,  # told again by reconciliation
+    (TaskState.RUNNING, "lose_sight"): TaskState.UNREACHABLE,
+    (TaskState.RUNNING, "kill"): TaskState.KILLING,
+    (TaskState.RUNNING, "end"): TaskState.ENDED,
+    (TaskState.UNREACHABLE, "stage"): TaskState.LAUNCHING,
+    (TaskState.UNREACHABLE, "run"): TaskState.RUNNING,  # its host came back
+    (TaskState.UNREACHABLE, "lose_sight"): TaskState.UNREACHABLE,
+    (TaskState.UNREACHABLE, "kill"): TaskState.KILLING,
+    (TaskState.UNREACHABLE, "end"): TaskState.ENDED,
+    (TaskState.KILLING, "stage"): TaskState.KILLING,  # sent before our kill arrived
+    (TaskState.KILLING, "run"): TaskState.KILLING,
+    (TaskState.KILLING, "lose_sight"): TaskState.KILLING,
+    (TaskState.KILLING, "kill"): TaskState.KILLING,  # asked again, unanswered the last time
+    (TaskState.KILLING, "end"): TaskState.ENDED,
+}
+_HISTORY_LENGTH = 16
+
+
+def move(task: Task, name: str, now: float) -> None:
+    """Moves the task along its life cycle. Raises InvalidTransitionError where the table has no such move."""
+    target = _MOVES.get((task.state, name))
+    if target is None:
+        raise InvalidTransitionError(task, name)
+    if target is not task.state or name == "kill":
+        task.history = [*task.history[1 - _HISTORY_LENGTH :], f"{name}@{now:.3f}"]
+    task.state = target

@@ -1,0 +1,65 @@
+"""What the core tells those who ask: plain values, made on demand from the state."""
+
+from __future__ import annotations
+
+import msgspec
+
+from framework.core.ids import RequestId
+from framework.core.offers import Host
+from framework.core.resources import Resources
+from framework.core.tasks import Tenant
+
+
+class WhyNot(msgspec.Struct, frozen=True):
+    """Why a request waits. ``turned_away`` counts hosts by what turned the request away there, each host once a reason:
+
+    ``cpu_millis``, ``mem_mib``, ``disk_mib`` (too little offered), ``attribute:NAME``, ``avoided`` (lost an attempt of
+    it), ``earmarked`` (kept for a request that waits too long), ``no_offer`` (nothing offered of it now), ``inactive``,
+    ``too_small:RESOURCE`` (even wholly free it could not hold it).
+    """
+
+    request_id: RequestId
+    waiting_s: float
+    hosts_looked_at: int
+    offers_looked_at: int
+    turned_away: dict[str, int]
+    blockers: list[str]  # what holds it before any host is looked at: quota, breaker, back-off, no connection to Mesos
+    ahead: int  # requests that go before it in its own tenant
+    summary: str  # all of it in one sentence for a person
+
+
+class TenantUse(msgspec.Struct, frozen=True):
+    """A tenant, what it uses now and what it waits for."""
+
+    tenant: Tenant
+    waiting: int
+    launching: int
+    running: int
+    used: Resources
+    dominant_share: float  # of the whole cluster, 0 to 1
+    fair_share: float  # what its weight entitles it to among tenants with demand, 0 to 1
+
+
+class HostUse(msgspec.Struct, frozen=True):
+    """A host, and what our tasks take of it."""
+
+    host: Host
+    used: Resources
+    tasks: int
+    offered: Resources  # held by us now
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The scheduler in a few numbers."""
+
+    connected: bool
+    framework_id: str | None
+    tenants: int
+    waiting: int
+    launching: int
+    running: int
+    hosts: int
+    offers_held: int
+    suppressed: bool
+    breakers: dict[str, float]  # image -> seconds until it is tried again
+    notices: list[str]  # what an operator should know, such as a corrupt state file kept aside

@@ -1,0 +1,49 @@
+"""When something must be looked at again, without a timer for each."""
+
+from __future__ import annotations
+
+import heapq
+
+Key = tuple[str, str]
+
+
+class Deadlines:
+    """At most one time a key; moved or dropped at will. Memory stays within a small multiple of the live keys."""
+
+    def __init__(self) -> None:
+        self._when: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+
+    def set(self, kind: str, key: str, when: float) -> None:
+        if self._when.get((kind, key)) == when:
+            return
+        self._when[kind, key] = when
+        heapq.heappush(self._heap, (when, (kind, key)))
+        if len(self._heap) > 64 + 2 * len(self._when):
+            self._heap = [(at, each) for each, at in self._when.items()]
+            heapq.heapify(self._heap)
+
+    def drop(self, kind: str, key: str) -> None:
+        self._when.pop((kind, key), None)
+
+    def has(self, kind: str, key: str) -> bool:
+        return (kind, key) in self._when
+
+    def next(self) -> float | None:
+        """The earliest time, seconds since the epoch; None where there is none."""
+        heap = self._heap
+        while heap and self._when.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def due(self, now: float) -> list[Key]:
+        """Takes out every key whose time has come, the earliest first."""
+        keys: list[Key] = []
+        while (when := self.next()) is not None and when <= now:
+            key = heapq.heappop(self._heap)[1]
+            del self._when[key]
+            keys.append(key)
+        return keys
+
+    def __len__(self) -> int:
+        return len(self._when)

@@ -1,0 +1,164 @@
+"""Answers from the state, made when somebody asks, so that they are never out of date and cost nothing otherwise."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.ids import RequestId
+from framework.core.offers import Host
+from framework.core.ordering import TenantBook
+from framework.core.resources import ZERO
+from framework.core.state import State
+from framework.core.tasks import Request, RequestState
+
+
+def why_not(state: State, request_id: RequestId, now: float) -> WhyNot | None:
+    """Why the request waits; None where it does not wait (unknown, launched or ended)."""
+    request = state.requests.get(request_id)
+    if request is None or request.state is not RequestState.WAITING:
+        return None
+    book = state.tenants[request.tenant]
+    blockers = _blockers(state, book, request, now)
+    turned_away: Counter[str] = Counter()
+    for host in state.hosts.values():
+        turned_away.update(_turned_away(state, request, host))
+    ahead = book.queue.ahead_of(request_id) if request_id in book.queue else 0
+    return WhyNot(
+        request_id=request_id,
+        waiting_s=now - request.submitted_at,
+        hosts_looked_at=len(state.hosts),
+        offers_looked_at=len(state.offers),
+        turned_away=dict(turned_away),
+        blockers=blockers,
+        ahead=ahead,
+        summary=_summary(state, blockers, turned_away, ahead),
+    )
+
+
+def _blockers(state: State, book: TenantBook, request: Request, now: float) -> list[str]:
+    found = [] if state.connected else ["no connection to Mesos"]
+    if request.not_before > now:
+        left = request.not_before - now
+        found.append(
+            f"back-off: attempt {request.attempt + 1} may start in {left:.1f} s, attempt {request.attempt} failed"
+        )
+    need = request.template.resources
+    over = book.over_quota(need.cpu_millis, need.mem_mib)
+    if over is not None:
+        used = {"builds": book.builds, "cpu_millis": book.used_cpu_millis, "mem_mib": book.used_mem_mib}[over]
+        found.append(f"quota: {over} {used} of {getattr(book.tenant.quota, over)} in use")
+    image = request.template.image
+    if image is not None and not state.breakers.allows(image, now):
+        left = state.breakers.open(now)[image]
+        said = state.breakers.last_message(image)
+        found.append(f"breaker: image {image} could not be had ({said}); tried again in {left:.0f} s")
+    return found
+
+
+def _turned_away(state: State, request: Request, host: Host) -> list[str]:
+    """Every reason for which the host does not take the request now; empty where it could."""
+    need = request.template.resources + state.config.overhead
+    if not host.active:
+        return ["inactive"]
+    reasons = [
+        f"attribute:{name}" for name, value in request.template.attributes.items() if host.attributes.get(name) != value
+    ]
+    if host.id in request.avoid_hosts:
+        reasons.append("avoided")
+    too_small = need.lacking_in(host.total)
+    reasons += [f"too_small:{name}" for name in too_small]
+    earmark = state.earmarks.get(host.id)
+    if earmark is not None and earmark.request_id != request.id:
+        reasons.append("earmarked")
+    held = state.offers.of(host.id)
+    if held is None:
+        reasons.append("no_offer")
+    else:
+        reasons += [name for name in need.lacking_in(held.available) if name not in too_small]
+    return reasons
+
+
+_WORDS = {
+    "cpu_millis": "too little CPU offered",
+    "mem_mib": "too little memory offered",
+    "disk_mib": "too little disk offered",
+    "avoided": "lost an earlier attempt of it",
+    "earmarked": "kept for a request that has waited longer",
+    "no_offer": "nothing free and offered",
+    "inactive": "not active",
+}
+
+
+def _summary(state: State, blockers: list[str], turned_away: Counter[str], ahead: int) -> str:
+    if blockers:
+        return "; ".join(blockers)
+    if not state.hosts:
+        return "Mesos has told of no host yet"
+    parts = [f"{count} {_words(reason)}" for reason, count in turned_away.most_common()]
+    text = f"of {len(state.hosts)} hosts: {', '.join(parts)}" if parts else "about to be placed"
+    return f"{text}; {ahead} of its tenant's requests go before it" if ahead else text
+
+
+def _words(reason: str) -> str:
+    kind, _, what = reason.partition(":")
+    if kind == "attribute":
+        return f"without the attribute {what} it wants"
+    if kind == "too_small":
+        return f"too small in {what} even when free"
+    return _WORDS[reason]
+
+
+def tenant_uses(state: State) -> list[TenantUse]:
+    """Every tenant, by name. Fair shares are of those that use or want something."""
+    counts: Counter[tuple[str, RequestState]] = Counter(
+        (request.tenant, request.state) for request in state.requests.values()
+    )
+    wanting = sum(book.tenant.weight for book in state.tenants.values() if book.builds or _waits(counts, book))
+    uses = []
+    for name, book in sorted(state.tenants.items()):
+        uses.append(
+            TenantUse(
+                tenant=book.tenant,
+                waiting=_waits(counts, book),
+                launching=counts[name, RequestState.LAUNCHING],
+                running=counts[name, RequestState.RUNNING] + counts[name, RequestState.ENDING],
+                used=book.used,
+                dominant_share=book.share(state.total),
+                fair_share=book.tenant.weight / wanting if wanting and (book.builds or _waits(counts, book)) else 0.0,
+            )
+        )
+    return uses
+
+
+def _waits(counts: Counter[tuple[str, RequestState]], book: TenantBook) -> int:
+    return counts[book.tenant.name, RequestState.WAITING]
+
+
+def host_uses(state: State) -> list[HostUse]:
+    """Every host, by name, with what our tasks and their Mesos executors take of it."""
+    uses = []
+    for host in sorted(state.hosts.values(), key=lambda each: (each.hostname, each.id)):
+        used = ZERO
+        tasks = state.tasks_on.get(host.id, set())
+        for task_id in tasks:
+            used += state.tasks[task_id].resources + state.config.overhead
+        uses.append(HostUse(host, used, len(tasks), state.offers.available(host.id)))
+    return uses
+
+
+def health(state: State, notices: list[str], now: float) -> Health:
+    counts = Counter(request.state for request in state.requests.values())
+    return Health(
+        connected=state.connected,
+        framework_id=state.framework_id,
+        tenants=len(state.tenants),
+        waiting=counts[RequestState.WAITING],
+        launching=counts[RequestState.LAUNCHING],
+        running=counts[RequestState.RUNNING] + counts[RequestState.ENDING],
+        hosts=len(state.hosts),
+        offers_held=len(state.offers),
+        suppressed=state.suppressed,
+        breakers=state.breakers.open(now),
+        notices=notices,
+    )

@@ -1,0 +1,139 @@
+"""Whose request goes next: weighted dominant resource fairness among tenants, priority and age within one."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+
+from framework.core.ids import RequestId
+from framework.core.placement import Shape
+from framework.core.resources import Resources
+from framework.core.tasks import Request, Tenant
+
+Rank = tuple[int, float]
+"""Minus the priority, then when it was submitted: smaller goes first, and of equals the smaller request id."""
+
+
+class _Group:
+    """Requests of one shape: a heap with the cancelled ones still in it, and the count of those that live."""
+
+    __slots__ = ("heap", "live")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[Rank, RequestId]] = []
+        self.live = 0
+
+
+class TenantQueue:
+    """A tenant's waiting requests, grouped by shape so that a shape that fits nowhere is passed over as a whole."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Shape, _Group] = {}
+        self._where: dict[RequestId, tuple[Shape, Rank]] = {}
+
+    def add(self, request_id: RequestId, shape: Shape, rank: Rank) -> None:
+        self._where[request_id] = (shape, rank)
+        group = self._groups.get(shape)
+        if group is None:
+            group = self._groups[shape] = _Group()
+        heapq.heappush(group.heap, (rank, request_id))
+        group.live += 1
+
+    def remove(self, request_id: RequestId) -> None:
+        """Takes a request out, wherever in the queue it is. Raises KeyError where it is not in it."""
+        shape, _ = self._where.pop(request_id)
+        group = self._groups[shape]
+        group.live -= 1
+        if group.live == 0:
+            del self._groups[shape]
+        elif len(group.heap) > 8 + 2 * group.live:
+            group.heap = [entry for entry in group.heap if entry[1] in self._where]
+            heapq.heapify(group.heap)
+        else:
+            while group.heap[0][1] not in self._where:
+                heapq.heappop(group.heap)
+
+    def head(self, shape: Shape) -> tuple[Rank, RequestId] | None:
+        """The first request of the shape."""
+        group = self._groups.get(shape)
+        return group.heap[0] if group else None
+
+    def heads(self) -> list[tuple[Rank, Shape]]:
+        """The first rank of every shape, as a heap."""
+        heads = [(group.heap[0][0], shape) for shape, group in self._groups.items()]
+        heapq.heapify(heads)
+        return heads
+
+    def ahead_of(self, request_id: RequestId) -> int:
+        """How many of the tenant's own waiting requests go before this one."""
+        rank = self._where[request_id][1]
+        return sum(1 for _, other in self._where.values() if other < rank)
+
+    def __contains__(self, request_id: object) -> bool:
+        return request_id in self._where
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def __iter__(self) -> Iterator[RequestId]:
+        return iter(self._where)
+
+
+class TenantBook:
+    """A tenant with what it uses and what it waits for."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant = tenant
+        self.queue = TenantQueue()
+        self.used_cpu_millis = 0
+        self.used_mem_mib = 0
+        self.used_disk_mib = 0
+        self.builds = 0  # live tasks, launching and killed ones too
+
+    def take(self, resources: Resources) -> None:
+        self.used_cpu_millis += resources.cpu_millis
+        self.used_mem_mib += resources.mem_mib
+        self.used_disk_mib += resources.disk_mib
+        self.builds += 1
+
+    def give_back(self, resources: Resources) -> None:
+        self.used_cpu_millis -= resources.cpu_millis
+        self.used_mem_mib -= resources.mem_mib
+        self.used_disk_mib -= resources.disk_mib
+        self.builds -= 1
+
+    @property
+    def used(self) -> Resources:
+        return Resources(self.used_cpu_millis, self.used_mem_mib, self.used_disk_mib)
+
+    def standing(self, total: Resources) -> float:
+        """Dominant share over weight: the tenant with the smallest goes next."""
+        return self.share(total) / self.tenant.weight
+
+    def share(self, total: Resources) -> float:
+        return max(self.used_cpu_millis / (total.cpu_millis or 1), self.used_mem_mib / (total.mem_mib or 1))
+
+    def over_quota(self, cpu_millis: int, mem_mib: int) -> str | None:
+        """The part of the quota that a build of this size would break now: ``builds``, ``cpu_millis``, ``mem_mib``."""
+        quota = self.tenant.quota
+        if quota.builds is not None and self.builds >= quota.builds:
+            return "builds"
+        if quota.cpu_millis is not None and self.used_cpu_millis + cpu_millis > quota.cpu_millis:
+            return "cpu_millis"
+        if quota.mem_mib is not None and self.used_mem_mib + mem_mib > quota.mem_mib:
+            return "mem_mib"
+        return None
+
+
+def shape_of(request: Request, overhead: Resources) -> Shape:
+    """The request's shape, with what the Mesos executor itself takes on top of the build."""
+    template = request.template
+    wanted = template.resources
+    return Shape(
+        wanted.cpu_millis + overhead.cpu_millis,
+        wanted.mem_mib + overhead.mem_mib,
+        wanted.disk_mib + overhead.disk_mib,
+        template.image,
+        tuple(sorted(template.attributes.items())),
+        tuple(sorted(request.avoid_hosts)),
+    )

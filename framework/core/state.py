@@ -1,0 +1,166 @@
+"""All that the core knows, and the few ways in which it is changed together."""
+
+from __future__ import annotations
+
+import msgspec
+
+from framework.core.breakers import Breakers
+from framework.core.deadlines import Deadlines
+from framework.core.ids import FrameworkId, HostId, RequestId, TaskId, TenantName, task_id
+from framework.core.offers import Host, OfferBook
+from framework.core.ordering import TenantBook, shape_of
+from framework.core.resources import ZERO, Resources
+from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
+
+
+class Config(msgspec.Struct, frozen=True):
+    """The operator's choices that deciding depends on. Defaults and reasons: ``framework.settings``."""
+
+    overhead: Resources = Resources(cpu_millis=50, mem_mib=32)  # of the Mesos executor of one build
+    hold_idle_s: float = 5.0
+    hold_starving_s: float = 600.0
+    starving_after_s: float = 30.0
+    refuse_s: float = 5.0
+    revive_every_s: float = 0.5
+    launch_timeout_s: float = 120.0
+    kill_confirm_s: float = 30.0
+    unreachable_s: float = 90.0
+    reconcile_every_s: float = 600.0
+    timeout_slack_s: float = 60.0
+    max_waiting: int = 20000
+    retry_base_s: float = 1.0
+    retry_cap_s: float = 60.0
+    max_drops: int = 10
+    breaker_failures: int = 3
+    breaker_open_s: float = 60.0
+    breaker_max_s: float = 1800.0
+    image_attempts: int = 3
+
+
+class Earmark(msgspec.Struct, frozen=True):
+    """A host that is kept for a request which small ones would starve."""
+
+    request_id: RequestId
+    until: float
+
+
+class State:
+    """Mutable, owned by one thread, changed only inside ``step``. Its size is bounded by what is live."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.framework_id: FrameworkId | None = None
+        self.connected = False
+        self.suppressed = False
+        self.hosts: dict[HostId, Host] = {}
+        self.offers = OfferBook()
+        self.tenants: dict[TenantName, TenantBook] = {}
+        self.requests: dict[RequestId, Request] = {}
+        self.tasks: dict[TaskId, Task] = {}
+        self.tasks_on: dict[HostId, set[TaskId]] = {}
+        self.breakers = Breakers(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
+        self.deadlines = Deadlines()
+        self.earmarks: dict[HostId, Earmark] = {}
+        self.dirty = False  # something changed that may let a waiting request go
+        self.fresh_demand = False  # demand that Mesos has not been asked for since
+        self.returned = False  # offers went back since the last REVIVE, so a REVIVE could bring them again
+        self.unserved = False  # the last round left requests that only want resources
+        self.demand_at = 0.0  # when there last were such
+        self.revived_at = 0.0
+        self._total = ZERO
+
+    @property
+    def total(self) -> Resources:
+        """Of all active hosts, as far as Mesos has told."""
+        return self._total
+
+    def set_hosts(self, hosts: dict[HostId, Host]) -> None:
+        self.hosts = hosts
+        total = ZERO
+        for host in hosts.values():
+            if host.active:
+                total += host.total
+        self._total = total
+
+    def set_tenant(self, tenant: Tenant) -> TenantBook:
+        book = self.tenants.get(tenant.name)
+        if book is None:
+            book = self.tenants[tenant.name] = TenantBook(tenant)
+        book.tenant = tenant
+        self.dirty = True
+        return book
+
+    def enqueue(self, request: Request, now: float) -> None:
+        """Puts a waiting request into its tenant's queue, or aside until its back-off is over."""
+        if request.not_before > now:
+            self.deadlines.set("request", request.id, request.not_before)
+            return
+        rank = (-request.priority, request.submitted_at)  # so a retry keeps its age
+        self.tenants[request.tenant].queue.add(request.id, shape_of(request, self.config.overhead), rank)
+        self.dirty = self.fresh_demand = True
+
+    def dequeue(self, request: Request) -> None:
+        queue = self.tenants[request.tenant].queue
+        if request.id in queue:
+            queue.remove(request.id)
+        self.deadlines.drop("request", request.id)
+        self.release_for(request.id)
+        self.dirty = True
+
+    def release(self, host_id: HostId) -> None:
+        """Ends an earmark; what was held for it may serve others."""
+        if self.earmarks.pop(host_id, None) is not None:
+            self.deadlines.drop("earmark", host_id)
+            self.dirty = True
+
+    def release_for(self, request_id: RequestId) -> None:
+        """Ends the request's earmark, if it has one."""
+        for host_id, earmark in list(self.earmarks.items()):
+            if earmark.request_id == request_id:
+                self.release(host_id)
+
+    def adopt(self, task: Task) -> None:
+        """Takes in a task that its tenant's use already counts."""
+        self.tasks[task.id] = task
+        self.tasks_on.setdefault(task.host_id, set()).add(task.id)
+        self.deadlines.set("task", task.id, task.deadline)
+
+    def remove_task(self, task: Task) -> None:
+        del self.tasks[task.id]
+        on = self.tasks_on[task.host_id]
+        on.discard(task.id)
+        if not on:
+            del self.tasks_on[task.host_id]
+        self.tenants[task.tenant].give_back(task.resources)
+        self.deadlines.drop("task", task.id)
+        self.dirty = True
+
+    def live_task(self, request: Request) -> Task | None:
+        return self.tasks.get(task_id(request.id, request.attempt))
+
+    def waiting(self) -> int:
+        return len(self.requests) - len(self.tasks)
+
+
+def restore(
+    config: Config,
+    framework_id: FrameworkId | None,
+    tenants: list[Tenant],
+    requests: list[Request],
+    tasks: list[Task],
+    now: float,
+) -> State:
+    """The state as it was saved. Tasks keep their deadlines; what became of them Mesos is asked after subscribing."""
+    state = State(config)
+    state.framework_id = framework_id
+    for tenant in tenants:
+        state.set_tenant(tenant)
+    for task in tasks:
+        if task.state is not TaskState.ENDED:
+            state.tenants[task.tenant].take(task.resources)
+            state.adopt(task)
+    for request in sorted(requests, key=lambda each: (each.submitted_at, each.id)):
+        state.requests[request.id] = request
+        if request.state is RequestState.WAITING:
+            state.enqueue(request, now)
+    return state
