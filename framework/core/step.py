@@ -354,7 +354,7 @@ def _task_due(state: State, task: Task, now: float) -> list[Effect]:
 
 
 def _abandon(state: State, task: Task, now: float) -> list[Effect]:
-    """Gives up a task on a host that Mesos does not see; should it come back it is killed as one that should not run."""
+    """Gives up a task on a host that Mesos does not see; should it come back, it is killed."""
     if task.kill_class is not None:
         outcome = Outcome(task.kill_class, task.kill_reason)
     else:
