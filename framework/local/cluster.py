@@ -1,0 +1,339 @@
+"""A Mesos master and its agents as one child process on 127.0.0.1.
+
+The directory of a cluster holds::
+
+    mesos/work/agents/N/work    what agent N knows: its id, its executors, their sandboxes (Mesos' own layout)
+    mesos/hosts.tsv             the hosts it was last started with
+    mesos/mesos.pid             which process it is
+    mesos/port                  the port it was given; a restart takes the same, for executors come back to it
+    log/mesos.log               its warnings and errors, at most two files of LOG_MIB
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import http.client
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from framework.errors import ButleryError, Fault, InputError, UnavailableError
+from framework.local import fetcher, processes
+from framework.local.isolation import CGROUP_V1, V1_CONTROLLERS, Isolation
+from framework.local.logs import open_log, tail
+from framework.local.processes import ProcessId
+from framework.local.spec import Host
+
+HTTP_TIMEOUT_S = 10.0
+SAY_EVERY_S = 2.0
+STOP_TIMEOUT_S = 15.0
+EXECUTOR_GRACE_S = 10.0
+READY_BASE_S = 60.0
+READY_PER_HOST_S = 0.2  # 317 agents were seen to register within 10 s on two cores; this leaves room for a busy machine
+
+
+class MesosCluster:
+    """One cluster; ``say`` gets lines of progress. Not for use from several threads."""
+
+    def __init__(
+        self,
+        directory: Path,
+        hosts: Sequence[Host],
+        isolation: Isolation,
+        package: Path,
+        *,
+        port: int | None = None,
+        allocation_interval_s: float = 0.25,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.directory = directory.resolve()
+        self.isolation = isolation
+        self._described = list(hosts)
+        self._package = package
+        self._wanted_port = port
+        self._allocation_interval_s = allocation_interval_s
+        self._say = say
+        self._mesos = self.directory / "mesos"
+        self._pid_file = self._mesos / "mesos.pid"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def work_dir(self) -> Path:
+        return self._mesos / "work"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "log" / "mesos.log"
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the running child; None where it is not running."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def start(self) -> None:
+        """Starts Mesos, after stopping what an earlier supervisor of this directory left of it; builds live on.
+
+        Raises InputError where the port is taken.
+        """
+        self._end_stale()
+        for path in (self.work_dir, self._mesos / "run", self.log.parent):
+            path.mkdir(parents=True, exist_ok=True)
+        self.port = self._choose_port()
+        self._forget_changed_hosts()
+        self._write_hosts()
+        libexec = self._write_libexec()
+        with open_log(self.log) as log:
+            self._process = subprocess.Popen(
+                [self._package / "mesos-local"],
+                cwd=self._mesos,
+                env=self._environment(libexec),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                umask=0o022,  # builds run as other users and must be able to enter
+            )
+        identity = ProcessId.of(self._process.pid)
+        if identity is not None:
+            identity.save(self._pid_file)
+
+    def exit_code(self) -> int | None:
+        """None while the child runs, else how it ended (negative: the signal)."""
+        return self._process.poll() if self._process is not None else 0
+
+    def wait_ready(self, timeout_s: float | None = None) -> None:
+        """Waits until every host is registered. Raises UnavailableError with Mesos' last words where that fails."""
+        expected = len(self._described)
+        timeout_s = READY_BASE_S + READY_PER_HOST_S * expected if timeout_s is None else timeout_s
+        deadline = time.monotonic() + timeout_s
+        seen = 0
+        say_at = time.monotonic() + SAY_EVERY_S
+        while time.monotonic() < deadline:
+            if self.exit_code() is not None:
+                raise UnavailableError(f"Mesos ended with {self.exit_code()}: {tail(self.log)} (see {self.log})")
+            with contextlib.suppress(UnavailableError):
+                seen = len(self.hosts())
+                if seen >= expected:
+                    return
+                if time.monotonic() > say_at:
+                    say_at = time.monotonic() + SAY_EVERY_S
+                    self._say(f"{seen} of {expected} hosts registered")
+            time.sleep(0.1)
+        raise UnavailableError(
+            f"{seen} of {expected} hosts registered within {timeout_s:g} s: {tail(self.log)} (see {self.log})"
+        )
+
+    def hosts(self) -> list[dict[str, Any]]:
+        """The active hosts as Mesos tells them, in the order of their description. Raises UnavailableError."""
+        order = {host.name: index for index, host in enumerate(self._described)}
+        found = [host for host in get_json(f"{self.url}/slaves")["slaves"] if host["active"]]
+        return sorted(found, key=lambda host: order.get(host["hostname"], len(order)))
+
+    def kill9(self) -> None:
+        """Kills Mesos as a crash would; executors and builds live on."""
+        self._end(signal.SIGKILL)
+
+    def stop_mesos(self) -> None:
+        """Ends Mesos only; executors and builds live on and wait for it."""
+        self._end(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """Ends Mesos if it runs, starts it on the same port and work directory, and waits for its hosts."""
+        self.stop_mesos()
+        self.start()
+        self.wait_ready()
+
+    def stop(self) -> None:
+        """Ends Mesos, executors and builds, and removes their control groups. Idempotent.
+
+        Raises ButleryError where a process cannot be ended.
+        """
+        self._end(signal.SIGTERM)
+        self._end_stale()
+        clean(self.directory)
+
+    def _end(self, number: int) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(number)
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(STOP_TIMEOUT_S)
+        self._process = None
+        self._pid_file.unlink(missing_ok=True)
+
+    def _end_stale(self) -> None:
+        if end_process(self._pid_file):
+            self._say("stopped the Mesos that an earlier run left behind")
+
+    def _choose_port(self) -> int:
+        remembered = self._mesos / "port"
+        given, setting = self._wanted_port, "local.port"
+        if given is None:
+            with contextlib.suppress(OSError, ValueError):
+                given, setting = int(remembered.read_text()), str(remembered)
+        port = bind_port(given, setting)
+        remembered.write_text(f"{port}\n")
+        return port
+
+    def _forget_changed_hosts(self) -> None:
+        """An agent whose resources or attributes changed would refuse to recover: it begins anew, with a new id."""
+        try:
+            before = (self._mesos / "hosts.tsv").read_text().splitlines()
+        except OSError:
+            return
+        now = self._host_lines()
+        for index, line in enumerate(before):
+            if index < len(now) and now[index] == line:
+                continue
+            agent = self.work_dir / "agents" / str(index)
+            latest = agent / "work" / "meta" / "slaves" / "latest"
+            if latest.is_symlink():
+                self._say(f"{line.split(chr(9))[0]} is not as before: its builds end and it gets a new id")
+                processes.end(functools.partial(_builds_of, agent), grace_s=0)
+                latest.unlink()
+
+    def _host_lines(self) -> list[str]:
+        root = cgroups_root(self.directory)
+        return [
+            "\t".join([host.name, host.attributes_text(), f"{root}/{index}", host.resources_text()])
+            for index, host in enumerate(self._described)
+        ]
+
+    def _write_hosts(self) -> None:
+        (self._mesos / "hosts.tsv").write_text("".join(f"{line}\n" for line in self._host_lines()))
+
+    def _write_libexec(self) -> Path:
+        """Mesos' launcher directory. The fetcher is ours and runs on this Python, so it is made for each cluster."""
+        libexec = self._mesos / "libexec"
+        libexec.mkdir(exist_ok=True)
+        containerizer = libexec / "mesos-containerizer"
+        containerizer.unlink(missing_ok=True)
+        containerizer.symlink_to(self._package / "mesos-containerizer")
+        program = libexec / "mesos-fetcher"
+        python, script = shlex.quote(sys.executable), shlex.quote(str(Path(fetcher.__file__).resolve()))
+        program.write_text(f"#!/bin/sh\nexec {python} -I -S {script}\n")
+        program.chmod(0o755)
+        return libexec
+
+    def _environment(self, libexec: Path) -> dict[str, str]:
+        """Flags of the master and of every agent; builds see none of this environment but PATH, HOME and the locale."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TZ") if name in os.environ}
+        root = os.geteuid() == 0
+        threads = min(64, max(8, len(self._described) // 4))  # libprocess' default of 8 is too few for many agents
+        return {
+            **kept,
+            "BUTLERY_HOSTS": str(self._mesos / "hosts.tsv"),
+            "LIBPROCESS_IP": "127.0.0.1",
+            "LIBPROCESS_ADVERTISE_IP": "127.0.0.1",
+            "LIBPROCESS_PORT": str(self.port),
+            "LIBPROCESS_NUM_WORKER_THREADS": str(threads),
+            "GLOG_minloglevel": "1",
+            "MESOS_WORK_DIR": str(self.work_dir),
+            "MESOS_RUNTIME_DIR": str(self._mesos / "run"),
+            "MESOS_LAUNCHER_DIR": str(libexec),
+            "MESOS_DOCKER_STORE_DIR": str(self._mesos / "store" / "docker"),
+            "MESOS_APPC_STORE_DIR": str(self._mesos / "store" / "appc"),
+            "MESOS_LAUNCHER": "posix",  # the only one that libmesos allows several agents of a machine
+            **self.isolation.mesos_flags(),
+            "MESOS_HOSTNAME_LOOKUP": "false",
+            "MESOS_SWITCH_USER": "true" if root else "false",
+            "MESOS_SYSTEMD_ENABLE_SUPPORT": "false",
+            "MESOS_ALLOCATION_INTERVAL": f"{round(self._allocation_interval_s * 1000)}ms",
+            "MESOS_AUTHENTICATE_FRAMEWORKS": "false",  # it listens on the loopback address only
+            "MESOS_AUTHENTICATE_HTTP_READWRITE": "false",
+            "MESOS_STRICT": "false",  # after kill -9 a checkpoint may be half written; what can be recovered is
+            "MESOS_EXECUTOR_REGISTRATION_TIMEOUT": "5mins",  # hundreds of executors may start at once on two cores
+            "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT": "15secs",  # the most that Mesos allows
+            "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": "30secs",
+            "MESOS_GC_DELAY": "1days",
+        }
+
+
+def _builds_of(agent: Path) -> set[int]:
+    return processes.with_descendants(processes.of_directory(agent))
+
+
+def cgroups_root(directory: Path) -> str:
+    """Where the control groups of a cluster's builds are, in each hierarchy; one name per directory."""
+    return "butlery-" + hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:12]
+
+
+def end_process(pid_file: Path, timeout_s: float = STOP_TIMEOUT_S) -> bool:
+    """Ends the process that ``pid_file`` names, if it still is that process; True where there was one."""
+    process = ProcessId.load(pid_file)
+    found = process is not None and process.alive()
+    if process is not None and found:
+        process.kill(signal.SIGTERM)
+        if not processes.wait_gone(process, timeout_s):
+            process.kill(signal.SIGKILL)
+            if not processes.wait_gone(process, timeout_s):
+                raise ButleryError(f"process {process.pid} cannot be ended")
+    pid_file.unlink(missing_ok=True)
+    return found
+
+
+def clean(directory: Path) -> None:
+    """Ends what the agents of ``directory`` started and removes their control groups; Mesos itself must be gone."""
+    directory = directory.resolve()
+    groups = [CGROUP_V1 / name / cgroups_root(directory) for name in V1_CONTROLLERS]
+
+    def leftovers() -> set[int]:
+        found = processes.of_directory(directory / "mesos")
+        for group in groups:
+            for procs in group.rglob("cgroup.procs"):
+                with contextlib.suppress(OSError):
+                    found.update(int(pid) for pid in procs.read_text().split())
+        return processes.with_descendants(found)
+
+    left = processes.end(leftovers, EXECUTOR_GRACE_S)
+    if left:
+        raise ButleryError(f"these processes of {directory} cannot be ended: {sorted(left)}")
+    for group in groups:
+        for path, _, _ in os.walk(group, topdown=False):
+            with contextlib.suppress(OSError):  # the kernel may still be emptying it; it costs nothing to leave
+                os.rmdir(path)  # noqa: PTH106 - walk gives strings
+
+
+def bind_port(port: int | None, setting: str) -> int:
+    """A port of 127.0.0.1 that can be bound now: ``port``, or any. Raises InputError that names the holder."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port or 0))
+        except OSError as error:
+            holder = processes.port_holder(port or 0) or "another process"
+            raise InputError(
+                [Fault(setting, f"port {port} of 127.0.0.1 is taken by {holder}; stop it or give another port")]
+            ) from error
+        return int(probe.getsockname()[1])
+
+
+def get_json(url: str, timeout_s: float = HTTP_TIMEOUT_S) -> Any:
+    """The JSON that ``url`` answers with. Raises UnavailableError."""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310 - http on this machine
+            return json.load(answer)
+    except (OSError, ValueError, urllib.error.URLError, http.client.HTTPException) as error:
+        raise UnavailableError(f"{url} does not answer: {error}") from error
