@@ -1,0 +1,458 @@
+"""Settings: one YAML file, with secrets from the environment or from files of their own.
+
+Every key has its unit in its name, and its default and reason here, from which docs/settings.rst is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
+
+from agents.spec import HostPolicy
+from framework.documents import Document, DocumentModel, check, parse_document, read_document
+from framework.errors import Fault, InputError
+
+ADMIN_TOKEN_VARIABLE = "BUTLERY_ADMIN_TOKEN"  # noqa: S105 the variable's name
+ADMIN_TOKEN_MIN_CHARS = 16
+"""96 bits where it is drawn from base64, which no one guesses over a network."""
+
+DAY_S = 86_400
+_HOST_DEFAULTS = HostPolicy()
+
+Section = TypeVar("Section", bound=BaseModel)
+
+
+def _resolved(value: str, base: Path) -> Path:
+    if not value or "\0" in value:
+        raise ValueError("must be a path")
+    try:
+        return base / Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError("names the home of a user that is not known here") from None
+
+
+def _local_path(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str | Path):
+        return value  # pydantic refuses it
+    return _resolved(str(value), (info.context or {}).get("base", Path()))
+
+
+def _matching(pattern: str, words: str) -> AfterValidator:
+    rule = re.compile(pattern)
+
+    def matches(value: str) -> str:
+        if rule.fullmatch(value) is None:
+            raise ValueError(f"must be {words}, not {value[:60]!r}")
+        return value
+
+    return AfterValidator(matches)
+
+
+def _mesos_url(value: str) -> str:
+    for address in value.split(","):
+        _check_address(address.strip())
+    return value
+
+
+def _check_address(address: str) -> None:
+    """Never repeats the address where it may hold a password."""
+    try:
+        parts = urlsplit(address)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise ValueError("has an address that cannot be read; write http://HOST:PORT with a port up to 65535") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a name or password: addresses end up in logs")
+    if parts.scheme != "http":
+        raise ValueError(f"must be http://HOST:PORT, or several of them with commas, not {address[:60]!r}")
+    if not host or port is None or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"must be http://HOST:PORT with nothing after it, not {address[:60]!r}")
+
+
+def _uid_range(value: str | None) -> str | None:
+    found = re.fullmatch(r"(\d{1,10})-(\d{1,10})", value or "")
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    if value is not None and not 1000 <= first <= last <= 2**32 - 2:
+        raise ValueError("must be FIRST-LAST, with 1000 <= FIRST <= LAST <= 4294967294")
+    return value
+
+
+LocalPath = Annotated[Path, BeforeValidator(_local_path)]
+"""A path of the scheduler's own machine; ``~`` is the user's home, and a relative one starts at the file's folder."""
+HostPath = Annotated[str, _matching(r"/[^\x00-\x1f\x7f]{0,4094}", "an absolute path on the hosts")]
+Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,255}", "1 to 255 characters of one line")]
+Name = Annotated[
+    str,
+    _matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "up to 100 letters, digits, `.`, `_`, `-`, the first a letter or digit"
+    ),
+]
+Image = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", "the name of an image, such as maven:3.9")]
+Role = Annotated[
+    str, _matching(r"[^-./*\s\x00-\x1f\x7f][^/*\s\x00-\x1f\x7f]{0,99}", "a Mesos role without `/`, such as butlery")
+]
+Pyz = Annotated[str, _matching(r"(/|https?://)[^\s\x00-\x1f\x7f]{1,2000}", "an absolute path or an http(s) URL")]
+Seconds = Annotated[float, Field(ge=0, le=365 * DAY_S)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=365 * DAY_S)]
+
+
+class MesosSettings(DocumentModel):
+    """How to reach the Mesos masters, and what to tell them of us."""
+
+    url: Annotated[str, AfterValidator(_mesos_url)] = Field(
+        default="http://127.0.0.1:5050",
+        description="Mesos master, as ``http://HOST:PORT``; several with commas between them are tried in turn and the "
+        "leading one is found from any of them. 5050 is Mesos' own default port.",
+    )
+    role: Role = Field(default="butlery", description="Mesos role whose share of the cluster is asked for.")
+    user: Text | None = Field(
+        default=None,
+        description="System user that Mesos starts the Mesos executor as; by default the scheduler's own. Builds run "
+        "as ``agents.uids`` where that is root.",
+    )
+    framework_name: Text = Field(default="butlery", description="Name shown in Mesos' own pages.")
+    failover_timeout_s: PositiveSeconds = Field(
+        default=7 * DAY_S,
+        description="How long Mesos keeps builds running while no scheduler is connected. One week: a long weekend "
+        "without the scheduler must not end a build.",
+    )
+    principal: Text | None = Field(
+        default=None, description="Principal told to Mesos, for its quotas and access rules."
+    )
+    heartbeats_missed: Annotated[int, Field(ge=2, le=100)] = Field(
+        default=5,
+        description="Heartbeats of Mesos (15 s apart by its default) in a row that may be missed before reconnecting.",
+    )
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of ``url``, one by one, without a slash at the end."""
+        return [address.strip().rstrip("/") for address in self.url.split(",")]
+
+
+class ApiSettings(DocumentModel):
+    """The HTTP API."""
+
+    host: Text = Field(
+        default="127.0.0.1", description="Address to listen on. Reached from this machine only, unless set."
+    )
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=8080, description="Port to listen on; 0 takes a free one."
+    )
+    admin_token_file: LocalPath | None = Field(
+        default=None,
+        description=f"File with the administrator's token, readable by its owner alone. The environment variable "
+        f"``{ADMIN_TOKEN_VARIABLE}`` goes before it.",
+    )
+    allow_file_urls: bool = Field(
+        default=False,
+        description="Whether a build may check out ``file://`` repositories, which are those of the host it lands on.",
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = Field(
+        default=1_114_112,
+        description="Largest request body taken. 1 MiB and 64 KiB: no job is as large, and a mistaken upload is "
+        "refused before it is read.",
+    )
+
+
+class StateSettings(DocumentModel):
+    """Where the scheduler keeps its state."""
+
+    path: LocalPath = Field(
+        default=Path("~/.local/state/butlery/state.db"),
+        validate_default=True,
+        description="SQLite file. On a local disk: SQLite's locks do not hold on network file systems.",
+    )
+
+
+class SchedulingSettings(DocumentModel):
+    """Offers, launches and retries."""
+
+    hold_idle_s: Seconds = Field(
+        default=5,
+        description="How long offers are kept after the last request was served, before they are declined and Mesos is "
+        "asked to send none (SUPPRESS). A build that comes meanwhile starts without waiting for an offer.",
+    )
+    hold_starving_s: Seconds = Field(
+        default=30, description="How long offers of one host are kept together for a request that waits too long."
+    )
+    starving_after_s: PositiveSeconds = Field(
+        default=30,
+        description="How long a request that would fit on a free host may wait before a host is kept for it.",
+    )
+    refuse_s: Seconds = Field(
+        default=5,
+        description="For how long a declined offer's resources are not offered again. Mesos' own default; REVIVE ends "
+        "it early when a request comes.",
+    )
+    launch_timeout_s: PositiveSeconds = Field(
+        default=120,
+        description="Longest from launch to TASK_RUNNING; then the attempt is ended and tried on another host.",
+    )
+    kill_confirm_s: PositiveSeconds = Field(
+        default=30,
+        description="How long after a build's own grace a kill is asked for again where Mesos has not confirmed it.",
+    )
+    unreachable_s: PositiveSeconds = Field(
+        default=90,
+        description="How long a build on a host that Mesos lost sight of is waited for, before it is tried again on "
+        "another. Mesos itself takes 75 s to say so.",
+    )
+    reconcile_every_s: Annotated[float, Field(ge=10, le=DAY_S)] = Field(
+        default=600, description="How often Mesos is asked for the state of every task, to find updates that were lost."
+    )
+    max_waiting: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=20_000,
+        description="Requests that may wait at once; more are refused with 503. Two and a half times the 8000 builds "
+        "of the reference installation.",
+    )
+    retry_base_s: PositiveSeconds = Field(
+        default=1,
+        description="Wait before the second attempt after a loss that was none of the build's doing; doubles after.",
+    )
+    breaker_failures: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3, description="Failures in a row to get one image after which builds of it wait."
+    )
+    breaker_open_s: PositiveSeconds = Field(default=60, description="First such wait; doubles while the image fails.")
+    breaker_max_s: PositiveSeconds = Field(default=1800, description="Longest such wait.")
+    image_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="Attempts of one build whose image cannot be had, before it ends with class ``image``."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SchedulingSettings:
+        if self.breaker_open_s > self.breaker_max_s:
+            raise ValueError("breaker_open_s must be at most breaker_max_s")
+        return self
+
+
+class AgentSettings(DocumentModel):
+    """How builds are held on hosts."""
+
+    isolation: Literal["auto", "docker", "mesos", "cgroup2", "watchdog"] = Field(
+        default="auto",
+        description="What holds a build to its limits. ``auto``: Docker where an engine answers on the host; else "
+        "Mesos' cgroup isolators where they are on; else a cgroup v2 group of the executor's own; else a watchdog.",
+    )
+    executor: Pyz | None = Field(
+        default=None,
+        description="Path on the hosts, or http(s) URL, of ``butlery-executor.pyz``. By default it is built at start "
+        "beside the state file and given by path, which serves where hosts see that path: on one machine.",
+    )
+    python: HostPath = Field(
+        default="/usr/bin/python3", description="Python 3.8 or later on the hosts, for the executor."
+    )
+    uids: Annotated[str | None, AfterValidator(_uid_range)] = Field(
+        default=_HOST_DEFAULTS.uids,
+        description="User ids for builds, one each while it runs, where the executor runs as root: so none of a "
+        "build's processes can outlive it. Away from ids people have. ``null``: the executor's own user.",
+    )
+    docker_socket: HostPath = Field(
+        default=_HOST_DEFAULTS.docker_socket, description="The engine's socket on the hosts."
+    )
+    docker_network: Text = Field(
+        default=_HOST_DEFAULTS.docker_network, description="Docker network of builds; ``host`` is the host's own."
+    )
+    pids: Annotated[int, Field(ge=16, le=4_194_304)] = Field(
+        default=_HOST_DEFAULTS.pids,
+        description="Processes and threads one build may have. A large Java build has about 300.",
+    )
+    log_mib: Annotated[int, Field(ge=1, le=10_240)] = Field(
+        default=_HOST_DEFAULTS.log_mib, description="Output of one build, in MiB; one that writes more is ended."
+    )
+    overhead_cpu_millis: Annotated[int, Field(ge=10, le=8000)] = Field(
+        default=50, description="Thousandths of a CPU asked for the executor on top of each build. It mostly sleeps."
+    )
+    overhead_mem_mib: Annotated[int, Field(ge=32, le=8192)] = Field(
+        default=32,
+        description="MiB asked for the executor on top of each build. 32 is the least Mesos takes, and is enough.",
+    )
+
+    def policy(self, isolation: str | None = None) -> HostPolicy:
+        """What travels to the executor with each build."""
+        return HostPolicy(
+            isolation=isolation or self.isolation,
+            uids=self.uids,
+            docker_socket=self.docker_socket,
+            docker_network=self.docker_network,
+            pids=self.pids,
+            log_mib=self.log_mib,
+        )
+
+
+class TemplateSettings(DocumentModel):
+    """What an agent of a label is made of, where the job does not say."""
+
+    image: Image | None = Field(default=None, description="Docker image; ``null`` runs on the host's own file system.")
+    cpus: Annotated[float, Field(ge=0.01, le=1024)] = Field(default=1.0, description="CPUs, to a thousandth.")
+    mem_mib: Annotated[int, Field(ge=16, le=16 << 20)] = Field(
+        default=1024, description="Memory; there is no swap beyond it."
+    )
+    disk_mib: Annotated[int, Field(ge=0, le=64 << 20)] = Field(
+        default=0, description="Disk; 0 asks for none and limits none."
+    )
+    attributes: dict[Name, Text] = Field(
+        default_factory=dict, description="Attributes a host must have, with these values."
+    )
+    timeout_s: Annotated[float, Field(ge=1, le=30 * DAY_S)] = Field(
+        default=3600, description="Longest run; then the build is ended with class ``timeout``."
+    )
+
+    @property
+    def cpu_millis(self) -> int:
+        """``cpus`` in thousandths of one."""
+        return round(self.cpus * 1000)
+
+
+class LogSettings(DocumentModel):
+    """The scheduler's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level written.")
+    format: Literal["human", "json"] = Field(default="human", description="``json`` writes one object a line.")
+
+
+class Settings(DocumentModel):
+    """All of the file."""
+
+    mesos: MesosSettings = Field(default_factory=MesosSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    state: StateSettings = Field(default_factory=StateSettings)
+    scheduling: SchedulingSettings = Field(default_factory=SchedulingSettings)
+    agents: AgentSettings = Field(default_factory=AgentSettings)
+    templates: dict[Name, TemplateSettings] = Field(
+        default_factory=dict, description="By label; a job names one, and what it says itself goes before it."
+    )
+    log: LogSettings = Field(default_factory=LogSettings)
+    local: dict[str, Any] = Field(
+        default_factory=dict, description="The cluster that ``butlery local up`` makes; read by that command alone."
+    )
+    _admin_token: SecretStr | None = PrivateAttr(None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_sections(cls, data: Any) -> Any:
+        """A section whose every line is commented out is null in YAML, and means its defaults."""
+        return {key: {} if value is None else value for key, value in data.items()} if isinstance(data, dict) else data
+
+    @property
+    def admin_token(self) -> SecretStr | None:
+        """The administrator's token; never a key of the file."""
+        return self._admin_token
+
+    def admin_token_sha256(self) -> str:
+        """SHA-256 (hex) of the administrator's token. Raises InputError where none was given."""
+        if self._admin_token is None:
+            raise InputError([Fault("api.admin_token_file", f"no admin token: set it, or {ADMIN_TOKEN_VARIABLE}")])
+        return hashlib.sha256(self._admin_token.get_secret_value().encode()).hexdigest()
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings of the file, or the defaults where there is none, with secrets from the environment.
+
+    Raises InputError with every fault at once, each with its line and key path.
+    """
+    return _load(_document(path), _base(path), environ)
+
+
+def load_section(path: Path | None, section: str, model: type[Section]) -> Section:
+    """One section of the file, by a model of the room that it belongs to. Raises InputError as ``load_settings``,
+
+    with the faults of that section alone.
+    """
+    return check(_document(path), model, (section,), {"base": _base(path)})
+
+
+def validate_file(path: Path, environ: Mapping[str, str], sections: Mapping[str, type[BaseModel]]) -> list[Fault]:
+    """Every fault of the file, its ``sections`` that other rooms read included; none where it is right."""
+    try:
+        document = _document(path)
+    except InputError as error:
+        return error.faults
+    base, faults = _base(path), []
+    try:
+        _load(document, base, environ)
+    except InputError as error:
+        faults += error.faults
+    for name, model in sections.items():
+        try:
+            check(document, model, (name,), {"base": base})
+        except InputError as error:
+            faults += error.faults
+    return faults
+
+
+def _document(path: Path | None) -> Document:
+    return parse_document("", "") if path is None else read_document(path)
+
+
+def _base(path: Path | None) -> Path:
+    return Path.cwd() if path is None else path.absolute().parent
+
+
+def _load(document: Document, base: Path, environ: Mapping[str, str]) -> Settings:
+    faults: list[Fault] = []
+    token: str | None = None
+    try:
+        token = _admin_token(document, base, environ)
+    except InputError as error:
+        faults = error.faults
+    try:
+        settings = check(document, Settings, (), {"base": base})
+    except InputError as error:
+        raise InputError(error.faults + faults) from error
+    if faults:
+        raise InputError(faults)
+    settings._admin_token = None if token is None else SecretStr(token)
+    return settings
+
+
+def _admin_token(document: Document, base: Path, environ: Mapping[str, str]) -> str | None:
+    where = ADMIN_TOKEN_VARIABLE
+    token = environ.get(ADMIN_TOKEN_VARIABLE)
+    if token is None:
+        api = document.data.get("api") if isinstance(document.data, dict) else None
+        name = api.get("admin_token_file") if isinstance(api, dict) else None
+        if not isinstance(name, str) or not name:
+            return None
+        where = document.where(("api", "admin_token_file"))
+        try:
+            token = _read_secret(_resolved(name, base))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise InputError([Fault(where, f"the token cannot be read: {reason}")]) from error
+    if len(token) < ADMIN_TOKEN_MIN_CHARS or not re.fullmatch(r"[!-~]+", token):
+        message = f"the token must have {ADMIN_TOKEN_MIN_CHARS} or more visible ASCII characters and no spaces"
+        raise InputError([Fault(where, f"{message}; `openssl rand -hex 24` makes one")])
+    return token
+
+
+def _read_secret(path: Path) -> str:
+    """Raises OSError, and ValueError for what is no file of its owner's alone."""
+    with open(path, encoding="ascii", errors="replace", opener=_open_at_once) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("not a file")
+        if status.st_mode & stat.S_IRWXO:
+            raise ValueError("everyone on this machine may read or change it; `chmod 600` it")
+        return file.read(4096).strip()
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO without a writer would wait for ever
