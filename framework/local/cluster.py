@@ -38,6 +38,7 @@ from framework.local.spec import Host
 
 HTTP_TIMEOUT_S = 10.0
 SAY_EVERY_S = 2.0
+MESOS_PORT = 5050  # the usual one of a Mesos master
 STOP_TIMEOUT_S = 15.0
 EXECUTOR_GRACE_S = 10.0
 READY_BASE_S = 60.0
@@ -188,14 +189,7 @@ class MesosCluster:
             self._say("stopped the Mesos that an earlier run left behind")
 
     def _choose_port(self) -> int:
-        remembered = self._mesos / "port"
-        given, setting = self._wanted_port, "local.port"
-        if given is None:
-            with contextlib.suppress(OSError, ValueError):
-                given, setting = int(remembered.read_text()), str(remembered)
-        port = bind_port(given, setting)
-        remembered.write_text(f"{port}\n")
-        return port
+        return choose_port(self._wanted_port, self._mesos / "port", MESOS_PORT, "local.port")
 
     def _forget_changed_hosts(self) -> None:
         """An agent whose resources or attributes changed would refuse to recover: it begins anew, with a new id."""
@@ -316,17 +310,40 @@ def clean(directory: Path) -> None:
                 os.rmdir(path)  # noqa: PTH106 - walk gives strings
 
 
-def bind_port(port: int | None, setting: str) -> int:
-    """A port of 127.0.0.1 that can be bound now: ``port``, or any. Raises InputError that names the holder."""
+def choose_port(given: int | None, remembered: Path, usual: int, setting: str) -> int:
+    """The port ``given``, else the one that ``remembered`` holds, else ``usual`` or any free one; then remembered.
+
+    Raises InputError that names ``setting`` and the holder where a given or remembered port is taken.
+    """
+    wanted = given
+    if wanted is None:
+        with contextlib.suppress(OSError, ValueError):
+            wanted = int(remembered.read_text())
+    if wanted is None:
+        port = next(port for port in (usual, 0) if can_bind(port)) or free_port()
+    elif can_bind(wanted):
+        port = wanted
+    else:
+        holder = processes.port_holder(wanted) or "another process"
+        message = f"port {wanted} of 127.0.0.1 is taken by {holder}; stop it or set another port"
+        raise InputError([Fault(setting, message)])
+    remembered.write_text(f"{port}\n")
+    return port
+
+
+def can_bind(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port or 0))
-        except OSError as error:
-            holder = processes.port_holder(port or 0) or "another process"
-            raise InputError(
-                [Fault(setting, f"port {port} of 127.0.0.1 is taken by {holder}; stop it or give another port")]
-            ) from error
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from framework.documents import DocumentModel
+from framework.settings import LocalPath
 
 MAX_HOSTS = 2000
 FIRST_PORT = 31000
@@ -22,26 +24,30 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _VALUE = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,127}")
 
 
-class HostShape(BaseModel):
+class HostShape(DocumentModel):
     """``count`` equal hosts. CPU may be promised over what the machine has: it is shared out by weight."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    count: Annotated[int, Field(ge=1, le=MAX_HOSTS)] = 1
-    name: str = "host"
-    cpus: Annotated[float, Field(gt=0, le=1024)]
-    mem_mib: Annotated[int, Field(ge=64, le=16 * 1024 * 1024)]
-    disk_mib: Annotated[int, Field(ge=0, le=1024 * 1024 * 1024)] = 10_000
-    ports: Annotated[int, Field(ge=0, le=LAST_PORT - FIRST_PORT)] | None = None
-    """How many ports each host offers; unset: 100, or fewer where the hosts are many. Hosts never share a port."""
-    attributes: dict[str, str | list[str]] = Field(default_factory=dict)
-    """Such as rack, pool, os. A list is dealt out over the hosts of the shape in turn."""
+    count: Annotated[int, Field(ge=1, le=MAX_HOSTS)] = Field(default=1, description="How many hosts.")
+    name: str = Field(default="host", description="Start of their names: ``host`` makes host-1, host-2 and so on.")
+    cpus: Annotated[float, Field(gt=0, le=1024)] = Field(description="CPUs each promises to Mesos.")
+    mem_mib: Annotated[int, Field(ge=64, le=16 << 20)] = Field(description="Memory each promises to Mesos.")
+    disk_mib: Annotated[int, Field(ge=0, le=1 << 30)] = Field(
+        default=10_000, description="Disk each promises to Mesos."
+    )
+    ports: Annotated[int, Field(ge=0, le=LAST_PORT - FIRST_PORT)] | None = Field(
+        default=None,
+        description="How many ports each promises; 100, or fewer where the hosts are many. Hosts never share a port.",
+    )
+    attributes: dict[str, str | list[str]] = Field(
+        default_factory=dict,
+        description="Such as rack, pool, os. A list is dealt out over the hosts of the shape in turn.",
+    )
 
     @field_validator("name")
     @classmethod
     def _name(cls, name: str) -> str:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no host name: letters, digits, '.', '_' and '-', at most 63")
+            raise ValueError(f"{name[:60]!r} is no host name: letters, digits, '.', '_' and '-', at most 63")
         return name
 
     @field_validator("attributes")
@@ -49,39 +55,64 @@ class HostShape(BaseModel):
     def _attributes(cls, attributes: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
         for name, value in attributes.items():
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no name of an attribute: letters, digits, '.', '_' and '-', at most 63")
+                raise ValueError(f"{name[:60]!r} is no name of an attribute: letters, digits, '.', '_' and '-'")
             values = value if isinstance(value, list) else [value]
-            wrong = [one for one in values if not _VALUE.fullmatch(one)]
+            wrong = [one[:60] for one in values if not _VALUE.fullmatch(one)]
             if wrong or not values:
                 raise ValueError(f"{name}: {wrong or 'an empty list'} must be text that begins with a letter")
         return attributes
 
 
-class LocalSettings(BaseModel):
-    """The one-machine cluster. ``hosts`` is a count of equal hosts or a list of shapes."""
+def _shapes(value: object) -> object:
+    """A count means as many equal hosts, sized for this machine."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_HOSTS:
+            raise ValueError(f"must be 1 to {MAX_HOSTS} hosts, not {value}")
+        return [default_shape(value)]
+    if not isinstance(value, list):
+        raise ValueError("must be a count of hosts or a list of shapes")  # noqa: TRY004 - pydantic takes ValueError
+    return value
 
-    model_config = ConfigDict(extra="forbid")
 
-    hosts: Annotated[int, Field(ge=1, le=MAX_HOSTS)] | list[HostShape] = DEFAULT_HOSTS
-    port: Annotated[int, Field(ge=1024, le=65535)] | None = None
-    """Port of Mesos on 127.0.0.1; unset: a free one, kept with the work directory."""
-    allocation_interval_s: Annotated[float, Field(gt=0, le=60)] = 0.25
-    """How often Mesos' allocator makes offers; Mesos' own default, made for large clusters, is 1 s."""
-    directory: Path | None = None
-    """Where state is kept; unset: ``$XDG_STATE_HOME/butlery/local``."""
+class LocalSettings(DocumentModel):
+    """The one-machine cluster."""
+
+    hosts: Annotated[list[HostShape], BeforeValidator(_shapes)] = Field(
+        default=DEFAULT_HOSTS,
+        validate_default=True,
+        description="A count of equal hosts, or a list of shapes. One machine plays them all.",
+    )
+    port: Annotated[int, Field(ge=1024, le=65535)] | None = Field(
+        default=None,
+        description="Port of Mesos on 127.0.0.1. By default 5050 where that is free, else any; kept for restarts.",
+    )
+    allocation_interval_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
+        default=0.25,
+        description="How often Mesos' allocator makes offers. Mesos' own default, made for large clusters, is 1 s.",
+    )
+    directory: LocalPath | None = Field(
+        default=None,
+        description="Where the cluster keeps its state; by default /var/lib/butlery/local for root, whose home the "
+        "users of builds may not enter, else ~/.local/state/butlery/local.",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> LocalSettings:
-        if isinstance(self.hosts, list):
-            if not self.hosts:
-                raise ValueError("hosts: at least one host is needed")
-            count = sum(shape.count for shape in self.hosts)
-            if count > MAX_HOSTS:
-                raise ValueError(f"hosts: {count} hosts, at most {MAX_HOSTS} run on one machine")
-            asked = sum(shape.count * (shape.ports or 0) for shape in self.hosts)
-            if asked > LAST_PORT - FIRST_PORT:
-                raise ValueError(f"hosts: {asked} ports in all, at most {LAST_PORT - FIRST_PORT} can be given out")
+        count = sum(shape.count for shape in self.hosts)
+        if not 1 <= count <= MAX_HOSTS:
+            raise ValueError(f"hosts: {count} hosts, but 1 to {MAX_HOSTS} can run on one machine")
+        asked = sum(shape.count * (shape.ports or 0) for shape in self.hosts)
+        if asked > LAST_PORT - FIRST_PORT:
+            raise ValueError(f"hosts: {asked} ports in all, but at most {LAST_PORT - FIRST_PORT} can be given out")
         return self
+
+
+def default_directory() -> Path:
+    """Where a cluster keeps its state unless told otherwise."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/butlery/local")
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "butlery" / "local"
 
 
 @dataclass(frozen=True)
@@ -116,9 +147,7 @@ def default_shape(hosts: int) -> HostShape:
 
 def hosts_of(settings: LocalSettings) -> list[Host]:
     """Every host that ``settings`` describes, named ``host-1`` and so on, in an order that only they decide."""
-    shapes: Sequence[HostShape] = (
-        settings.hosts if isinstance(settings.hosts, list) else [default_shape(settings.hosts)]
-    )
+    shapes = settings.hosts
     unset = sum(shape.count for shape in shapes if shape.ports is None)
     asked = sum(shape.count * (shape.ports or 0) for shape in shapes)
     spare = min(DEFAULT_PORTS, (LAST_PORT - FIRST_PORT - asked) // unset) if unset else 0

@@ -13,7 +13,7 @@ import pytest
 from agents.spec import HostPolicy
 from framework.local import isolation, mesos_package
 from framework.local.cluster import MesosCluster
-from framework.local.spec import HostShape, LocalSettings, hosts_of
+from framework.local.spec import HostShape, LocalSettings, default_shape, hosts_of
 
 
 class ClusterFactory(Protocol):
@@ -47,7 +47,7 @@ def mesos_cluster(mesos_package_dir: Path) -> Iterator[ClusterFactory]:
     def start(
         hosts: int = 1, *, shapes: list[HostShape] | None = None, isolation: str = "auto", fresh: bool = False
     ) -> MesosCluster:
-        settings = LocalSettings(hosts=shapes or hosts)
+        settings = LocalSettings(hosts=shapes or [default_shape(hosts)])
         key = f"{settings.model_dump_json()} {isolation}"
         if not fresh and key in started and started[key].exit_code() is None:
             return started[key]
