@@ -50,3 +50,7 @@ class IdempotencyConflictError(ButleryError):
 
 class MesosRefusedError(ButleryError):
     """Mesos said no and will say so again: the framework was removed, or may not subscribe."""
+
+
+class FrameworkRemovedError(MesosRefusedError):
+    """Mesos has removed the framework and its tasks; only a new one can subscribe."""

@@ -16,6 +16,7 @@ from framework.core.offers import Host
 from framework.core.resources import Resources
 from framework.core.tasks import Request, Task, Tenant
 from framework.core.templates import Template
+from framework.errors import IdempotencyConflictError
 
 Emit = Callable[[Event], None]
 """Where an edge puts what happened; never blocks, called on the loop's thread only."""
@@ -115,6 +116,15 @@ class Snapshot(msgspec.Struct):
     tasks: list[Task]  # not ended
 
 
+class NewRequest(msgspec.Struct, frozen=True):
+    """A request to be saved for the first time, with what is to be built."""
+
+    request: Request
+    spec: BuildSpec
+    idempotency_key: str | None
+    digest: str
+
+
 class JobQuery(msgspec.Struct, frozen=True):
     """Which requests to list, newest first."""
 
@@ -126,7 +136,7 @@ class JobQuery(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Durable state. Synchronous; the runtime calls it off the loop's thread, one call at a time.
+    """Durable state. Synchronous; the runtime calls it off the loop's thread, reads beside one write at a time.
 
     Every method raises StoreFullError where a retry can help, else StoreError.
     """
@@ -137,16 +147,16 @@ class Store(Protocol):
         """All of the frame or nothing, on disk when it returns."""
         ...
 
-    def add_submission(self, request: Request, payload: bytes, idempotency_key: str | None, digest: str) -> RequestId:
-        """Saves a request with its payload (a BuildSpec's JSON, without task id), in the same write.
+    def add_submissions(self, batch: Sequence[NewRequest]) -> list[RequestId | IdempotencyConflictError]:
+        """Saves requests with their payloads, all in one write.
 
-        Returns the id of the request that stands for the key: an earlier one's where tenant and key are known.
-        Raises IdempotencyConflictError where that one's ``digest`` differs.
+        For each the id of the request that stands for it: an earlier one's where tenant and idempotency key are known,
+        or the error where that one's ``digest`` differs.
         """
         ...
 
-    def payload(self, request_id: RequestId) -> bytes | None:
-        """The submission's payload; its secrets are gone once the request has ended. None where unknown."""
+    def payload(self, request_id: RequestId) -> BuildSpec | None:
+        """The build as it was submitted; without its secrets once the request has ended. None where unknown."""
         ...
 
     def request(self, request_id: RequestId) -> Request | None: ...
@@ -158,6 +168,11 @@ class Store(Protocol):
         ...
 
     def set_token(self, tenant: TenantName, token_sha256: str) -> None: ...
+
+    @property
+    def notices(self) -> list[str]:
+        """What an operator should know, such as a corrupt file kept aside."""
+        ...
 
     def close(self) -> None: ...
 
@@ -201,6 +216,10 @@ class Control(Protocol):
     async def request(self, request_id: RequestId) -> Request | None: ...
 
     async def requests(self, query: JobQuery) -> list[Request]: ...
+
+    async def spec(self, request_id: RequestId) -> BuildSpec | None:
+        """What was submitted, without task id; its secrets are gone once the request has ended. None where unknown."""
+        ...
 
     async def attempts(self, request_id: RequestId) -> list[Task]: ...
 

@@ -191,7 +191,9 @@ class SchedulingSettings(DocumentModel):
         "asked to send none (SUPPRESS). A build that comes meanwhile starts without waiting for an offer.",
     )
     hold_starving_s: Seconds = Field(
-        default=30, description="How long offers of one host are kept together for a request that waits too long."
+        default=600,
+        description="How long a host is kept for a request that waits too long, while builds there end one by one. "
+        "Ten minutes: longer than most builds, so that a big request is served at the first try.",
     )
     starving_after_s: PositiveSeconds = Field(
         default=30,

@@ -1,0 +1,170 @@
+"""What the HTTP API asks for, answered from the loop's state and the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from framework.core import admission, explain
+from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.events import CancelAsked, TenantSet
+from framework.core.ids import HostId, RequestId, TenantName, task_id
+from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
+from framework.errors import InputError, UnavailableError
+from framework.ports import (
+    Chance,
+    Clock,
+    ClusterView,
+    FileChunk,
+    JobQuery,
+    NewRequest,
+    Store,
+    Submission,
+)
+from framework.runtime.chance import new_request_id
+from framework.runtime.loop import Loop
+from framework.tokens import tenant_token, token_sha256
+
+SAVE_TIMEOUT_S = 15.0
+BUILD_LOG = "build.log"
+
+T = TypeVar("T")
+
+
+class RuntimeControl:
+    """``framework.ports.Control`` over one loop."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        store: Store,
+        cluster: ClusterView,
+        tokens: dict[TenantName, str],
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        """``tokens`` holds the SHA-256 of each tenant's token."""
+        self._loop = loop
+        self._store = store
+        self._cluster = cluster
+        self._tokens = tokens
+        self._clock = clock
+        self._chance = chance
+
+    async def submit(self, submission: Submission) -> Request:
+        state = self._loop.state
+        faults = admission.faults(state, submission.tenant, submission.template)
+        if faults:
+            raise InputError(faults)
+        if state.waiting() >= state.config.max_waiting:
+            raise UnavailableError(f"{state.waiting()} builds wait already; try again when some have started")
+        request = Request(
+            id=new_request_id(self._clock, self._chance),
+            tenant=submission.tenant,
+            job=submission.job,
+            template=submission.template,
+            submitted_at=self._clock.now(),
+            priority=submission.priority,
+            retries=submission.retries,
+        )
+        new = NewRequest(request, submission.spec, submission.idempotency_key, submission.digest)
+        request_id = await self._loop.submit(new, SAVE_TIMEOUT_S)
+        taken = await self.request(request_id)
+        return taken or request
+
+    async def cancel(self, request_id: RequestId, reason: str) -> Request | None:
+        if request_id in self._loop.state.requests:
+            await self._loop.settled(CancelAsked(request_id, reason), SAVE_TIMEOUT_S)
+        return await self.request(request_id)
+
+    async def request(self, request_id: RequestId) -> Request | None:
+        live = self._loop.state.requests.get(request_id)
+        return live or await asyncio.to_thread(self._store.request, request_id)
+
+    async def requests(self, query: JobQuery) -> list[Request]:
+        return await asyncio.to_thread(self._store.requests, query)
+
+    async def attempts(self, request_id: RequestId) -> list[Task]:
+        return await asyncio.to_thread(self._store.tasks_of, request_id)
+
+    async def wait(self, request_id: RequestId, timeout_s: float) -> Request | None:
+        await self._loop.ended(request_id, timeout_s)
+        return await self.request(request_id)
+
+    def why(self, request_id: RequestId) -> WhyNot | None:
+        return explain.why_not(self._loop.state, request_id, self._clock.now())
+
+    def tenants(self) -> list[TenantUse]:
+        return explain.tenant_uses(self._loop.state)
+
+    async def set_tenant(self, tenant: Tenant, new_token: bool) -> str | None:
+        await self._loop.settled(TenantSet(tenant), SAVE_TIMEOUT_S)
+        if not new_token and tenant.name in self._tokens:
+            return None
+        token = tenant_token(tenant.name, self._chance.token())
+        digest = token_sha256(token)
+        await asyncio.to_thread(self._store.set_token, tenant.name, digest)
+        self._tokens[tenant.name] = digest
+        return token
+
+    def token_sha256(self, tenant: TenantName) -> str | None:
+        return self._tokens.get(tenant)
+
+    def hosts(self) -> list[HostUse]:
+        return explain.host_uses(self._loop.state)
+
+    def health(self) -> Health:
+        notices = list(self._store.notices)
+        if self._loop.saving_fails:
+            notices.append(f"the state cannot be saved: {self._loop.saving_fails}")
+        return explain.health(self._loop.state, notices, self._clock.now())
+
+    async def read_file(
+        self, request_id: RequestId, path: str, offset: int, length: int, attempt: int | None = None
+    ) -> FileChunk:
+        async def read(host_url: str, task: Task) -> FileChunk:
+            framework_id = self._loop.state.framework_id
+            if framework_id is None:
+                raise UnavailableError("not subscribed to Mesos yet")
+            ended = task.state is TaskState.ENDED
+            found = await self._cluster.read_file(host_url, framework_id, task.id, path, offset, length)
+            return FileChunk(*found, ended=ended)
+
+        return await self._at_sandbox(request_id, attempt, read)
+
+    async def list_artifacts(self, request_id: RequestId) -> list[tuple[str, int]]:
+        async def browse(host_url: str, task: Task) -> list[tuple[str, int]]:
+            framework_id = self._loop.state.framework_id
+            if framework_id is None:
+                raise UnavailableError("not subscribed to Mesos yet")
+            return await self._cluster.list_files(host_url, framework_id, task.id, "artifacts")
+
+        return await self._at_sandbox(request_id, None, browse)
+
+    async def _at_sandbox(
+        self, request_id: RequestId, attempt: int | None, use: Callable[[str, Task], Awaitable[T]]
+    ) -> T:
+        request = await self.request(request_id)
+        if request is None:
+            raise FileNotFoundError(f"no build {request_id}")
+        number = request.attempt if attempt is None else attempt
+        if number == 0 and request.state is not RequestState.ENDED:
+            raise FileNotFoundError(f"build {request_id} has not started yet")
+        task = await self._task(request_id, number)
+        if task is None:
+            raise FileNotFoundError(f"build {request_id} has no attempt {number}")
+        return await use(self._host_url(task.host_id, task.hostname), task)
+
+    async def _task(self, request_id: RequestId, number: int) -> Task | None:
+        wanted = task_id(request_id, number)
+        live = self._loop.state.tasks.get(wanted)
+        if live is not None:
+            return live
+        return next((task for task in await self.attempts(request_id) if task.id == wanted), None)
+
+    def _host_url(self, host_id: HostId, hostname: str) -> str:
+        host = self._loop.state.hosts.get(host_id)
+        if host is None or not host.url:
+            raise UnavailableError(f"host {hostname} is not known to Mesos now")
+        return host.url

@@ -1,0 +1,102 @@
+"""Performs the core's calls through the driver, once the frame that holds their cause is saved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from agents.spec import BuildSpec, HostPolicy
+from framework.core import effects as ef
+from framework.core.events import TaskUpdate
+from framework.core.ids import TaskId
+from framework.core.resources import Resources
+from framework.core.tasks import Task
+from framework.log import get_logger
+from framework.ports import Emit, SchedulerDriver, Store, TaskLaunch
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class AgentLaunch:
+    """How every Mesos executor is started on its host."""
+
+    command: str
+    uris: tuple[str, ...]
+    overhead: Resources
+    policy: HostPolicy
+
+
+class Performer:
+    """Turns effects into the driver's calls; a launch gets its build from the store first."""
+
+    def __init__(self, driver: SchedulerDriver, store: Store, agent: AgentLaunch, emit: Emit) -> None:
+        self._driver = driver
+        self._store = store
+        self._agent = agent
+        self._emit = emit
+
+    def use(self, driver: SchedulerDriver) -> None:
+        """Another driver from now on."""
+        self._driver = driver
+
+    async def perform(self, effects: Sequence[ef.Effect]) -> None:
+        """In their order. Raises StoreError where a build cannot be read."""
+        specs = await self._specs(effects)
+        for effect in effects:
+            match effect:
+                case ef.Launch():
+                    launches = [self._launch(task, specs[task.id]) for task in effect.tasks if task.id in specs]
+                    self._driver.accept(effect.offer_ids, effect.host_id, launches)
+                case ef.Decline():
+                    self._driver.decline(effect)
+                case ef.Revive():
+                    self._driver.revive()
+                case ef.Suppress():
+                    self._driver.suppress()
+                case ef.Kill():
+                    self._driver.kill(effect)
+                case ef.Acknowledge():
+                    self._driver.acknowledge(effect)
+                case ef.Reconcile():
+                    self._driver.reconcile(effect)
+                case ef.Report():
+                    _report(effect)
+
+    async def _specs(self, effects: Sequence[ef.Effect]) -> dict[TaskId, BuildSpec]:
+        tasks = [task for effect in effects if isinstance(effect, ef.Launch) for task in effect.tasks]
+        if not tasks:
+            return {}
+        found = await asyncio.to_thread(lambda: [self._store.payload(task.request_id) for task in tasks])
+        specs: dict[TaskId, BuildSpec] = {}
+        for task, spec in zip(tasks, found, strict=True):
+            if spec is None:
+                log.error("a build's description is not in the store", tenant=task.tenant, task_id=task.id)
+                self._emit(
+                    TaskUpdate(task.id, "TASK_ERROR", task.host_id, message="its description is not in the store")
+                )
+            else:
+                specs[task.id] = replace(spec, task_id=task.id, host=self._agent.policy)
+        return specs
+
+    def _launch(self, task: Task, spec: BuildSpec) -> TaskLaunch:
+        return TaskLaunch(
+            task_id=task.id,
+            name=spec.job,
+            resources=task.resources,
+            executor_resources=self._agent.overhead,
+            command=self._agent.command,
+            uris=self._agent.uris,
+            data=spec.to_json(),
+            labels={"tenant": task.tenant, "job": spec.job},
+        )
+
+
+def _report(report: ef.Report) -> None:
+    fields = {
+        name: value
+        for name in ("tenant", "request_id", "task_id", "offer_id", "host")
+        if (value := getattr(report, name)) is not None
+    }
+    log.at(report.level, report.message, **fields)

@@ -1,0 +1,105 @@
+"""One scheduler: the core in its loop, a driver, the hosts as Mesos lists them, and the state they start from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from framework.core.events import Event, FrameworkRemoved, HostsObserved, Subscribed
+from framework.core.ids import FrameworkId
+from framework.core.state import Config, restore
+from framework.errors import FrameworkRemovedError, UnavailableError
+from framework.log import get_logger
+from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapshot, Store
+from framework.runtime.control import RuntimeControl
+from framework.runtime.loop import Loop
+from framework.runtime.performer import AgentLaunch, Performer
+
+log = get_logger(__name__)
+
+HOSTS_EVERY_S = 10.0
+"""How often Mesos is asked which hosts there are; offers tell of free ones at once anyway."""
+HOSTS_RETRY_S = 1.0
+
+DriverFactory = Callable[[FrameworkId | None], SchedulerDriver]
+
+
+class Scheduler:
+    """Everything between the API and Mesos. ``run`` once, on the event loop's thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        snapshot: Snapshot,
+        new_driver: DriverFactory,
+        cluster: ClusterView,
+        config: Config,
+        agent: AgentLaunch,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._clock = clock
+        self._cluster = cluster
+        self._new_driver = new_driver
+        self._driver = new_driver(snapshot.framework_id)
+        tenants = [record.tenant for record in snapshot.tenants]
+        state = restore(config, snapshot.framework_id, tenants, snapshot.requests, snapshot.tasks, clock.now())
+        self._performer = Performer(self._driver, store, agent, self._emit)
+        self.loop = Loop(state, store, self._performer, clock, chance)
+        tokens = {record.tenant.name: record.token_sha256 for record in snapshot.tenants if record.token_sha256}
+        self.control = RuntimeControl(self.loop, store, cluster, tokens, clock, chance)
+        self._stopped = asyncio.Event()
+        self._subscribed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until ``stop``. Raises MesosRefusedError, StoreError."""
+        async with asyncio.TaskGroup() as group:
+            loop = group.create_task(self.loop.run())
+            hosts = group.create_task(self._watch_hosts())
+            driver = group.create_task(self._drive())
+            await self._stopped.wait()
+            await self._driver.stop()
+            self.loop.stop()
+            hosts.cancel()
+            await asyncio.wait([loop, driver])
+
+    def stop(self) -> None:
+        """Leaves Mesos without ending the framework: its tasks run on and are found again by the next start."""
+        self._stopped.set()
+
+    def _emit(self, event: Event) -> None:
+        if isinstance(event, Subscribed):
+            self._subscribed.set()
+        self.loop.emit(event)
+
+    async def _drive(self) -> None:
+        while True:
+            try:
+                await self._driver.run(self._emit)
+            except FrameworkRemovedError as error:
+                self._emit(FrameworkRemoved(str(error)))
+                self._driver = self._new_driver(None)
+                self._performer.use(self._driver)
+            else:
+                return
+
+    async def _watch_hosts(self) -> None:
+        """Tells the core of every host; the first time as soon as Mesos answers, so that sizes can be judged."""
+        told = True
+        while True:
+            try:
+                hosts = await self._cluster.hosts()
+            except UnavailableError as error:
+                if told:
+                    log.warning("Mesos does not list its hosts", reason=str(error))
+                told = False
+                pause_s = HOSTS_RETRY_S
+            else:
+                told = True
+                self._emit(HostsObserved(hosts))
+                pause_s = HOSTS_EVERY_S if hosts else HOSTS_RETRY_S
+            self._subscribed.clear()
+            try:
+                await asyncio.wait_for(self._subscribed.wait(), pause_s)
+            except TimeoutError:
+                continue
