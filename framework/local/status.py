@@ -1,0 +1,112 @@
+"""What is known of a one-machine cluster from outside: its status file, and who of it is alive."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from framework.errors import UnavailableError
+from framework.local.cluster import get_json
+from framework.local.processes import ProcessId
+
+READ_TIMEOUT_S = 5.0
+STATES = ("down", "starting", "up", "stopping", "failed", "crashed")
+"""``crashed``: the supervisor is gone without having stopped what it runs; ``butlery local up`` takes it over."""
+
+
+@dataclass
+class Status:
+    """The status file, ``DIRECTORY/status.json``. Only what an operator may show to anyone: no secrets."""
+
+    state: str
+    directory: str
+    supervisor_pid: int | None = None
+    mesos_pid: int | None = None
+    mesos_url: str | None = None
+    mesos_restarts: int = 0
+    scheduler_pid: int | None = None
+    scheduler_restarts: int = 0
+    api_url: str | None = None
+    isolation: str | None = None
+    isolation_reason: str | None = None
+    started_at: str | None = None  # ISO 8601, UTC
+    config: str | None = None  # the file the scheduler reads
+    error: str | None = None
+    faults: list[list[str]] = field(
+        default_factory=list
+    )  # where and message of each, where ``error`` is of the settings
+    hosts: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self) -> None:
+        path = status_file(Path(self.directory))
+        temporary = path.with_name(path.name + ".new")
+        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
+        temporary.rename(path)
+
+
+class Paths:
+    """Where a cluster's own files are; Mesos' are in framework.local.cluster."""
+
+    def __init__(self, directory: Path) -> None:
+        self.lock = directory / "lock"
+        self.supervisor_pid = directory / "supervisor.pid"
+        self.scheduler_pid = directory / "scheduler.pid"
+        self.mesos_pid = directory / "mesos" / "mesos.pid"
+        self.api_port = directory / "api.port"
+        self.config = directory / "butlery.yaml"
+        self.admin_token = directory / "admin.token"
+        self.state = directory / "state.db"
+        self.supervisor_log = directory / "log" / "supervisor.log"
+        self.scheduler_log = directory / "log" / "scheduler.log"
+
+
+def status_file(directory: Path) -> Path:
+    return directory / "status.json"
+
+
+def read(directory: Path) -> Status:
+    """The status as it is now: pids of dead processes are left out, and hosts are asked of Mesos where it answers."""
+    try:
+        raw = json.loads(status_file(directory).read_text())
+        status = Status(**raw)
+    except (OSError, ValueError, TypeError):
+        return Status("down", str(directory))
+    paths = Paths(directory)
+    status.supervisor_pid = _alive(paths.supervisor_pid)
+    status.mesos_pid = _alive(paths.mesos_pid)
+    status.scheduler_pid = _alive(paths.scheduler_pid)
+    if status.supervisor_pid is None and status.state not in ("down", "failed"):
+        status.state = "crashed"
+    if status.mesos_pid is None:
+        status.hosts = [{**host, "registered": False} for host in status.hosts]
+    else:
+        _ask_mesos(status)
+    return status
+
+
+def _ask_mesos(status: Status) -> None:
+    try:
+        answer = get_json(f"{status.mesos_url}/slaves", READ_TIMEOUT_S)
+        active = {host["hostname"]: host for host in answer["slaves"] if host["active"]}
+    except (UnavailableError, KeyError, TypeError):
+        active = {}
+    for host in status.hosts:
+        found = active.get(host["name"])
+        host["registered"] = found is not None
+        host["id"] = found["id"] if found else None
+
+
+def _alive(pid_file: Path) -> int | None:
+    process = ProcessId.load(pid_file)
+    return process.pid if process is not None and process.alive() else None
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """Writes a file that only this user may read, from its first byte on."""
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(secret + "\n")

@@ -1,0 +1,318 @@
+"""The process that keeps a one-machine cluster up: Mesos and the scheduler are its children, and start again.
+
+Run as ``python -m framework.local.supervisor REQUEST_FILE`` it is the detached form of ``butlery local up``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from agents.spec import HostPolicy
+from framework.errors import ButleryError, Fault, InputError
+from framework.local import isolation, mesos_package
+from framework.local.cluster import MesosCluster, end_process
+from framework.local.logs import rotate
+from framework.local.processes import ProcessId
+from framework.local.scheduler import Scheduler, write_config
+from framework.local.spec import LocalSettings, default_shape, hosts_of
+from framework.local.status import Paths, Status, read
+from framework.settings import load_section, load_settings
+
+TICK_S = 0.25
+ROTATE_EVERY_S = 5.0
+BACKOFF_FIRST_S = 0.5
+BACKOFF_MAX_S = 30.0
+STEADY_S = 60.0  # a child that lived this long starts with a short back-off again
+CONFIG_PLACE = "{config}"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What ``butlery local up`` was asked for. Unset fields come from the settings file, then from its defaults."""
+
+    directory: str
+    config: str | None = None
+    hosts: int | None = None
+    port: int | None = None
+    scheduler_command: tuple[str, ...] = ()
+    """The scheduler's command line, with CONFIG_PLACE where its settings file goes; empty: Mesos alone."""
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self)))
+
+    @staticmethod
+    def load(path: Path) -> Request:
+        raw = json.loads(path.read_text())
+        return Request(**{**raw, "scheduler_command": tuple(raw["scheduler_command"])})
+
+    def local_settings(self) -> LocalSettings:
+        """The ``local:`` section with what the command line says instead. Raises InputError."""
+        settings = load_section(Path(self.config) if self.config else None, "local", LocalSettings)
+        changes: dict[str, object] = {}
+        if self.hosts is not None:
+            changes["hosts"] = [default_shape(self.hosts)]
+        if self.port is not None:
+            changes["port"] = self.port
+        return settings.model_copy(update=changes)
+
+    def host_policy(self) -> HostPolicy:
+        return load_settings(Path(self.config) if self.config else None, os.environ).agents.policy()
+
+
+class Child(Protocol):
+    """What the supervisor keeps alive."""
+
+    def start(self) -> None: ...
+    def exit_code(self) -> int | None: ...
+
+
+class Keeper:
+    """Starts one child again when it ends, later each time, with jitter."""
+
+    def __init__(self, name: str, child: Child, say: Say) -> None:
+        self.restarts = 0
+        self._name = name
+        self._child = child
+        self._say = say
+        self._deaths_in_a_row = 0
+        self._started_at = time.monotonic()
+        self._start_at: float | None = None
+
+    def tick(self, now: float) -> bool:
+        """Looks after the child; True where it was started again."""
+        if self._start_at is None:
+            code = self._child.exit_code()
+            if code is None:
+                return False
+            if now - self._started_at > STEADY_S:
+                self._deaths_in_a_row = 0
+            self._plan(now, f"ended with {code}")
+            return False
+        if now < self._start_at:
+            return False
+        self._start_at = None
+        self._started_at = now
+        self.restarts += 1
+        try:
+            self._child.start()
+        except (ButleryError, OSError) as error:
+            self._plan(now, f"does not start: {error}")
+            return False
+        return True
+
+    def _plan(self, now: float, what: str) -> None:
+        longest_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**self._deaths_in_a_row)
+        self._deaths_in_a_row = min(self._deaths_in_a_row + 1, 10)
+        wait_s = random.uniform(longest_s / 2, longest_s)  # noqa: S311 - jitter, no secret
+        self._start_at = now + wait_s
+        self._say(f"{self._name} {what}; starting it again in {wait_s:.1f} s")
+
+
+class Stopped(BaseException):
+    """A signal asked the supervisor to stop; not an Exception, so that nothing on the way takes it for a fault."""
+
+
+class Supervisor:
+    """Brings a cluster up, keeps it up until a signal, and takes it down."""
+
+    def __init__(self, request: Request, say: Say) -> None:
+        self._request = request
+        self._directory = Path(request.directory)
+        self._paths = Paths(self._directory)
+        self._say = say
+        self._status = Status("starting", request.directory)
+        self._cluster: MesosCluster | None = None
+        self._scheduler: Scheduler | None = None
+
+    def run(self, ready: Callable[[Status], None]) -> None:
+        """Returns when a signal (TERM, INT, HUP) has stopped it. ``ready`` is called once, when all is up.
+
+        Raises InputError where a setting is faulty or another supervisor has the directory, ButleryError where
+        something does not come up; then everything is stopped again.
+        """
+        prepare(self._directory)
+        with _only_one(self._paths.lock, self._directory), _signals():
+            error: ButleryError | None = None
+            try:
+                self._start()
+                ready(self._status)
+                self._keep()
+            except Stopped:
+                pass
+            except ButleryError as fault:
+                error = fault
+            try:
+                self._stop()
+            except ButleryError as fault:
+                error = error or fault
+            self._record_end(error)
+            if error is not None:
+                raise error
+
+    def _start(self) -> None:
+        identity = ProcessId.of(os.getpid())
+        if identity is not None:
+            identity.save(self._paths.supervisor_pid)
+        self._status.started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._status.supervisor_pid = os.getpid()
+        self._status.save()
+        end_process(self._paths.scheduler_pid)  # of a supervisor that was killed; its port must be free
+        settings = self._request.local_settings()
+        held = isolation.resolve(self._request.host_policy())
+        hosts = hosts_of(settings)
+        package = mesos_package.ensure(self._say)
+        self._cluster = MesosCluster(
+            self._directory,
+            hosts,
+            held,
+            package,
+            port=settings.port,
+            allocation_interval_s=settings.allocation_interval_s,
+            say=self._say,
+        )
+        self._status.isolation, self._status.isolation_reason = held
+        self._status.hosts = [
+            {
+                "name": host.name,
+                "cpus": host.cpus,
+                "mem_mib": host.mem_mib,
+                "disk_mib": host.disk_mib,
+                "attributes": dict(host.attributes),
+            }
+            for host in hosts
+        ]
+        self._cluster.start()
+        self._status.mesos_pid, self._status.mesos_url = self._cluster.pid, self._cluster.url
+        self._status.save()
+        self._cluster.wait_ready()
+        self._say(f"Mesos {mesos_package.VERSION} is up at {self._cluster.url} with {len(hosts)} hosts")
+        if self._request.scheduler_command:
+            self._start_scheduler(self._cluster.url, held.mode)
+        self._status.state = "up"
+        self._status.save()
+
+    def _start_scheduler(self, mesos_url: str, mode: str) -> None:
+        config = Path(self._request.config) if self._request.config else None
+        api_url = write_config(self._directory, config, mesos_url, mode)
+        self._status.api_url, self._status.config = api_url, str(self._paths.config)
+        command = [
+            str(self._paths.config) if word == CONFIG_PLACE else word for word in self._request.scheduler_command
+        ]
+        self._scheduler = Scheduler(self._directory, command, api_url)
+        self._scheduler.start()
+        self._status.scheduler_pid = self._scheduler.pid
+        self._status.save()
+        self._scheduler.wait_ready()
+        self._say(f"the scheduler is up at {api_url}")
+
+    def _keep(self) -> None:
+        assert self._cluster is not None  # noqa: S101 - for the type checker; run() calls _start() first
+        mesos = Keeper("Mesos", self._cluster, self._say)
+        scheduler = Keeper("the scheduler", self._scheduler, self._say) if self._scheduler else None
+        rotate_at = 0.0
+        while True:
+            now = time.monotonic()
+            changed = mesos.tick(now)
+            if scheduler is not None and self._scheduler is not None:
+                changed = scheduler.tick(now) or changed
+                self._status.scheduler_restarts, self._status.scheduler_pid = scheduler.restarts, self._scheduler.pid
+            if changed:
+                self._status.mesos_restarts, self._status.mesos_pid = mesos.restarts, self._cluster.pid
+                self._status.save()
+            if now > rotate_at:
+                rotate_at = now + ROTATE_EVERY_S
+                for log in (self._cluster.log, self._paths.scheduler_log, self._paths.supervisor_log):
+                    rotate(log)
+            time.sleep(TICK_S)
+
+    def _stop(self) -> None:
+        """Whatever was asked for, nothing is left running; a second signal does not interrupt it."""
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        self._status.state = "stopping"
+        self._status.save()
+        if self._scheduler is not None:
+            self._scheduler.stop()
+        if self._cluster is not None:
+            self._cluster.stop()
+
+    def _record_end(self, error: ButleryError | None) -> None:
+        self._status.state = "failed" if error else "down"
+        self._status.error = str(error) if error else None
+        self._status.faults = [list(fault) for fault in error.faults] if isinstance(error, InputError) else []
+        self._status.supervisor_pid = self._status.mesos_pid = self._status.scheduler_pid = None
+        self._status.save()
+        self._paths.supervisor_pid.unlink(missing_ok=True)
+
+
+def prepare(directory: Path) -> None:
+    """Makes the directory, which the users of builds must be able to enter. Raises InputError where it cannot be."""
+    try:
+        (directory / "log").mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o755)
+    except OSError as error:
+        raise InputError([Fault("local.directory", f"{directory} cannot be used: {error.strerror}")]) from error
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _only_one(path: Path, directory: Path) -> Iterator[None]:
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = read(directory).supervisor_pid
+            message = f"{directory} is in use by another `butlery local up` (pid {pid}); `butlery local down` ends it"
+            raise InputError([Fault("local.directory", message)]) from None
+        yield
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The detached form: its standard streams are a log file, and its status file says how it went."""
+
+    def say(line: str) -> None:
+        sys.stdout.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
+        sys.stdout.flush()
+
+    os.chdir("/")  # so that it keeps no file system busy
+    request = Request.load(Path(arguments[0]))
+    try:
+        Supervisor(request, say).run(lambda _: None)
+    except ButleryError as error:
+        say(f"failed: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
