@@ -1,0 +1,63 @@
+# The commands of the project. Each installs what it needs and is missing, then does its work.
+# `make demo` shows the whole; `make test` tests the whole; `make check` is for every change.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+bin := .venv/bin
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: venv
+venv: ## .venv with the butlery program and everything that development needs
+	@.ci/packages venv
+	@.ci/venv
+
+.PHONY: demo
+demo: ## tenants' builds on a real Mesos on this machine, shown as they run
+	@.ci/packages venv demo
+	@.ci/venv
+	$(bin)/butlery demo
+
+.PHONY: check
+check: venv ## style, types, import rules, unit and property tests: seconds
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports --no-logo
+	$(bin)/pytest -q tests/unit tests/property
+
+.PHONY: test
+test: ## everything: check, then tests against the real Mesos, processes and limits, then the docs
+	@.ci/packages venv demo test
+	@$(MAKE) check
+	$(bin)/pytest tests/contract tests/integration tests/acceptance
+	@$(MAKE) docs
+
+.PHONY: test-cgroup2
+test-cgroup2: ## the executor's limits under cgroup v2, in an emulated Debian 12: minutes
+	@.ci/packages venv cgroup2
+	@.ci/venv
+	$(bin)/python -m tests.cgroup2
+
+.PHONY: bench
+bench: ## the figures of docs/performance.rst
+	@.ci/packages venv demo
+	@.ci/venv
+	$(bin)/butlery bench latency --json
+	$(bin)/butlery bench placement --json
+	$(bin)/butlery bench memory --json
+
+.PHONY: docs
+docs: venv ## docs/_build/html, warnings as errors
+	$(bin)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+.PHONY: clean
+clean: ## removes what was made here, .venv included
+	rm -rf .venv build dist docs/_build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
