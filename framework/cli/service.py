@@ -1,0 +1,170 @@
+"""``butlery scheduler run``: puts the parts together and runs them until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import getpass
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from agents.pack import build_pyz
+
+from framework.api.app import create_app
+from framework.core.ids import FrameworkId
+from framework.core.resources import Resources
+from framework.core.state import Config
+from framework.edges.mesos.driver import MesosDriver
+from framework.edges.mesos.encode import FrameworkSettings
+from framework.edges.mesos.operator import MesosOperator
+from framework.edges.sqlite import SqliteStore
+from framework.errors import ButleryError, Fault, InputError
+from framework.log import configure, get_logger, protect
+from framework.ports import SchedulerDriver
+from framework.runtime.chance import SystemChance, SystemClock
+from framework.runtime.performer import AgentLaunch
+from framework.runtime.scheduler import Scheduler
+from framework.settings import Settings
+
+log = get_logger(__name__)
+
+STOP_GRACE_S = 5
+"""For API calls under way, such as somebody's wait for a build, when the scheduler is told to stop."""
+
+
+def run(settings: Settings) -> int:
+    """Runs until SIGTERM or SIGINT; the exit code. Builds run on without us.
+
+    Raises InputError for what the settings' author must mend, and other ButleryErrors as they are.
+    """
+    configure(settings.log.level, settings.log.format)
+    if settings.admin_token is not None:
+        protect(settings.admin_token.get_secret_value())
+    digest = settings.admin_token_sha256()
+    listener = _listen(settings)
+    store = SqliteStore(settings.state.path)
+    try:
+        for notice in store.notices:
+            log.error(notice)
+        return asyncio.run(_serve(settings, store, listener, digest))
+    finally:
+        store.close()
+        listener.close()
+
+
+def core_config(settings: Settings) -> Config:
+    """What of the settings the core decides by."""
+    scheduling, agents = settings.scheduling, settings.agents
+    return Config(
+        overhead=Resources(cpu_millis=agents.overhead_cpu_millis, mem_mib=agents.overhead_mem_mib),
+        hold_idle_s=scheduling.hold_idle_s,
+        hold_starving_s=scheduling.hold_starving_s,
+        starving_after_s=scheduling.starving_after_s,
+        refuse_s=scheduling.refuse_s,
+        launch_timeout_s=scheduling.launch_timeout_s,
+        kill_confirm_s=scheduling.kill_confirm_s,
+        unreachable_s=scheduling.unreachable_s,
+        reconcile_every_s=scheduling.reconcile_every_s,
+        max_waiting=scheduling.max_waiting,
+        retry_base_s=scheduling.retry_base_s,
+        breaker_failures=scheduling.breaker_failures,
+        breaker_open_s=scheduling.breaker_open_s,
+        breaker_max_s=scheduling.breaker_max_s,
+        image_attempts=scheduling.image_attempts,
+    )
+
+
+def agent_launch(settings: Settings) -> AgentLaunch:
+    """How Mesos executors are started: fetched where they are at a URL, else from a path that hosts see."""
+    agents = settings.agents
+    overhead = Resources(cpu_millis=agents.overhead_cpu_millis, mem_mib=agents.overhead_mem_mib)
+    uris: tuple[str, ...] = ()
+    if agents.executor is not None and "://" in agents.executor:
+        path, uris = "./" + agents.executor.rsplit("/", 1)[-1], (agents.executor,)
+    else:
+        path = agents.executor or str(build_pyz(settings.state.path.parent / "butlery-executor.pyz"))
+    return AgentLaunch(f"exec {agents.python} -S -E {path}", uris, overhead, agents.policy())
+
+
+async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket, admin_token_sha256: str) -> int:
+    clock, chance = SystemClock(), SystemChance()
+    framework = FrameworkSettings(
+        name=settings.mesos.framework_name,
+        role=settings.mesos.role,
+        user=settings.mesos.user or getpass.getuser(),
+        hostname=socket.gethostname(),
+        failover_timeout_s=settings.mesos.failover_timeout_s,
+        principal=settings.mesos.principal,
+        webui_url=_url(listener),
+    )
+
+    def new_driver(framework_id: FrameworkId | None) -> SchedulerDriver:
+        return MesosDriver(
+            settings.mesos.urls, framework, clock, chance, framework_id, settings.mesos.heartbeats_missed
+        )
+
+    cluster = MesosOperator(settings.mesos.urls)
+    scheduler = Scheduler(
+        store, store.load(), new_driver, cluster, core_config(settings), agent_launch(settings), clock, chance
+    )
+    app = create_app(scheduler.control, settings.api, settings.templates, admin_token_sha256)
+    server = _Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_GRACE_S, ws="none"
+        )
+    )
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        server.should_exit = True
+        scheduler.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    log.info("serving", url=_url(listener), mesos=settings.mesos.url, state=str(settings.state.path))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await scheduler.run()
+    except* ButleryError as group:
+        error = group.exceptions[0]
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+    finally:
+        server.should_exit = True
+        await serving
+        await cluster.close()
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Signals are for the whole scheduler, not for its HTTP server alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.api.host, settings.api.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            fault = Fault("api.port", f"port {port} is taken; choose another, or 0 for a free one")
+            raise InputError([fault]) from error
+        raise InputError([Fault("api.host", f"cannot listen on {host}:{port}: {error.strerror}")]) from error
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
