@@ -190,19 +190,22 @@ class SchedulingSettings(DocumentModel):
         description="How long offers are kept after the last request was served, before they are declined and Mesos is "
         "asked to send none (SUPPRESS). A build that comes meanwhile starts without waiting for an offer.",
     )
-    hold_starving_s: Seconds = Field(
+    hold_starving_s: PositiveSeconds = Field(
         default=600,
-        description="How long a host is kept for a request that waits too long, while builds there end one by one. "
-        "Ten minutes: longer than most builds, so that a big request is served at the first try.",
+        description="Longest time that a host is kept for a request that small ones would starve; then another host "
+        "may be. Ten minutes see most builds of a host to their end.",
     )
     starving_after_s: PositiveSeconds = Field(
         default=30,
-        description="How long a request that would fit on a free host may wait before a host is kept for it.",
+        description="How long a request waits before a host may be kept for it. At most one host in ten is kept so.",
     )
     refuse_s: Seconds = Field(
         default=5,
         description="For how long a declined offer's resources are not offered again. Mesos' own default; REVIVE ends "
         "it early when a request comes.",
+    )
+    revive_every_s: PositiveSeconds = Field(
+        default=0.5, description="Least time between two REVIVEs: each makes Mesos offer everything anew."
     )
     launch_timeout_s: PositiveSeconds = Field(
         default=120,
@@ -220,6 +223,11 @@ class SchedulingSettings(DocumentModel):
     reconcile_every_s: Annotated[float, Field(ge=10, le=DAY_S)] = Field(
         default=600, description="How often Mesos is asked for the state of every task, to find updates that were lost."
     )
+    timeout_slack_s: PositiveSeconds = Field(
+        default=60,
+        description="How long after its timeout and grace a build is killed from here, where its executor, which "
+        "keeps the time, has not ended it.",
+    )
     max_waiting: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=20_000,
         description="Requests that may wait at once; more are refused with 503. Two and a half times the 8000 builds "
@@ -228,6 +236,12 @@ class SchedulingSettings(DocumentModel):
     retry_base_s: PositiveSeconds = Field(
         default=1,
         description="Wait before the second attempt after a loss that was none of the build's doing; doubles after.",
+    )
+    retry_cap_s: PositiveSeconds = Field(default=60, description="Longest such wait.")
+    max_drops: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=10,
+        description="Launches of one request that may go astray before a host has them (offer gone, Mesos away). They "
+        "do not count as attempts; beyond these the request ends with class ``infrastructure``.",
     )
     breaker_failures: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=3, description="Failures in a row to get one image after which builds of it wait."
@@ -242,6 +256,8 @@ class SchedulingSettings(DocumentModel):
     def _ordered(self) -> SchedulingSettings:
         if self.breaker_open_s > self.breaker_max_s:
             raise ValueError("breaker_open_s must be at most breaker_max_s")
+        if self.retry_base_s > self.retry_cap_s:
+            raise ValueError("retry_base_s must be at most retry_cap_s")
         return self
 
 

@@ -8,6 +8,8 @@ import pytest
 from pydantic import Field
 
 from agents.spec import ISOLATIONS, HostPolicy
+from framework.core.resources import Resources
+from framework.core.state import Config
 from framework.documents import DocumentModel
 from framework.errors import Fault, InputError
 from framework.settings import (
@@ -91,6 +93,7 @@ local: {hosts: 3, whatever: [1]}
         ("scheduling", "refuse_s: .nan", "must be a finite number"),
         ("scheduling", "max_waiting: 1" + "0" * 300, "must be at most 1000000"),
         ("scheduling", "breaker_open_s: 3600", "breaker_open_s must be at most breaker_max_s"),
+        ("scheduling", "retry_base_s: 61", "retry_base_s must be at most retry_cap_s"),
         ("agents", "isolation: none", "must be one of 'auto'"),
         ("agents", "executor: butlery-executor.pyz", "an absolute path or an http(s) URL"),
         ("agents", "uids: 0-10", "must be FIRST-LAST"),
@@ -194,6 +197,12 @@ def test_validate_reads_every_room(tmp_path: Path) -> None:
     faults = validate_file(written(tmp_path, "local: {hosts: 0}\nlog: {level: x}"), {}, sections)
     assert [fault.where.rpartition(":")[2] for fault in faults] == ["2 log.level", "1 local.hosts"]
     assert len(validate_file(tmp_path / "none.yaml", {}, sections)) == 1
+
+
+def test_the_scheduling_section_is_what_the_core_is_configured_with() -> None:
+    settings = Settings()
+    overhead = Resources(cpu_millis=settings.agents.overhead_cpu_millis, mem_mib=settings.agents.overhead_mem_mib)
+    assert Config(overhead=overhead, **settings.scheduling.model_dump()) == Config()
 
 
 def test_isolations_are_those_of_the_executor() -> None:
