@@ -1,0 +1,205 @@
+"""The two HTTP/1.1 connections to a Mesos master: one that events stream down, one that calls are pipelined on.
+
+Mesos answers the requests of one connection in order (libprocess), so answers are matched to calls by order alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import httptools
+
+from framework.edges.mesos.recordio import RecordIOError, RecordReader
+
+MAX_ANSWER_BYTES = 64 * 1024
+"""Of the body of an answer to a call: Mesos' are one line."""
+
+MAX_OUTGOING_BYTES = 64 * 1024 * 1024
+"""Not yet taken by the peer. 8000 launches of 2 kB are 16 MiB; a peer that is behind by more than this is lost."""
+
+KEEPALIVE_IDLE_S = 15
+KEEPALIVE_INTERVAL_S = 5
+KEEPALIVE_PROBES = 3
+USER_TIMEOUT_MS = 30_000
+"""A peer's machine that is gone is found within half a minute, whether data is on the way (RFC 5482) or not."""
+
+
+class Answer(NamedTuple):
+    """An answer's status, headers by lower-case name, and the first ``MAX_ANSWER_BYTES`` of its body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+_ACCEPTED = Answer(202, {}, b"")
+
+
+class HttpConnection(asyncio.Protocol):
+    """One client connection. Tells of its loss once, unless it was closed from here."""
+
+    def __init__(self, on_lost: Callable[[str], None]) -> None:
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._closed = False
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self.bytes_seen = 0
+        """Received so far, to tell whether the peer lives."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (for the type checker: TCP has no other kind)
+        if self._closed:  # while it was being made
+            transport.abort()
+            return
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        for level, option, value in (
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES),
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS),
+        ):
+            sock.setsockopt(level, option, value)
+
+    def data_received(self, data: bytes) -> None:
+        self.bytes_seen += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.lose(f"what came is not HTTP: {error}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lose(f"connection lost: {exc}" if exc is not None else "the peer closed the connection")
+
+    def lose(self, reason: str) -> None:
+        """Closes the connection and tells why, the first time."""
+        if self._transport is not None:
+            self.close()
+            self._on_lost(reason)
+
+    def close(self) -> None:
+        """Closes the connection at once, and tells nobody."""
+        self._closed = True
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+
+class EventStream(HttpConnection):
+    """Carries one SUBSCRIBE and its answer, which goes on for as long as the subscription stands."""
+
+    def __init__(self, on_record: Callable[[bytes], None], on_lost: Callable[[str], None]) -> None:
+        super().__init__(on_lost)
+        self._on_record = on_record
+        self._reader = RecordReader()
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._pieces: list[bytes] = []
+        self._streaming = False
+        self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        """Done with the head where the status is 200, else when the whole answer is there."""
+
+    def subscribe(self, request: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # Only here, outside of the parser, as that would wrap what is raised below.
+        pieces, self._pieces = self._pieces, []
+        try:
+            for piece in pieces:
+                for record in self._reader.feed(piece):
+                    if self._transport is None:
+                        return
+                    self._on_record(record)
+        except RecordIOError as error:
+            self.lose(str(error))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._streaming = self._parser.get_status_code() == 200
+        if self._streaming:
+            self._finish()
+
+    def on_body(self, body: bytes) -> None:
+        if self._streaming:
+            self._pieces.append(body)
+        elif len(self._body) < MAX_ANSWER_BYTES:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        if self._streaming:
+            self.lose("Mesos ended the event stream")
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(
+                Answer(self._parser.get_status_code(), self._headers, bytes(self._body[:MAX_ANSWER_BYTES]))
+            )
+
+
+class CallConnection(HttpConnection):
+    """Carries calls, pipelined: each turn of the loop's calls go out in one write. Answers' headers are not read."""
+
+    def __init__(self, on_answer: Callable[[Answer], None], on_lost: Callable[[str], None]) -> None:
+        super().__init__(on_lost)
+        self._loop = asyncio.get_running_loop()
+        self._on_answer = on_answer
+        self._outgoing: list[bytes] = []
+        self._outgoing_bytes = 0
+        self._answers: list[Answer] = []
+        self._body = bytearray()
+
+    def send(self, request: bytes) -> None:
+        """Queues a request. Where the peer is too far behind the connection is lost instead."""
+        if self._transport is None:
+            return
+        if not self._outgoing:
+            self._outgoing_bytes = self._transport.get_write_buffer_size()
+            self._loop.call_soon(self._flush)
+        self._outgoing_bytes += len(request)
+        self._outgoing.append(request)
+        if self._outgoing_bytes > MAX_OUTGOING_BYTES:
+            self._outgoing.clear()
+            self.lose(f"more than {MAX_OUTGOING_BYTES} bytes of calls wait to be taken")
+
+    def _flush(self) -> None:
+        outgoing, self._outgoing = self._outgoing, []
+        if self._transport is not None and outgoing:
+            self._transport.write(b"".join(outgoing))
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        answers, self._answers = self._answers, []  # outside of the parser, which would wrap what is raised below
+        for answer in answers:
+            self._on_answer(answer)
+
+    def finish(self) -> None:
+        """Closes the connection when what was sent is taken, and tells nobody; for at most ``USER_TIMEOUT_MS``."""
+        self._flush()
+        self._closed = True
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    def on_body(self, body: bytes) -> None:
+        if len(self._body) < MAX_ANSWER_BYTES:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._body:
+            self._answers.append(Answer(status, {}, bytes(self._body[:MAX_ANSWER_BYTES])))
+            self._body.clear()
+        else:
+            self._answers.append(_ACCEPTED if status == 202 else Answer(status, {}, b""))

@@ -1,0 +1,78 @@
+"""From what Mesos sends to what the core knows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+import msgspec
+
+from agents.spec import BuildResult
+from framework.core import events
+from framework.core.ids import HostId, OfferId, TaskId
+from framework.core.offers import Offer
+from framework.core.tasks import Outcome
+from framework.edges.mesos import wire
+from framework.edges.mesos.purse import total
+
+_OUTCOME_FIELDS = tuple(Outcome.__struct_fields__)
+
+
+def offer(raw: wire.Offer) -> Offer:
+    return Offer(
+        OfferId(raw.id.value),
+        HostId(raw.agent_id.value),
+        raw.hostname,
+        total(raw.resources),
+        attributes(raw.attributes) if raw.attributes else {},
+        url(raw.url) if raw.url is not None else "",
+    )
+
+
+def attributes(raw: Iterable[wire.Attribute]) -> dict[str, str]:
+    """Texts and scalars, scalars as text: ``4`` for 4.0. Ranges are left out; of one name twice the last counts."""
+    result = {}
+    for attribute in raw:
+        if attribute.text is not None:
+            result[attribute.name] = attribute.text.value
+        elif attribute.scalar is not None:
+            result[attribute.name] = f"{attribute.scalar.value:g}"
+    return result
+
+
+def url(raw: wire.Url) -> str:
+    """Of the host's HTTP API, such as ``http://10.0.0.7:5051/slave(1)``; by address where it has one, as not every
+
+    scheduler can resolve the names of hosts.
+    """
+    return f"{raw.scheme}://{raw.address.ip or raw.address.hostname}:{raw.address.port}{raw.path}"
+
+
+def task_update(raw: wire.TaskStatus) -> events.TaskUpdate:
+    return events.TaskUpdate(
+        TaskId(raw.task_id.value),
+        raw.state,
+        HostId(raw.agent_id.value) if raw.agent_id is not None else None,
+        raw.reason,
+        raw.source,
+        raw.message,
+        raw.uuid,
+        outcome(raw.data) if raw.data else None,
+    )
+
+
+def outcome(data: bytes) -> Outcome | None:
+    """What our executor measured; None where the data is not a BuildResult with fields of the right kinds."""
+    with contextlib.suppress(ValueError):
+        result = BuildResult.from_json(data)
+        return msgspec.convert({name: getattr(result, name) for name in _OUTCOME_FIELDS}, Outcome)
+    return None
+
+
+def failure(raw: wire.FailureBody) -> events.HostLost | events.ExecutorLost | None:
+    if raw.agent_id is None:
+        return None
+    host_id = HostId(raw.agent_id.value)
+    if raw.executor_id is None:
+        return events.HostLost(host_id)
+    return events.ExecutorLost(host_id, raw.executor_id.value, raw.status)

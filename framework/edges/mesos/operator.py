@@ -1,0 +1,163 @@
+"""Mesos' v1 operator API: the hosts as the master lists them, and the sandboxes as the hosts' agents show them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+
+from framework.core.ids import FrameworkId, HostId, TaskId
+from framework.core.offers import Host
+from framework.edges.mesos import wire
+from framework.edges.mesos.addresses import parse_addresses
+from framework.edges.mesos.decode import attributes
+from framework.edges.mesos.purse import total
+from framework.errors import UnavailableError
+
+TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 3.0
+MAX_REDIRECTS = 3
+
+MAX_DIRECTORIES = 500
+MAX_FILES = 10_000
+MAX_DEPTH = 20
+"""Of one listing: links among directories may go round in circles."""
+
+MAX_SHOWN_CHARS = 200
+
+NO_SUCH_ENDPOINT = b"404 Not Found"
+"""What libprocess says where no Mesos agent of that name is."""
+
+HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
+
+_Answer = TypeVar("_Answer")
+
+
+class _ReadFile(Struct):
+    size: int
+    data: bytes = b""
+
+
+class _ReadFileAnswer(Struct):
+    read_file: _ReadFile
+
+
+class _FileInfo(Struct):
+    path: str
+    mode: int = stat.S_IFREG
+    size: int = 0
+
+
+class _ListFiles(Struct):
+    file_infos: list[_FileInfo] = []
+
+
+class _ListFilesAnswer(Struct):
+    list_files: _ListFiles
+
+
+class MesosOperator:
+    """A ``framework.ports.ClusterView``. ``close`` it at the end."""
+
+    def __init__(self, masters: Sequence[str]) -> None:
+        """``masters`` such as ``http://10.0.0.1:5050``. Raises InputError."""
+        self._masters = [f"http://{address}/api/v1" for address in parse_addresses(masters)]
+        self._http: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    async def hosts(self) -> tuple[Host, ...]:
+        """As the port says. Masters are tried in turn; one that does not lead redirects to the one that does."""
+        failure: UnavailableError | None = None
+        for master in self._masters:
+            try:
+                agents = await self._call(master, {"type": "GET_AGENTS"}, wire.GetAgents)
+            except UnavailableError as error:
+                failure = error
+            else:
+                return tuple([_host(agent) for agent in agents.get_agents.agents])
+        raise failure or UnavailableError("no Mesos master")
+
+    async def read_file(
+        self, host_url: str, framework_id: FrameworkId, task_id: TaskId, path: str, offset: int, length: int
+    ) -> tuple[int, bytes]:
+        """As the port says. One answer holds at most 16 pages of memory, 64 KiB, of which ``length`` may ask less."""
+        of = {"path": _sandbox_path(framework_id, task_id, path), "offset": max(offset, 0)}
+        of["length"] = length if offset >= 0 else 0
+        answer = await self._call(f"{host_url}/api/v1", {"type": "READ_FILE", "read_file": of}, _ReadFileAnswer)
+        return (offset, answer.read_file.data) if offset >= 0 else (answer.read_file.size, b"")
+
+    async def list_files(
+        self, host_url: str, framework_id: FrameworkId, task_id: TaskId, path: str
+    ) -> list[tuple[str, int]]:
+        """As the port says, sorted; at most ``MAX_FILES`` in ``MAX_DIRECTORIES`` directories."""
+        top = _sandbox_path(framework_id, task_id, path)
+        found: list[tuple[str, int]] = []
+        directories = [(top, 0)]
+        for directory, depth in directories:  # grows as directories are found
+            call = {"type": "LIST_FILES", "list_files": {"path": directory}}
+            answer = await self._call(f"{host_url}/api/v1", call, _ListFilesAnswer)
+            for info in answer.list_files.file_infos:
+                if stat.S_ISREG(info.mode):  # a FIFO, for one, must not be read: the host's agent would wait for ever
+                    found.append((info.path.removeprefix(top).lstrip("/"), info.size))
+                elif stat.S_ISDIR(info.mode) and depth < MAX_DEPTH and len(directories) < MAX_DIRECTORIES:
+                    directories.append((info.path, depth + 1))
+            if len(found) >= MAX_FILES:
+                break
+        return sorted(found[:MAX_FILES])
+
+    async def _call(self, url: str, call: Mapping[str, object], kind: type[_Answer]) -> _Answer:
+        """Raises FileNotFoundError on 404 and on what Mesos will not show, UnavailableError."""
+        if self._http is None:
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
+            self._http = aiohttp.ClientSession(headers=HEADERS, timeout=timeout)
+        where = url.removesuffix("/api/v1")
+        try:
+            async with self._http.post(
+                url, data=msgspec.json.encode(call), allow_redirects=True, max_redirects=MAX_REDIRECTS
+            ) as answer:
+                body = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: a URL that is none
+            raise UnavailableError(
+                f"Mesos at {where} does not answer {call['type']}: {error or 'time is up'}"
+            ) from error
+        if answer.status in (400, 404) and "FILE" in str(call["type"]) and not body.startswith(NO_SUCH_ENDPOINT):
+            raise FileNotFoundError("no such file in the sandbox")  # Mesos' own text names the host's directories
+        if answer.status != 200:
+            raise UnavailableError(f"Mesos at {where} answers {call['type']} with {answer.status}: {_shown(body)}")
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except ValueError as error:
+            raise UnavailableError(f"Mesos at {where} answers {call['type']} with what is not of its kind") from error
+
+
+def _host(agent: wire.Agent) -> Host:
+    info = agent.agent_info
+    actor, _, address = agent.pid.partition("@")
+    return Host(
+        HostId(info.id.value),
+        info.hostname,
+        total(agent.total_resources),
+        attributes(info.attributes),
+        f"http://{address}/{actor}" if address else "",
+        agent.active and not agent.deactivated,
+    )
+
+
+def _sandbox_path(framework_id: FrameworkId, task_id: TaskId, path: str) -> str:
+    """The path by which Mesos shows a sandbox whatever its container's id; an executor has its task's id here.
+
+    Mesos itself turns away paths and links that lead out of the sandbox (seen with 1.11).
+    """
+    return f"/frameworks/{framework_id}/executors/{task_id}/runs/latest/{path.strip('/')}".rstrip("/")
+
+
+def _shown(body: bytes) -> str:
+    return body[:MAX_SHOWN_CHARS].decode("utf-8", "replace").strip()

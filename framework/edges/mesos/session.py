@@ -1,0 +1,313 @@
+"""One subscription: from connecting to a Mesos master until it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from framework.core.ids import HostId, TaskId
+from framework.edges.mesos import wire
+from framework.edges.mesos.addresses import Address, redirect_target
+from framework.edges.mesos.connection import Answer, CallConnection, EventStream, HttpConnection
+from framework.errors import MesosRefusedError, UnavailableError
+from framework.log import get_logger
+
+log = get_logger(__name__)
+
+PATH = "/api/v1/scheduler"
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 30.0
+"""For GET /version, SUBSCRIBE and the first event; a master that is recovering takes seconds."""
+
+MAX_PENDING_CALLS = 200_000
+"""Calls not answered yet: eight times the acknowledgements of 8000 tasks' three updates each."""
+
+SILENT_TICKS = 2
+"""Heartbeat intervals for which calls may go unanswered."""
+
+OLDEST_MAJOR = 1
+"""Mesos has its v1 API since 1.0."""
+
+MAX_SHOWN_CHARS = 200
+
+_Result = TypeVar("_Result")
+
+
+class NotMesosError(UnavailableError):
+    """What answers does not speak Mesos' v1 API, or does not yet: a master that starts says 404 for a moment."""
+
+
+class RedirectedError(UnavailableError):
+    """Another master leads."""
+
+    def __init__(self, leader: Address) -> None:
+        super().__init__(f"another Mesos master leads: {leader}")
+        self.leader = leader
+
+
+class Sent(NamedTuple):
+    """A call on its way."""
+
+    kind: str
+    host_id: HostId | None = None
+    task_ids: tuple[TaskId, ...] = ()  # that an ACCEPT launches
+    answered: asyncio.Future[Answer] | None = None  # for those who wait; else only refusals are told
+
+
+class _Phase(enum.Enum):
+    OPENING = enum.auto()
+    STANDING = enum.auto()
+    OVER = enum.auto()
+
+
+class Session:
+    """``open`` it, then ``send`` until it is ``lost``.
+
+    ``on_event`` gets SUBSCRIBED first and no event after the loss; ``on_refused`` the calls that Mesos refused;
+    ``on_lost`` the reason, once, where a subscription stood.
+    """
+
+    def __init__(
+        self,
+        master: Address,
+        on_event: Callable[[wire.Event], None],
+        on_refused: Callable[[Sent, int], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self.master = master
+        self._on_event = on_event
+        self._on_refused = on_refused
+        self._on_lost = on_lost
+        self._phase = _Phase.OPENING
+        self._stream: EventStream | None = None
+        self._calls: CallConnection | None = None
+        self._pending: deque[Sent] = deque()
+        self._call_head = b""
+        self._answers = self._answers_at_tick = 0
+        self._bytes_at_tick = 0
+        self._silent_ticks = self._unanswered_ticks = 0
+        self._subscribed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tearing_down = False
+        self.refusal: MesosRefusedError | None = None
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done with the reason when the session is over."""
+
+    @property
+    def standing(self) -> bool:
+        return self._phase is _Phase.STANDING
+
+    async def open(self, subscribe: bytes) -> None:
+        """Connects, checks what answers, subscribes; returns when SUBSCRIBED has come.
+
+        Raises UnavailableError, of which RedirectedError and NotMesosError are kinds, and MesosRefusedError.
+        """
+        try:
+            await self._open(subscribe)
+        except OSError as error:  # TimeoutError is one
+            raise UnavailableError(f"Mesos at {self.master} does not answer: {error or 'time is up'}") from error
+        finally:
+            if not self.standing:
+                self.close()
+
+    async def _open(self, subscribe: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        calls = self._calls = CallConnection(self._on_answer, self.lose)
+        stream = self._stream = EventStream(self._on_record, self._stream_lost)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            for connection in (calls, stream):
+                await loop.create_connection(partial(_it, connection), self.master.host, self.master.port)
+        version: asyncio.Future[Answer] = loop.create_future()
+        self._pending.append(Sent("GET /version", answered=version))
+        calls.send(self._head("GET /version") + b"\r\n")
+        self._check_version(await self._before_loss(version))
+        head = self._head(f"POST {PATH}")
+        stream.subscribe(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(subscribe), subscribe))
+        answer = await self._before_loss(stream.answer)
+        self._check_subscription(answer)
+        self._call_head = head + f"Mesos-Stream-Id: {answer.headers['mesos-stream-id']}\r\n".encode("latin-1")
+        await self._before_loss(self._subscribed)
+
+    async def _before_loss(self, future: asyncio.Future[_Result]) -> _Result:
+        either: set[asyncio.Future[Any]] = {future, self.lost}
+        await asyncio.wait(either, timeout=ANSWER_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            return future.result()
+        if self.refusal is not None:
+            raise self.refusal
+        if self.lost.done():
+            raise UnavailableError(f"Mesos at {self.master}: {self.lost.result()}")
+        raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:g} s")
+
+    def _head(self, verb_and_path: str) -> bytes:
+        """The one place of headers, but for Content-Length and Mesos-Stream-Id."""
+        return (
+            f"{verb_and_path} HTTP/1.1\r\nHost: {self.master}\r\nAccept: application/json\r\n"
+            "Content-Type: application/json\r\n"
+        ).encode()
+
+    def _check_version(self, answer: Answer) -> None:
+        if answer.status >= 500:
+            raise UnavailableError(f"Mesos at {self.master} answers {answer.status}: {_shown(answer.body)}")
+        if answer.status != 200:
+            raise NotMesosError(
+                f"{self.master} is not Mesos: GET /version answers {answer.status}, {_shown(answer.body)}"
+            )
+        try:
+            version = wire.version_decoder.decode(answer.body).version
+            major = int(version.split(".")[0])
+        except ValueError as error:
+            raise MesosRefusedError(f"{self.master} is not Mesos: its /version is {_shown(answer.body)}") from error
+        if major < OLDEST_MAJOR:
+            raise MesosRefusedError(f"{self.master} is Mesos {version}; {OLDEST_MAJOR}.0 or later is needed")
+
+    def _check_subscription(self, answer: Answer) -> None:
+        status, text = answer.status, _shown(answer.body)
+        if status == 200 and "mesos-stream-id" in answer.headers:
+            return
+        if status in (302, 307):
+            leader = redirect_target(answer.headers.get("location", ""))
+            if leader is None:
+                raise UnavailableError(f"{self.master} redirects, but not to a Mesos master")
+            raise RedirectedError(leader)
+        if status >= 500:
+            raise UnavailableError(f"Mesos at {self.master} answers {status}: {text}")
+        if status in (400, 401, 403, 409):
+            raise MesosRefusedError(f"Mesos at {self.master} refuses the subscription ({status}): {text}")
+        raise NotMesosError(f"{self.master} has no v1 scheduler API: {PATH} answers {status}, {text}")
+
+    def send(self, sent: Sent, body: bytes) -> None:
+        """Puts a call on the wire. Where too many are unanswered the session is lost instead."""
+        if self._calls is None or not self.standing:
+            return
+        if len(self._pending) >= MAX_PENDING_CALLS:
+            self.lose(f"{MAX_PENDING_CALLS} calls are not answered")
+            return
+        self._pending.append(sent)
+        self._calls.send(b"%bContent-Length: %d\r\n\r\n%b" % (self._call_head, len(body), body))
+
+    async def teardown(self, body: bytes) -> None:
+        """Sends a TEARDOWN and waits for its answer. Raises UnavailableError, MesosRefusedError."""
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._tearing_down = True
+        self.send(Sent("TEARDOWN", answered=answered), body)
+        try:
+            answer = await self._before_loss(answered)
+        except TimeoutError as error:
+            raise UnavailableError(f"Mesos at {self.master} does not answer TEARDOWN: {error}") from error
+        if answer.status != 202:
+            raise MesosRefusedError(f"Mesos refuses TEARDOWN ({answer.status}): {_shown(answer.body)}")
+
+    def tick(self, heartbeats_missed: int) -> None:
+        """To be called once a heartbeat interval: loses the session where Mesos has been silent for too long.
+
+        Intervals are counted rather than time taken, so that a jump of the clock or a suspended machine loses nothing.
+        """
+        if self._stream is None or not self.standing:
+            return
+        self._silent_ticks = self._silent_ticks + 1 if self._stream.bytes_seen == self._bytes_at_tick else 0
+        self._bytes_at_tick = self._stream.bytes_seen
+        waiting = self._pending and self._answers == self._answers_at_tick
+        self._unanswered_ticks = self._unanswered_ticks + 1 if waiting else 0
+        self._answers_at_tick = self._answers
+        if self._silent_ticks >= heartbeats_missed:
+            self.lose(f"{heartbeats_missed} heartbeats were missed")
+        elif self._unanswered_ticks > SILENT_TICKS:
+            self.lose("calls are not answered")
+
+    def lose(self, reason: str) -> None:
+        """Ends the session, and tells why where a subscription stood."""
+        stood = self.standing
+        if self._phase is _Phase.OVER:
+            return
+        self._end(reason)
+        if stood:
+            self._on_lost(reason)
+
+    def close(self) -> None:
+        """Ends the session once the calls made are sent, and tells nobody."""
+        if self._phase is not _Phase.OVER:
+            if self._calls is not None:
+                self._calls.finish()
+            self._end("closed")
+
+    def _stream_lost(self, reason: str) -> None:
+        # Mesos ends the stream before it answers TEARDOWN on the other connection (seen with 1.11).
+        if not self._tearing_down:
+            self.lose(reason)
+
+    def _end(self, reason: str) -> None:
+        self._phase = _Phase.OVER
+        self.lost.set_result(reason)
+        for connection in (self._stream, self._calls):
+            if connection is not None:
+                connection.close()
+        self._pending.clear()
+
+    def _on_record(self, record: bytes) -> None:
+        try:
+            event = wire.event_decoder.decode(record)
+        except msgspec.DecodeError as error:
+            _report_unread(record, error)
+            return
+        if type(event) is wire.Heartbeat:
+            return
+        if type(event) is wire.Error:
+            # All of Mesos' errors are final: removed, not authorised, invalid, or another scheduler subscribed as us.
+            self.refusal = MesosRefusedError(f"Mesos at {self.master}: {event.error.message}")
+            self.lose(event.error.message)
+            return
+        if type(event) is wire.Subscribed and self._phase is _Phase.OPENING:
+            self._phase = _Phase.STANDING
+            self._subscribed.set_result(None)
+        if self.standing:
+            self._on_event(event)
+
+    def _on_answer(self, answer: Answer) -> None:
+        if self._phase is _Phase.OVER:
+            return
+        if not self._pending:
+            self.lose("an answer came to no call")
+            return
+        sent = self._pending.popleft()
+        self._answers += 1
+        if sent.answered is not None and not sent.answered.done():
+            sent.answered.set_result(answer)
+        elif answer.status != 202:
+            self._refused(sent, answer)
+
+    def _refused(self, sent: Sent, answer: Answer) -> None:
+        if not 400 <= answer.status < 500:
+            self.lose(f"Mesos answers {sent.kind} with {answer.status}")
+            return
+        # Mesos' explanation may quote the call, which for these two may hold secrets.
+        explanation = None if sent.kind in ("ACCEPT", "MESSAGE") else _shown(answer.body)
+        log.warning("Mesos refused a call", call=sent.kind, status=answer.status, explanation=explanation)
+        self._on_refused(sent, answer.status)
+        if answer.status == 403 or b"stream ID" in answer.body or b"Framework cannot be found" in answer.body:
+            self.lose(f"Mesos no longer knows the subscription: {sent.kind} is answered with {answer.status}")
+
+
+def _it(connection: HttpConnection) -> HttpConnection:
+    return connection
+
+
+def _report_unread(record: bytes, error: msgspec.DecodeError) -> None:
+    try:
+        kind = wire.any_event_decoder.decode(record).type
+    except msgspec.DecodeError:
+        kind = ""
+    if kind in wire.EVENT_TYPES or not kind:
+        log.warning("an event of Mesos cannot be read", event=kind, error=str(error))
+    else:
+        log.debug("an event of Mesos is not used", event=kind)
+
+
+def _shown(body: bytes) -> str:
+    text = body[: 4 * MAX_SHOWN_CHARS].decode("utf-8", "replace").strip()
+    return repr(text[:MAX_SHOWN_CHARS])

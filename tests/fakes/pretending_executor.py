@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""A Mesos executor that only pretends to build: standard library only, one task, told in ``TaskInfo.data`` what to do.
+
+The data is a JSON object: ``run_s`` (seconds between RUNNING and the end; null: until killed), ``state`` (how it ends,
+TASK_FINISHED by default) and ``result`` (text that goes up as the final status' data). A framework message ends the
+task at once, with what it says as the result. It lives through a restart of its Mesos agent for as long as that asks
+(MESOS_RECOVERY_TIMEOUT).
+"""
+
+import base64
+import http.client
+import json
+import os
+import queue
+import re
+import sys
+import threading
+import time
+import uuid
+
+ADDRESS = os.environ["MESOS_AGENT_ENDPOINT"]
+PATH = f"/{os.environ['MESOS_SLAVE_PID'].split('@')[0]}/api/v1/executor"
+IDS = {
+    "executor_id": {"value": os.environ["MESOS_EXECUTOR_ID"]},
+    "framework_id": {"value": os.environ["MESOS_FRAMEWORK_ID"]},
+}
+UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "secs": 1.0, "mins": 60.0, "hrs": 3600.0, "days": 86400.0, "weeks": 604800}
+
+
+def seconds(text):
+    match = re.fullmatch(r"([0-9.]+)([a-z]+)", text)
+    return float(match.group(1)) * UNITS[match.group(2)] if match else 60.0
+
+
+class Executor:
+    def __init__(self):
+        self.tasks = {}  # not acknowledged yet
+        self.updates = {}  # uuid -> update, not acknowledged yet
+        self.outgoing = queue.Queue(1000)
+        self.end = threading.Event()
+        self.killed = False
+        self.told = None
+        self.final_uuid = None
+
+    def run(self):
+        threading.Thread(target=self.send, daemon=True).start()
+        last_seen = time.monotonic()
+        patience_s = seconds(os.environ.get("MESOS_RECOVERY_TIMEOUT", "15mins"))
+        while time.monotonic() - last_seen < patience_s:
+            try:
+                for event in self.subscribe():
+                    last_seen = time.monotonic()
+                    self.handle(event)
+            except (OSError, http.client.HTTPException, ValueError):
+                if os.environ.get("MESOS_CHECKPOINT") != "1":
+                    break
+            time.sleep(0.2)
+        sys.exit("lost its Mesos agent")
+
+    def subscribe(self):
+        connection = http.client.HTTPConnection(ADDRESS, timeout=120)
+        subscribe = {
+            "unacknowledged_tasks": list(self.tasks.values()),
+            "unacknowledged_updates": list(self.updates.values()),
+        }
+        connection.request("POST", PATH, json.dumps(dict(IDS, type="SUBSCRIBE", subscribe=subscribe)), HEADERS)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise OSError(f"SUBSCRIBE: {answer.status}")
+        while True:
+            size = answer.readline()
+            if not size:
+                return
+            yield json.loads(answer.read(int(size)))
+
+    def handle(self, event):
+        kind = event["type"]
+        if kind == "LAUNCH":
+            task = event["launch"]["task"]
+            self.tasks[task["task_id"]["value"]] = task
+            threading.Thread(target=self.pretend, args=(task,), daemon=True).start()
+        elif kind == "KILL":
+            self.killed = True
+            self.end.set()
+        elif kind == "ACKNOWLEDGED":
+            self.tasks.pop(event["acknowledged"]["task_id"]["value"], None)
+            self.updates.pop(event["acknowledged"]["uuid"], None)
+            if event["acknowledged"]["uuid"] == self.final_uuid:
+                os._exit(0)
+        elif kind == "MESSAGE":
+            self.told = base64.b64decode(event["message"]["data"]).decode()
+            self.end.set()
+        elif kind == "SHUTDOWN":
+            os._exit(0)
+
+    def pretend(self, task):
+        what = json.loads(base64.b64decode(task.get("data", "")) or b"{}")
+        self.update(task, "TASK_RUNNING")
+        self.end.wait(what.get("run_s", 0.0))
+        state = "TASK_KILLED" if self.killed else what.get("state", "TASK_FINISHED")
+        self.update(task, state, self.told or what.get("result"), final=True)
+
+    def update(self, task, state, data=None, final=False):
+        identity = base64.b64encode(uuid.uuid4().bytes).decode()
+        status = {
+            "task_id": task["task_id"],
+            "state": state,
+            "uuid": identity,
+            "source": "SOURCE_EXECUTOR",
+            "timestamp": time.time(),
+        }
+        if data is not None:
+            status["data"] = base64.b64encode(data.encode()).decode()
+        if final:
+            self.final_uuid = identity
+        self.updates[identity] = {"status": status}
+        self.outgoing.put({"type": "UPDATE", "update": {"status": status}})
+
+    def send(self):
+        while True:
+            call = self.outgoing.get()
+            try:
+                connection = http.client.HTTPConnection(ADDRESS, timeout=10)
+                connection.request("POST", PATH, json.dumps(dict(IDS, **call)), HEADERS)
+                answer = connection.getresponse()
+                if answer.status != 202:
+                    sys.stderr.write(f"{call['type']}: {answer.status} {answer.read()!r}\n")
+                connection.close()
+            except (OSError, http.client.HTTPException) as error:  # sent again by the next SUBSCRIBE
+                sys.stderr.write(f"{call['type']}: {error}\n")
+
+
+HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+
+if __name__ == "__main__":
+    Executor().run()
