@@ -1,0 +1,337 @@
+"""What the API answers: the core's values with units in their names, resources as people write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from agents.spec import BuildSpec
+from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.resources import Resources
+from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestState, Task, Tenant
+
+_EPOCH = "Seconds since the epoch."
+
+
+class ResourcesOut(BaseModel):
+    cpus: float
+    mem_mib: int
+    disk_mib: int
+
+    @classmethod
+    def of(cls, resources: Resources) -> ResourcesOut:
+        return cls(cpus=resources.cpu_millis / 1000, mem_mib=resources.mem_mib, disk_mib=resources.disk_mib)
+
+
+class ResultOut(BaseModel):
+    """How a build or one attempt at it ended; null where nobody measured."""
+
+    result_class: FailureClass
+    message: str
+    exit_code: int | None
+    signal: int | None
+    wall_s: float | None
+    cpu_s: float | None
+    peak_mem_mib: float | None
+    limit_mem_mib: int | None
+    isolation: str | None = Field(description="What held the build to its limits.")
+    leftover_processes: int = Field(description="Still alive when the build's own process had ended; killed.")
+    artifacts: list[str]
+
+    @classmethod
+    def of(cls, outcome: Outcome | None) -> ResultOut | None:
+        return None if outcome is None else cls(**{name: getattr(outcome, name) for name in cls.model_fields})
+
+
+class AttemptOut(BaseModel):
+    """One Mesos task that served, or was to serve, the build."""
+
+    attempt: int
+    task_id: str
+    host: str = Field(description="The Mesos agent machine's name.")
+    state: str
+    launched_at: float = Field(description=_EPOCH)
+    running_at: float | None = Field(description=_EPOCH)
+    ended_at: float | None = Field(description=_EPOCH)
+    result: ResultOut | None
+
+    @classmethod
+    def of(cls, attempt: int, task: Task) -> AttemptOut:
+        return cls(
+            attempt=attempt,
+            task_id=task.id,
+            host=task.hostname,
+            state=task.state.value,
+            launched_at=task.launched_at,
+            running_at=task.running_at,
+            ended_at=task.ended_at,
+            result=ResultOut.of(task.outcome),
+        )
+
+
+class JobOut(BaseModel):
+    """A build that was asked for."""
+
+    id: str
+    tenant: str
+    name: str
+    state: RequestState
+    priority: int
+    retries: int
+    attempt: int = Field(description="Number of the newest attempt; 0 before the first.")
+    image: str | None
+    resources: ResourcesOut
+    attributes: dict[str, str]
+    timeout_s: float
+    grace_s: float
+    submitted_at: float = Field(description=_EPOCH)
+    launched_at: float | None = Field(description=f"{_EPOCH} Of the newest attempt.")
+    running_at: float | None = Field(description=f"{_EPOCH} Of the newest attempt.")
+    ended_at: float | None = Field(description=_EPOCH)
+    cancel_reason: str | None
+    result: ResultOut | None = Field(description="Null until it has ended.")
+
+    @classmethod
+    def of(cls, request: Request) -> JobOut:
+        return cls(**_job_fields(request))
+
+
+class GitOut(BaseModel):
+    url: str
+    ref: str | None
+
+
+class SpecOut(BaseModel):
+    """What was submitted. Of secrets only the names, and only until the build has ended."""
+
+    command: str
+    git: GitOut | None
+    env: dict[str, str]
+    secrets: list[str]
+    artifacts: list[str]
+
+    @classmethod
+    def of(cls, spec: BuildSpec) -> SpecOut:
+        return cls(
+            command=spec.command,
+            git=GitOut(url=spec.git.url, ref=spec.git.ref) if spec.git else None,
+            env=spec.env,
+            secrets=sorted(spec.secrets),
+            artifacts=spec.artifacts,
+        )
+
+
+class JobDetail(JobOut):
+    """A build, what it was asked to do, and every attempt at it."""
+
+    spec: SpecOut | None
+    attempts: list[AttemptOut]
+
+    @classmethod
+    def with_attempts(cls, request: Request, spec: BuildSpec | None, tasks: list[Task]) -> JobDetail:
+        attempts = [AttemptOut.of(number, task) for number, task in enumerate(tasks, start=1)]
+        return cls(**_job_fields(request), spec=SpecOut.of(spec) if spec else None, attempts=attempts)
+
+
+class JobList(BaseModel):
+    jobs: list[JobOut] = Field(description="Newest first.")
+    next: str | None = Field(description="Give it as `before` to list on; null at the end.")
+
+
+class WhyOut(BaseModel):
+    """Why a build waits. `turned_away` counts hosts by what turned it away there."""
+
+    id: str
+    state: RequestState
+    waiting: bool
+    summary: str = Field(description="All of it in one sentence.")
+    waiting_s: float = 0.0
+    ahead: int = Field(default=0, description="Builds that go before it in its own tenant.")
+    hosts_looked_at: int = 0
+    offers_looked_at: int = 0
+    turned_away: dict[str, int] = Field(default_factory=dict)
+    blockers: list[str] = Field(
+        default_factory=list, description="What holds it before any host is looked at: quota, breaker, back-off."
+    )
+
+    @classmethod
+    def of(cls, request: Request, why: WhyNot | None) -> WhyOut:
+        if why is None:
+            return cls(id=request.id, state=request.state, waiting=False, summary=_not_waiting(request))
+        return cls(
+            id=request.id,
+            state=request.state,
+            waiting=True,
+            summary=why.summary,
+            waiting_s=why.waiting_s,
+            ahead=why.ahead,
+            hosts_looked_at=why.hosts_looked_at,
+            offers_looked_at=why.offers_looked_at,
+            turned_away=why.turned_away,
+            blockers=why.blockers,
+        )
+
+
+class ArtifactOut(BaseModel):
+    path: str = Field(description="Below the build's workspace.")
+    size_bytes: int
+
+
+class ArtifactList(BaseModel):
+    artifacts: list[ArtifactOut]
+
+
+class QuotaOut(BaseModel):
+    """Null where there is no limit."""
+
+    cpus: float | None
+    mem_mib: int | None
+    builds: int | None
+
+    @classmethod
+    def of(cls, quota: Quota) -> QuotaOut:
+        cpus = None if quota.cpu_millis is None else quota.cpu_millis / 1000
+        return cls(cpus=cpus, mem_mib=quota.mem_mib, builds=quota.builds)
+
+
+class TenantOut(BaseModel):
+    """A tenant, what it uses now and what it waits for."""
+
+    name: str
+    weight: int
+    quota: QuotaOut
+    waiting: int
+    launching: int
+    running: int
+    used: ResourcesOut
+    dominant_share: float = Field(description="Of the whole cluster, 0 to 1.")
+    fair_share: float = Field(description="What its weight entitles it to among tenants with demand, 0 to 1.")
+
+    @classmethod
+    def of(cls, use: TenantUse) -> TenantOut:
+        return cls(
+            name=use.tenant.name,
+            weight=use.tenant.weight,
+            quota=QuotaOut.of(use.tenant.quota),
+            waiting=use.waiting,
+            launching=use.launching,
+            running=use.running,
+            used=ResourcesOut.of(use.used),
+            dominant_share=use.dominant_share,
+            fair_share=use.fair_share,
+        )
+
+
+class TenantList(BaseModel):
+    tenants: list[TenantOut]
+
+
+class TenantSetOut(BaseModel):
+    """A tenant as it now is."""
+
+    name: str
+    weight: int
+    quota: QuotaOut
+    token: str | None = Field(description="Where one was drawn; told this once and kept nowhere.")
+
+    @classmethod
+    def of(cls, tenant: Tenant, token: str | None) -> TenantSetOut:
+        return cls(name=tenant.name, weight=tenant.weight, quota=QuotaOut.of(tenant.quota), token=token)
+
+
+class HostOut(BaseModel):
+    """A Mesos agent machine, and what our builds take of it."""
+
+    id: str
+    hostname: str
+    active: bool
+    attributes: dict[str, str]
+    total: ResourcesOut
+    used: ResourcesOut
+    offered: ResourcesOut = Field(description="Held by the scheduler now.")
+    tasks: int
+
+    @classmethod
+    def of(cls, use: HostUse) -> HostOut:
+        return cls(
+            id=use.host.id,
+            hostname=use.host.hostname,
+            active=use.host.active,
+            attributes=use.host.attributes,
+            total=ResourcesOut.of(use.host.total),
+            used=ResourcesOut.of(use.used),
+            offered=ResourcesOut.of(use.offered),
+            tasks=use.tasks,
+        )
+
+
+class HostList(BaseModel):
+    hosts: list[HostOut]
+
+
+class StatusOut(BaseModel):
+    """The scheduler in a few numbers."""
+
+    version: str
+    connected: bool = Field(description="To Mesos.")
+    framework_id: str | None
+    tenants: int
+    waiting: int
+    launching: int
+    running: int
+    hosts: int
+    offers_held: int
+    suppressed: bool
+    breakers: dict[str, float] = Field(description="Image to seconds until it is tried again.")
+    notices: list[str] = Field(description="What an operator should know.")
+
+    @classmethod
+    def of(cls, version: str, health: Health) -> StatusOut:
+        named = {name: getattr(health, name) for name in cls.model_fields if name != "version"}
+        return cls(version=version, **named)
+
+
+class HealthOut(BaseModel):
+    ok: bool = Field(description="Whether the scheduler is connected to Mesos.")
+
+
+class VersionOut(BaseModel):
+    version: str
+
+
+def _job_fields(request: Request) -> dict[str, Any]:
+    template = request.template
+    return {
+        "id": request.id,
+        "tenant": request.tenant,
+        "name": request.job,
+        "state": request.state,
+        "priority": request.priority,
+        "retries": request.retries,
+        "attempt": request.attempt,
+        "image": template.image,
+        "resources": ResourcesOut.of(template.resources),
+        "attributes": template.attributes,
+        "timeout_s": template.timeout_s,
+        "grace_s": template.grace_s,
+        "submitted_at": request.submitted_at,
+        "launched_at": request.launched_at,
+        "running_at": request.running_at,
+        "ended_at": request.ended_at,
+        "cancel_reason": request.cancel_reason,
+        "result": ResultOut.of(request.outcome),
+    }
+
+
+def _not_waiting(request: Request) -> str:
+    match request.state:
+        case RequestState.ENDED if request.outcome is not None:
+            outcome = request.outcome
+            return f"It does not wait: it ended as {outcome.result_class.value}" + (
+                f" ({outcome.message})." if outcome.message else "."
+            )
+        case RequestState.WAITING:
+            return "It waits, and has not been looked at yet."
+        case state:
+            return f"It does not wait: it is {state.value}."

@@ -1,0 +1,91 @@
+"""The API as one ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.responses import HTMLResponse, JSONResponse
+
+import framework
+from framework.api import files, jobs, operations, problems
+from framework.api.auth import Authenticator
+from framework.api.context import Context, Waiters
+from framework.api.models import JobIn, TenantIn
+from framework.api.page import STYLE_SHA256, page
+from framework.ports import Control
+from framework.settings import ApiSettings, TemplateSettings
+
+DESCRIPTION = """\
+Builds on Mesos: submit jobs, follow them, ask why they wait.
+
+Every call but /v1/health needs `Authorization: Bearer TOKEN`: a tenant's token sees that tenant's own, the
+administrator's sees all. Times are seconds since the epoch, memory and disk MiB. Every error is an
+application/problem+json object (RFC 9457) with all faults of the request in `faults`; a 503 can be tried again.
+"""
+
+
+def create_app(
+    control: Control,
+    settings_api: ApiSettings,
+    templates: Mapping[str, TemplateSettings],
+    admin_token_sha256: str,
+) -> FastAPI:
+    """The application, ready for a server.
+
+    ``admin_token_sha256`` is the SHA-256 of the administrator's token in hex. ``templates`` are the settings' by label.
+    """
+    app = FastAPI(
+        title="Butlery",
+        version=framework.__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.state.authenticator = Authenticator(control, admin_token_sha256)
+    app.state.context = Context(control, settings_api, templates, admin_token_sha256, Waiters())
+    problems.install(app)
+    for router in (jobs.router, files.router, operations.router):
+        app.include_router(router)
+    policy = {
+        "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"
+    }
+
+    @cache
+    def document() -> dict[str, Any]:
+        return _openapi(app)
+
+    @cache
+    def rendered() -> str:
+        return page(document())
+
+    async def openapi() -> JSONResponse:
+        return JSONResponse(document())
+
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(rendered(), headers=policy)
+
+    app.add_api_route("/openapi.json", openapi, include_in_schema=False)
+    app.add_api_route("/docs", docs, include_in_schema=False)
+    app.add_middleware(problems.Guard)
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The document, with the models that routes read themselves (after the token), and so FastAPI does not know of."""
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    _, taken = models_json_schema(
+        [(JobIn, "validation"), (TenantIn, "validation"), (problems.Problem, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(taken["$defs"])
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    return document

@@ -1,0 +1,59 @@
+"""What every route is given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, NamedTuple
+
+from fastapi import Depends, Request
+
+from framework.api.auth import Principal
+from framework.api.problems import unavailable
+from framework.ports import Control
+from framework.settings import ApiSettings, TemplateSettings
+
+MAX_WAITERS = 2000
+"""Calls that wait at once, for all; each holds a connection and some 10 KiB."""
+MAX_WAITERS_OF_ONE = 500
+"""For one tenant: a quarter, so that no tenant keeps the others from waiting."""
+
+
+class Waiters:
+    """Bounds how many calls wait at once."""
+
+    def __init__(self) -> None:
+        self._of: Counter[str] = Counter()
+
+    @contextmanager
+    def one(self, principal: Principal) -> Iterator[None]:
+        """Counts a call while it waits. Raises ProblemError (503) where too many do."""
+        name = principal.tenant or ""
+        if self._of.total() >= MAX_WAITERS or self._of[name] >= MAX_WAITERS_OF_ONE:
+            raise unavailable("Too many calls wait for jobs or logs now; ask again without waiting, or later.")
+        self._of[name] += 1
+        try:
+            yield
+        finally:
+            self._of[name] -= 1
+            if not self._of[name]:
+                del self._of[name]
+
+
+class Context(NamedTuple):
+    """The runtime, and the settings that bear on requests."""
+
+    control: Control
+    settings: ApiSettings
+    templates: Mapping[str, TemplateSettings]
+    digest_salt: str
+    waiters: Waiters
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Serving = Annotated[Context, Depends(_context)]

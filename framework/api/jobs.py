@@ -1,0 +1,154 @@
+"""Routes of jobs: submit, list, show, why, wait, cancel."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from framework.api.answers import JobDetail, JobList, JobOut, WhyOut
+from framework.api.auth import Authenticated, Principal
+from framework.api.body import read_object
+from framework.api.context import Context, Serving
+from framework.api.models import Name, digest, submission, take_job
+from framework.api.problems import ProblemError, documented, invalid, not_found
+from framework.core import tasks
+from framework.core.ids import RequestId, TenantName
+from framework.core.tasks import RequestState
+from framework.errors import Fault
+from framework.ports import JobQuery
+
+MAX_WAIT_S = 60.0
+"""Of one call that waits; under the idle limit of common proxies, and whoever waits longer asks again."""
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+
+
+class ListQuery(BaseModel):
+    """Which jobs to list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant: Name | None = Field(None, description="By default the token's own, or all for the administrator.")
+    state: list[RequestState] = Field(default_factory=list, max_length=10)
+    job: Name | None = Field(None, description="Only jobs of this name.")
+    before: str | None = Field(None, max_length=100, description="Only older ones than this id.")
+    limit: int = Field(100, ge=1, le=500)
+
+
+async def owned(context: Context, principal: Principal, job_id: str) -> tasks.Request:
+    """The job, if there is one that this principal may see. Raises ProblemError (404) without telling which it is."""
+    found = await context.control.request(RequestId(job_id)) if _JOB_ID.match(job_id) else None
+    if found is None or not principal.may_see(found.tenant):
+        raise not_found("job")
+    return found
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Submit a job",
+    responses=documented(400, 401, 403, 408, 409, 413, 415, 422, 503),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/JobIn"}}},
+        }
+    },
+)
+async def submit(
+    request: Request,
+    principal: Authenticated,
+    context: Serving,
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="1 to 255 visible ASCII characters; a repeat answers with the first one's job."),
+    ] = None,
+) -> JobOut:
+    """Taken durably when this answers. Nothing is done where anything is wrong with it."""
+    raw = await read_object(request, context.settings.max_body_bytes)
+    if idempotency_key is not None and not _KEY.match(idempotency_key):
+        raise invalid([Fault("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
+    job = take_job(raw, context.templates, context.settings.allow_file_urls)
+    tenant = _tenant_of(principal, job.tenant)
+    sent = submission(job, tenant, context.templates, idempotency_key, digest(job, tenant, context.digest_salt))
+    return JobOut.of(await context.control.submit(sent))
+
+
+def _tenant_of(principal: Principal, asked: str | None) -> TenantName:
+    if principal.tenant is None:
+        if asked is None:
+            raise invalid([Fault("tenant", "is missing: the administrator's token does not imply one")])
+        return TenantName(asked)
+    if asked is not None and asked != principal.tenant:
+        raise ProblemError(403, "forbidden", f"This token is {principal.name}'s and can act for no other tenant.")
+    return principal.tenant
+
+
+@router.get("", summary="List jobs", responses=documented(401, 403, 422, 503))
+async def listing(principal: Authenticated, context: Serving, query: Annotated[ListQuery, Query()]) -> JobList:
+    """Newest first."""
+    tenant = TenantName(query.tenant) if query.tenant is not None else None
+    if principal.tenant is not None:
+        tenant = _tenant_of(principal, tenant)
+    asked = JobQuery(
+        tenant=tenant,
+        states=tuple(state.value for state in query.state),
+        job=query.job,
+        before=RequestId(query.before) if query.before is not None else None,
+        limit=query.limit,
+    )
+    found = await context.control.requests(asked)
+    last = found[-1].id if len(found) == query.limit else None
+    return JobList(jobs=[JobOut.of(one) for one in found], next=last)
+
+
+@router.get("/{job_id}", summary="Show a job", responses=documented(401, 404, 503))
+async def show(job_id: str, principal: Authenticated, context: Serving) -> JobDetail:
+    """With what it was asked to do and every attempt at it."""
+    found = await owned(context, principal, job_id)
+    return JobDetail.with_attempts(
+        found, await context.control.spec(found.id), await context.control.attempts(found.id)
+    )
+
+
+@router.get("/{job_id}/why", summary="Why does it wait?", responses=documented(401, 404, 503))
+async def why(job_id: str, principal: Authenticated, context: Serving) -> WhyOut:
+    """Counts hosts by what turned the job away there."""
+    found = await owned(context, principal, job_id)
+    return WhyOut.of(found, context.control.why(found.id))
+
+
+@router.get("/{job_id}/wait", summary="Wait for a job to end", responses=documented(401, 404, 422, 503))
+async def wait(
+    job_id: str,
+    principal: Authenticated,
+    context: Serving,
+    timeout_s: Annotated[float, Query(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)] = 30.0,
+) -> JobOut:
+    """Answers when it has ended, or as it is after `timeout_s`."""
+    found = await owned(context, principal, job_id)
+    with context.waiters.one(principal):
+        ended = await context.control.wait(found.id, timeout_s)
+    if ended is None:
+        raise not_found("job")
+    return JobOut.of(ended)
+
+
+async def cancel(job_id: str, principal: Authenticated, context: Serving) -> JobOut:
+    """The build gets TERM and, after its grace, KILL. One that has ended is left as it was."""
+    found = await owned(context, principal, job_id)
+    cancelled = await context.control.cancel(found.id, f"cancelled by {principal.name}")
+    if cancelled is None:
+        raise not_found("job")
+    return JobOut.of(cancelled)
+
+
+_CANCEL: dict[str, Any] = {"summary": "Cancel a job", "responses": documented(401, 404, 503), "status_code": 202}
+router.post("/{job_id}/cancel", name="cancel", **_CANCEL)(cancel)
+router.delete("/{job_id}", name="delete", **_CANCEL)(cancel)

@@ -1,0 +1,62 @@
+"""The API held to its own OpenAPI document by schemathesis, over the runtime in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from framework.api.app import create_app
+from framework.api.models import submission, take_job
+from framework.core.ids import RequestId, TenantName
+from framework.settings import ApiSettings, TemplateSettings
+from framework.tokens import token_sha256
+from tests.fakes.control import FakeControl
+from tests.unit.api.conftest import ADMIN_TOKEN
+
+_JOB = "j000001"
+
+
+def _control() -> FakeControl:
+    """With one job that has run, so that not every answer is a 404."""
+    control = FakeControl("red")
+    job = take_job({"name": "a", "command": "true"}, {}, allow_file_urls=False)
+    asyncio.run(control.submit(submission(job, TenantName("red"), {}, None, "")))
+    control.run(RequestId(_JOB), b"output")
+    control.files[RequestId(_JOB), 1, "artifacts/a"] = b"kept"
+    return control
+
+
+_app = create_app(_control(), ApiSettings(), {"small": TemplateSettings()}, token_sha256(ADMIN_TOKEN))
+schema = schemathesis.openapi.from_asgi("/openapi.json", _app)
+
+
+@schema.parametrize()
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_the_api_keeps_to_its_document(case: schemathesis.Case[Any]) -> None:
+    for name, known in (("job_id", _JOB), ("path", "a")):  # every other time what there is
+        if name in (case.path_parameters or {}) and len(str(case.path_parameters[name])) % 2:
+            case.path_parameters[name] = known
+    case.call_and_validate(
+        headers={"Authorization": f"Bearer {ADMIN_TOKEN}"},
+        checks=[
+            not_a_server_error,
+            status_code_conformance,
+            content_type_conformance,
+            response_headers_conformance,
+            response_schema_conformance,
+            unsupported_method,
+            ignored_auth,
+        ],
+    )
