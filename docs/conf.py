@@ -1,0 +1,19 @@
+"""Sphinx settings. The pages load nothing from elsewhere."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+import framework
+
+project = "Butlery"
+copyright = "the Butlery authors"  # noqa: A001 Sphinx's own name
+version = release = framework.__version__
+
+extensions = ["settings_reference"]
+exclude_patterns = ["_build"]
+nitpicky = True
+html_theme = "furo"
+html_title = f"Butlery {release}"
+html_copy_source = False
