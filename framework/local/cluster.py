@@ -62,7 +62,7 @@ class MesosCluster:
         self.directory = directory.resolve()
         self.isolation = isolation
         self._described = list(hosts)
-        self._package = package
+        self.package = package
         self._wanted_port = port
         self._allocation_interval_s = allocation_interval_s
         self._say = say
@@ -91,18 +91,21 @@ class MesosCluster:
     def start(self) -> None:
         """Starts Mesos, after stopping what an earlier supervisor of this directory left of it; builds live on.
 
-        Raises InputError where the port is taken.
+        Raises InputError where the port is taken or the directory cannot be used.
         """
         self._end_stale()
-        for path in (self.work_dir, self._mesos / "run", self.log.parent):
-            path.mkdir(parents=True, exist_ok=True)
+        try:
+            for path in (self.work_dir, self._mesos / "run", self.log.parent):
+                path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError([Fault("local.directory", f"{error.filename}: {error.strerror}")]) from error
         self.port = self._choose_port()
         self._forget_changed_hosts()
         self._write_hosts()
         libexec = self._write_libexec()
         with open_log(self.log) as log:
             self._process = subprocess.Popen(
-                [self._package / "mesos-local"],
+                [self.package / "mesos-local"],
                 cwd=self._mesos,
                 env=self._environment(libexec),
                 stdin=subprocess.DEVNULL,
@@ -224,7 +227,7 @@ class MesosCluster:
         libexec.mkdir(exist_ok=True)
         containerizer = libexec / "mesos-containerizer"
         containerizer.unlink(missing_ok=True)
-        containerizer.symlink_to(self._package / "mesos-containerizer")
+        containerizer.symlink_to(self.package / "mesos-containerizer")
         program = libexec / "mesos-fetcher"
         python, script = shlex.quote(sys.executable), shlex.quote(str(Path(fetcher.__file__).resolve()))
         program.write_text(f"#!/bin/sh\nexec {python} -I -S {script}\n")
@@ -259,7 +262,9 @@ class MesosCluster:
             "MESOS_AUTHENTICATE_HTTP_READWRITE": "false",
             "MESOS_STRICT": "false",  # after kill -9 a checkpoint may be half written; what can be recovered is
             "MESOS_EXECUTOR_REGISTRATION_TIMEOUT": "5mins",  # hundreds of executors may start at once on two cores
-            "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT": "15secs",  # the most that Mesos allows
+            # After a restart with builds running, agents wait for all of this time before they register again. The
+            # executors need some of it to come back, the more so the more of them share the machine's cores.
+            "MESOS_EXECUTOR_REREGISTRATION_TIMEOUT": f"{min(15, 4 + len(self._described) // 20)}secs",
             "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": "30secs",
             "MESOS_GC_DELAY": "1days",
         }

@@ -5,6 +5,7 @@ task. Paths, ``file://``, ``http://`` and ``https://`` are understood. Exit code
 Mesos shows in the task's failure, tell it not to start the task.
 """
 
+import base64
 import json
 import os
 import pwd
@@ -116,9 +117,8 @@ def download(value: str, target: Path, stall_s: float) -> None:
             with open(path, "rb") as source:
                 _copy(source, partial, value)
         elif scheme in ("http", "https"):
-            request = urllib.request.Request(value, headers={"User-Agent": "butlery-fetcher"})  # noqa: S310 - http(s) only
             try:
-                with urllib.request.urlopen(request, timeout=stall_s) as source:  # noqa: S310
+                with urllib.request.urlopen(_request(value), timeout=stall_s) as source:  # noqa: S310
                     _copy(source, partial, value, source.length)
             except urllib.error.HTTPError as error:
                 raise FetchError(f"{shown(value)}: HTTP {error.code} {error.reason}") from error
@@ -129,6 +129,18 @@ def download(value: str, target: Path, stall_s: float) -> None:
         partial.rename(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _request(value: str) -> urllib.request.Request:
+    parts = urllib.parse.urlsplit(value)
+    netloc = parts.netloc.rpartition("@")[2]
+    url = urllib.parse.urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
+    request = urllib.request.Request(url, headers={"User-Agent": "butlery-fetcher"})  # noqa: S310 - http(s) only
+    if parts.username is not None:
+        login = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
+        # Not to be sent on to where the server may redirect.
+        request.add_unredirected_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
+    return request
 
 
 def _copy(source: Any, target: Path, value: str, expected: int | None = None) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-
-import docker
-import docker.errors
-import requests
 
 from agents.spec import ISOLATIONS, HostPolicy
 from framework.errors import Fault, InputError
@@ -72,18 +71,25 @@ def resolve(policy: HostPolicy) -> Isolation:
     raise AssertionError("the watchdog is always possible")
 
 
-def docker_answers(socket: str) -> Answer:
-    if not Path(socket).exists():
-        return Answer(False, f"there is no {socket}")
+def docker_answers(path: str) -> Answer:
+    if not Path(path).exists():
+        return Answer(False, f"there is no {path}")
     try:
-        engine = docker.DockerClient(base_url=f"unix://{socket}", timeout=DOCKER_TIMEOUT_S)
-        try:
-            version = engine.version()["Version"]
-        finally:
-            engine.close()
-    except (docker.errors.DockerException, requests.RequestException, OSError, KeyError) as error:
-        return Answer(False, f"no Docker engine answers on {socket} ({type(error).__name__})")
-    return Answer(True, f"the Docker engine {version} answers on {socket}")
+        version = _docker_version(path)
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        return Answer(False, f"no Docker engine answers on {path} ({error})")
+    return Answer(True, f"the Docker engine {version} answers on {path}")
+
+
+def _docker_version(path: str) -> str:
+    with socket.socket(socket.AF_UNIX) as engine:
+        engine.settimeout(DOCKER_TIMEOUT_S)
+        engine.connect(path)
+        connection = http.client.HTTPConnection("docker")
+        connection.sock = engine
+        connection.request("GET", "/version")
+        with connection.getresponse() as answer:
+            return str(json.load(answer)["Version"])
 
 
 def mesos_cgroups() -> Answer:
