@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from yaml.constructor import SafeConstructor
 
 from framework.errors import Fault, InputError
+from framework.wording import complaint
 
 MAX_BYTES = 1 << 20
 """Of one file. A thousand times what people write by hand, and little enough to read at once."""
@@ -256,35 +257,12 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def _message(detail: Mapping[str, Any]) -> str:
-    """What is wrong and what would be right, in the words of the file and not of pydantic."""
-    kind, limits, given = str(detail["type"]), detail.get("ctx", {}), detail.get("input")
-    if kind == "value_error":  # of a validator of ours: it says all there is to say
-        return str(limits.get("error", ""))
-    limit = float(next((limits[name] for name in ("gt", "ge", "lt", "le") if name in limits), 0))
-    bound = int(limit) if limit.is_integer() else limit
-    known = {
-        "missing": "is missing",
-        "finite_number": "must be a finite number",
-        "greater_than": f"must be more than {bound}",
-        "greater_than_equal": f"must be at least {bound}",
-        "less_than": f"must be less than {bound}",
-        "less_than_equal": f"must be at most {bound}",
-        "literal_error": f"must be one of {str(limits.get('expected', '')).replace(' or ', ', ')}",
-        "too_short": "needs at least one",
-        "bool_type": "must be true or false",
-        "list_type": "must be a list",
-        "model_type": "must be a mapping of keys to values",
-        "dict_type": "must be a mapping of keys to values",
-        "string_type": "must be text",
-        "int_type": "must be a whole number",
-        "int_from_float": "must be a whole number",
-        "float_type": "must be a number",
-    }
-    return known.get(kind, str(detail["msg"])) + _given(kind, given) + _hint(kind, given)
+    kind, given = str(detail["type"]), detail.get("input")
+    return complaint(detail) + _given(kind, given) + _hint(kind, given)
 
 
 def _given(kind: str, given: Any) -> str:
-    if kind == "missing" or given is None or not isinstance(given, str | int | float):
+    if kind in ("missing", "value_error") or given is None or not isinstance(given, str | int | float):
         return ""
     try:
         text = repr(given)

@@ -8,6 +8,7 @@ from typing import Any
 
 from framework.documents import Key, dotted
 from framework.errors import Fault
+from framework.wording import complaint
 
 MAX_FAULTS = 100
 """Told at once. More would be one mistake repeated."""
@@ -36,37 +37,9 @@ def _shown(key: Key) -> Key:
 
 
 def _message(error: Mapping[str, Any], loc: tuple[Key, ...], known: Sequence[str]) -> str:
-    kind, limits = str(error["type"]), error.get("ctx", {})
-    messages = {
-        "missing": "is missing",
-        "finite_number": "must be a finite number",
-        "greater_than": f"must be more than {limits.get('gt')}",
-        "greater_than_equal": f"must be at least {limits.get('ge')}",
-        "less_than": f"must be less than {limits.get('lt')}",
-        "less_than_equal": f"must be at most {limits.get('le')}",
-        "literal_error": f"must be one of {limits.get('expected', '')}",
-        "enum": f"must be one of {limits.get('expected', '')}",
-        "string_too_short": f"must have at least {limits.get('min_length')} characters",
-        "string_too_long": f"must have at most {limits.get('max_length')} characters",
-        "too_long": f"must have at most {limits.get('max_length')} entries",
-        "value_error": str(limits.get("error", "")),
-        "string_type": "must be text",
-        "bool_type": "must be true or false",
-        "bool_parsing": "must be true or false",
-        "list_type": "must be a list",
-        "int_type": "must be a whole number",
-        "int_parsing": "must be a whole number",
-        "int_parsing_size": "is too large a number",
-        "int_from_float": "must be a whole number",
-        "float_type": "must be a number",
-        "float_parsing": "must be a number",
-        "dict_type": "must be an object of names and values",
-        "model_type": "must be an object",
-        "model_attributes_type": "must be an object",
-    }
-    if kind == "extra_forbidden":
+    if error["type"] == "extra_forbidden":
         return _unknown(str(loc[-1]), known if len(loc) == 1 else ())
-    return messages.get(kind) or str(error["msg"])
+    return complaint(error)
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
