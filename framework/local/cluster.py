@@ -214,7 +214,7 @@ class MesosCluster:
     def _host_lines(self) -> list[str]:
         root = cgroups_root(self.directory)
         return [
-            "\t".join([host.name, host.attributes_text(), f"{root}/{index}", host.resources_text()])
+            "\t".join([host.name, host.attributes_text(), f"{root}/mesos/{index}", host.resources_text()])
             for index, host in enumerate(self._described)
         ]
 
@@ -275,7 +275,11 @@ def _builds_of(agent: Path) -> set[int]:
 
 
 def cgroups_root(directory: Path) -> str:
-    """Where the control groups of a cluster's builds are, in each hierarchy; one name per directory."""
+    """Where the control groups of a cluster's builds are, in each hierarchy; one name per directory.
+
+    An agent takes every group below its own root for its containers, so neither agents nor clusters may share one.
+    The part ``mesos`` below it is by what the Mesos executor knows that Mesos' isolators hold it.
+    """
     return "butlery-" + hashlib.sha256(os.fsencode(directory.resolve())).hexdigest()[:12]
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from agents.executor import cgroup_v2, docker_engine
+from agents.executor.wire import WireError
 from agents.spec import ISOLATIONS, HostPolicy
 from framework.errors import Fault, InputError
 
 DOCKER_TIMEOUT_S = 5
 CGROUP_V1 = Path("/sys/fs/cgroup")
 V1_CONTROLLERS = ("memory", "cpu", "cpuacct")  # what Mesos' isolators cgroups/cpu and cgroups/mem make groups in
-V2_CONTROLLERS = ("memory", "cpu", "pids")
 
 
 class Isolation(NamedTuple):
@@ -75,21 +73,10 @@ def docker_answers(path: str) -> Answer:
     if not Path(path).exists():
         return Answer(False, f"there is no {path}")
     try:
-        version = _docker_version(path)
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        version = docker_engine.Engine(path).ping(DOCKER_TIMEOUT_S)
+    except (docker_engine.EngineError, WireError) as error:
         return Answer(False, f"no Docker engine answers on {path} ({error})")
-    return Answer(True, f"the Docker engine {version} answers on {path}")
-
-
-def _docker_version(path: str) -> str:
-    with socket.socket(socket.AF_UNIX) as engine:
-        engine.settimeout(DOCKER_TIMEOUT_S)
-        engine.connect(path)
-        connection = http.client.HTTPConnection("docker")
-        connection.sock = engine
-        connection.request("GET", "/version")
-        with connection.getresponse() as answer:
-            return str(json.load(answer)["Version"])
+    return Answer(True, f"a Docker engine (API {version}) answers on {path}")
 
 
 def mesos_cgroups() -> Answer:
@@ -109,26 +96,8 @@ def _read_only() -> bool:
 
 
 def cgroup2_groups() -> Answer:
-    group = own_cgroup2()
-    if group is None:
-        return Answer(False, "cgroup v2 is not mounted")
+    """Asks the code that makes the groups, which for this makes the group that they will be in."""
     try:
-        controllers = (group / "cgroup.controllers").read_text().split()
-    except OSError:
-        return Answer(False, f"{group} cannot be read")
-    missing = [name for name in V2_CONTROLLERS if name not in controllers]
-    if missing:
-        return Answer(False, f"the cgroup v2 group {group} has no controller {', '.join(missing)}")
-    if not os.access(group, os.W_OK):
-        return Answer(False, f"the cgroup v2 group {group} may not be written by this user")
-    return Answer(True, f"cgroup v2 groups may be made below {group}")
-
-
-def own_cgroup2() -> Path | None:
-    """The cgroup v2 group of this process; None where cgroup v2 is not mounted."""
-    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    points = [fields[4] for fields in mounts if fields[fields.index("-") + 1] == "cgroup2"]
-    groups = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
-    if not points or not groups:
-        return None
-    return Path(points[0]) / groups[0].lstrip("/")
+        return Answer(True, f"cgroup v2 groups may be made below {cgroup_v2.find_parent()}")
+    except (cgroup_v2.NoGroupError, OSError) as error:
+        return Answer(False, str(error))

@@ -154,12 +154,12 @@ class Supervisor:
                 self._keep()
             except Stopped:
                 pass
-            except ButleryError as fault:
-                error = fault
+            except (ButleryError, OSError) as fault:
+                error = _named(fault)
             try:
                 self._stop()
-            except ButleryError as fault:
-                error = error or fault
+            except (ButleryError, OSError) as fault:
+                error = error or _named(fault)
             self._record_end(error)
             if error is not None:
                 raise error
@@ -233,19 +233,25 @@ class Supervisor:
                 self._status.scheduler_restarts, self._status.scheduler_pid = scheduler.restarts, self._scheduler.pid
             if changed:
                 self._status.mesos_restarts, self._status.mesos_pid = mesos.restarts, self._cluster.pid
-                self._status.save()
+                self._save()
             if now > rotate_at:
                 rotate_at = now + ROTATE_EVERY_S
                 for log in (self._cluster.log, self._paths.scheduler_log, self._paths.supervisor_log):
-                    rotate(log)
+                    with contextlib.suppress(OSError):  # a full disk must not end the cluster
+                        rotate(log)
             time.sleep(TICK_S)
+
+    def _save(self) -> None:
+        """As well as it can: a full disk must not end the cluster, nor keep it from being stopped."""
+        with contextlib.suppress(OSError):
+            self._status.save()
 
     def _stop(self) -> None:
         """Whatever was asked for, nothing is left running; a second signal does not interrupt it."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         self._status.state = "stopping"
-        self._status.save()
+        self._save()
         if self._scheduler is not None:
             self._scheduler.stop()
         if self._cluster is not None:
@@ -256,8 +262,17 @@ class Supervisor:
         self._status.error = str(error) if error else None
         self._status.faults = [list(fault) for fault in error.faults] if isinstance(error, InputError) else []
         self._status.supervisor_pid = self._status.mesos_pid = self._status.scheduler_pid = None
-        self._status.save()
+        self._save()
         self._paths.supervisor_pid.unlink(missing_ok=True)
+
+
+def _named(fault: ButleryError | OSError) -> ButleryError:
+    """A fault of the system in words, such as a full disk, with the file at fault."""
+    if isinstance(fault, ButleryError):
+        return fault
+    error = ButleryError(f"{fault.filename or 'the system'}: {fault.strerror or fault}")
+    error.__cause__ = fault
+    return error
 
 
 def prepare(directory: Path) -> None:
@@ -301,8 +316,9 @@ def main(arguments: Sequence[str]) -> int:
     """The detached form: its standard streams are a log file, and its status file says how it went."""
 
     def say(line: str) -> None:
-        sys.stdout.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):  # a full disk must not end the cluster
+            sys.stdout.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {line}\n")
+            sys.stdout.flush()
 
     os.chdir("/")  # so that it keeps no file system busy
     request = Request.load(Path(arguments[0]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.server
-import json
 import socketserver
 import threading
 from pathlib import Path
 
 import pytest
 
+from agents.executor import cgroup_v2
 from agents.spec import HostPolicy
 from framework.errors import InputError
 from framework.local import isolation
@@ -34,8 +34,9 @@ class Engine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 class EngineHandler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        body = json.dumps({"Version": "20.10.24", "ApiVersion": "1.41"}).encode()
+        body = b"OK"
         self.send_response(200)
+        self.send_header("Api-Version", "1.41")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -57,7 +58,7 @@ def test_a_docker_engine_that_answers_is_taken(tmp_path: Path) -> None:
             engine.shutdown()
             thread.join()
     assert found.mode == "docker"
-    assert "20.10.24" in found.reason
+    assert "API 1.41" in found.reason
     assert not isolation.docker_answers(socket).possible  # the socket is there still, the engine is not
 
 
@@ -91,17 +92,14 @@ def test_mesos_isolators_need_root_and_every_hierarchy(cgroups: Path, monkeypatc
     assert isolation.mesos_cgroups() == Answer(False, "Mesos' cgroup isolators need root")
 
 
-def test_cgroup2_needs_its_controllers_and_the_right_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "own_cgroup2", lambda: None)
-    assert not isolation.cgroup2_groups().possible
-    monkeypatch.setattr(isolation, "own_cgroup2", lambda: tmp_path)
-    assert "cannot be read" in isolation.cgroup2_groups().sentence
-    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io\n")
-    assert "memory, pids" in isolation.cgroup2_groups().sentence
-    (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
-    assert isolation.cgroup2_groups().possible
-    monkeypatch.setattr("os.access", lambda *_: False)
-    assert "may not be written" in isolation.cgroup2_groups().sentence
+def test_cgroup2_says_what_the_code_that_makes_groups_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> str:
+        raise cgroup_v2.NoGroupError("not delegated")
+
+    monkeypatch.setattr(cgroup_v2, "find_parent", refuse)
+    assert isolation.cgroup2_groups() == Answer(False, "not delegated")
+    monkeypatch.setattr(cgroup_v2, "find_parent", lambda: "/groups")
+    assert isolation.cgroup2_groups() == Answer(True, "cgroup v2 groups may be made below /groups")
 
 
 def test_a_configured_mode_wins_and_is_refused_where_it_cannot_be(tmp_path: Path) -> None:
