@@ -1,0 +1,169 @@
+"""The processes beside the driver: the guard, which clears up after a runner that was killed, and the runner.
+
+The guard is a shell that waits for one word on a pipe that only the runner holds. The word means that all is cleared
+up; the pipe's end without it means that the runner is dead, and the shell becomes ``reap``. It is the subreaper of
+everything below it, so that whatever the dead runner leaves becomes its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn
+
+    from agents.executor.slot import Slot
+    from agents.spec import BuildSpec
+
+REAP_TIMEOUT_S = 30.0
+_SHELL = 'read -r word; [ "$word" = done ] && exit 0; exec "$BUTLERY_PYTHON" -S -E -c "$BUTLERY_REAP"'
+_REAP = "import sys; sys.path.insert(0, %r); from agents.executor.main import main; sys.exit(main(['--reap']))"
+
+
+class Build:
+    """A build under way: a line to its runner, lines from it, and the guard to wait for in the end."""
+
+    def __init__(self, guard_pid: int, control_fd: int, report_fd: int) -> None:
+        self.report_fd = report_fd  # JSON lines: {"started": pid}, then {"result": {...}}; ends with the runner
+        self._guard_pid = guard_pid
+        self._control_fd: int | None = control_fd
+        self._guard_gone = False
+
+    def kill(self, grace_s: float) -> None:
+        """Asks the runner to end the build: TERM, and KILL after ``grace_s``."""
+        if self._control_fd is not None:
+            with contextlib.suppress(OSError):  # a runner that has ended needs no telling
+                os.write(self._control_fd, json.dumps({"kill": grace_s}).encode() + b"\n")
+
+    def abandon(self) -> None:
+        """Tells the runner that no one is left: it kills the build at once."""
+        if self._control_fd is not None:
+            os.close(self._control_fd)
+            self._control_fd = None
+
+    def guard_gone(self) -> bool:
+        """Whether all is cleared up. Reaps the guard."""
+        if not self._guard_gone:
+            self._guard_gone = os.waitpid(self._guard_pid, os.WNOHANG)[0] != 0
+        return self._guard_gone
+
+    def wait_for_guard(self, timeout_s: float) -> bool:
+        deadline_s = time.monotonic() + timeout_s
+        while not self.guard_gone():
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+def start(spec: BuildSpec, sandbox: str) -> Build:
+    """Starts guard and runner. What goes wrong in them comes as a result on ``report_fd``. Raises OSError."""
+    control, control_w = os.pipe()
+    report, report_w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _contain(lambda: _guard(spec, os.path.abspath(sandbox), control, report_w))
+    os.close(control)
+    os.close(report_w)
+    os.set_blocking(report, False)
+    return Build(pid, control_w, report)
+
+
+def _guard(spec: BuildSpec, sandbox: str, control: int, report: int) -> None:
+    from agents.executor import linux, runner, slot
+    from agents.executor.isolation import IsolationError
+    from agents.executor.users import NoUserError
+
+    os.setsid()  # a signal to the driver's session or group is not meant for those who clear up after it
+    close_all_but({0, 1, 2, control, report})
+    linux.become_subreaper()
+    try:
+        taken, lock = slot.take(spec.host, sandbox)
+    except (IsolationError, NoUserError, OSError) as error:
+        runner.report_failure(report, "infrastructure", str(error))
+        return
+    alarm, alarm_w = os.pipe()
+    if os.fork() == 0:
+        os.close(alarm)
+        runner.main(spec, taken, control, report)
+        os.write(alarm_w, b"done\n")
+        return
+    if lock is not None:
+        os.set_inheritable(lock, True)
+    os.dup2(alarm, 0)
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "BUTLERY_PYTHON": sys.executable,
+        "BUTLERY_REAP": _REAP % import_root(),
+        "BUTLERY_SLOT": taken.to_json(),
+    }
+    os.execve("/bin/sh", ["sh", "-c", _SHELL], environment)  # noqa: S606 - the shell is the guard
+
+
+def _contain(work: object) -> NoReturn:
+    """Runs ``work`` in a forked process, from which nothing may return into its parent's code."""
+    code = 1
+    try:
+        assert callable(work)  # noqa: S101 - a typed Callable would be imported for every start
+        work()
+        code = 0
+    except BaseException:  # noqa: BLE001
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def import_root() -> str:
+    """What must be on sys.path for this package: the archive or the directory it was imported from."""
+    here = os.path.abspath(__file__)
+    return os.path.dirname(os.path.dirname(os.path.dirname(here)))
+
+
+def close_all_but(keep: Iterable[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in keep:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # the descriptor of the listing itself
+
+
+def reap() -> int:
+    """Clears up after a runner that was killed: BUTLERY_SLOT tells what it had. Exit code 0 when nothing is left."""
+    from agents.executor import slot
+
+    taken = slot.Slot.from_json(os.environ["BUTLERY_SLOT"])
+    deadline_s = time.monotonic() + REAP_TIMEOUT_S
+    while not clear(taken):
+        if time.monotonic() > deadline_s:
+            print("butlery: left behind something of build %s" % taken.name, file=sys.stderr)  # noqa: T201
+            return 1
+        time.sleep(0.05)
+    return 0
+
+
+def clear(taken: Slot) -> bool:
+    """One attempt at removing all of a slot, with this process as the root of its tree; True when all is gone."""
+    from agents.executor import processes, workspace
+    from agents.executor.limits import Wanted
+
+    limits = taken.limits(Wanted(0, 0, 0))
+    gone = limits.kill()
+    if taken.uid is not None:
+        gone = processes.kill_uid(taken.uid, processes.reap) and gone
+    gone = processes.kill_tree(os.getpid(), processes.reap) and gone
+    gone = limits.remove() and gone
+    if taken.mode == "docker":
+        from agents.executor import docker_body, docker_engine
+
+        gone = docker_body.remove(docker_engine.Engine(taken.docker_socket), taken.name) and gone
+    workspace.clear_sandbox(taken.sandbox)
+    return gone

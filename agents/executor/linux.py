@@ -1,0 +1,45 @@
+"""The few system calls that Python has no name for. Constants are those of the kernel's include/uapi headers."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
+CLONE_NEWNS = 0x00020000  # linux/sched.h
+MS_BIND = 0x1000  # linux/mount.h
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children, however often they fork. Not inherited, kept over exec."""
+    _prctl(PR_SET_CHILD_SUBREAPER)
+
+
+def refuse_new_privileges() -> None:
+    """From here on no exec gains privileges: set-user-id programs run as their caller. Inherited."""
+    _prctl(PR_SET_NO_NEW_PRIVS)
+
+
+def _prctl(option: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(1), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)):
+        raise _error("prctl %d" % option)
+
+
+def bind_mount_privately(source: str, target: str) -> None:
+    """Shows ``source`` at ``target`` to this process and its children only. Needs CAP_SYS_ADMIN; raises OSError."""
+    if _libc.unshare(CLONE_NEWNS):
+        raise _error("unshare")
+    if _libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None):
+        raise _error("mount --make-rprivate /")
+    if _libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(MS_BIND), None):
+        raise _error("mount --bind %s %s" % (source, target))
+
+
+def _error(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, "%s: %s" % (what, os.strerror(number)))

@@ -1,0 +1,227 @@
+"""One build from its workspace to its result, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict
+
+from agents.executor import checkout, environment, linux, supervision, workspace
+from agents.executor.limits import Usage, Wanted, oom_verdict
+from agents.executor.output import BuildLog
+from agents.executor.process_body import ProcessBody, StartError
+from agents.executor.wire import WireError
+from agents.spec import BuildResult
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agents.executor.limits import Limits, Verdict
+    from agents.executor.slot import Slot
+    from agents.spec import BuildSpec
+
+CHECKOUT_MESSAGE = "the checkout failed"
+SHARE_OF_IMAGE_NOTE = "needs image %s, which takes a Docker engine; this host holds builds by %s: %s"
+REMOVE_GROUP_TIMEOUT_S = 5.0
+
+
+def main(spec: BuildSpec, slot: Slot, control_fd: int, report_fd: int) -> None:
+    """Runs the build and reports on ``report_fd``. Returns when nothing of it is left but its log and artifacts."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the driver's pipe tells when to end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    linux.become_subreaper()
+    _Run(spec, slot, supervision.Control(control_fd), report_fd).to_its_end()
+
+
+def report_failure(report_fd: int, result_class: str, message: str) -> None:
+    """Reports a build that could not be started."""
+    _report(report_fd, {"result": asdict(BuildResult(result_class, message))})
+
+
+def _report(report_fd: int, line: dict[str, object]) -> None:
+    data = json.dumps(line).encode() + b"\n"
+    try:
+        while data:
+            data = data[os.write(report_fd, data) :]
+    except BrokenPipeError:
+        pass  # the driver is gone; that ends the build by another way
+
+
+class _Run:
+    def __init__(self, spec: BuildSpec, slot: Slot, control: supervision.Control, report_fd: int) -> None:
+        self._spec = spec
+        self._slot = slot
+        self._control = control
+        self._report_fd = report_fd
+        self._started_s = time.monotonic()
+        self._running = False
+        self._wanted = Wanted(spec.mem_mib, spec.cpu_millis, spec.host.pids)
+        self._place = workspace.Place(slot.sandbox, slot.uid)
+        secrets = list(spec.secrets.values()) + (checkout.secrets_of(spec.git) if spec.git else [])
+        self._log = BuildLog(os.path.join(slot.sandbox, "build.log"), spec.host.log_mib << 20, secrets)
+        self._meter = workspace.DiskMeter(self._place.measured())
+        self._wake, wake_w = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(wake_w, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_w, warn_on_full_buffer=False)
+        self._usage = Usage(None, None)
+        self._limits: Limits | None = None
+
+    def to_its_end(self) -> None:
+        result = BuildResult("infrastructure", "")
+        try:
+            result = self._build()
+        except (StartError, OSError, WireError) as error:
+            result.message = self._log.mask(str(error))
+        finally:
+            result.isolation = self._slot.mode
+            result.limit_mem_mib = self._spec.mem_mib
+            result.wall_s = round(time.monotonic() - self._started_s, 3)
+            if result.result_class not in ("passed", "failed"):
+                self._log.note("%s: %s" % (result.result_class, result.message))
+            self._log.close()
+            result.log_bytes = self._log.size_bytes
+            if self._limits is not None:
+                self._remove_groups(self._limits)
+            _report(self._report_fd, {"result": asdict(result)})
+        self._place.remove()
+
+    def _build(self) -> BuildResult:
+        spec = self._spec
+        if spec.image is not None and self._slot.mode != "docker":
+            return BuildResult("image", SHARE_OF_IMAGE_NOTE % (spec.image, self._slot.mode, self._slot.reason))
+        self._place.prepare(spec.command)
+        self._limits = self._slot.limits(self._wanted)
+        self._limits.create()
+        failed = self._checkout(self._limits) if spec.git else None
+        if failed is not None:
+            return failed
+        result = self._in_container() if self._slot.mode == "docker" else self._as_processes(self._limits)
+        if spec.artifacts and not self._control.orphaned:
+            self._keep_artifacts(result)
+        return result
+
+    def _checkout(self, limits: Limits) -> BuildResult | None:
+        source = self._spec.git
+        assert source is not None  # noqa: S101 - asked only then
+        gitconfig = os.path.join(self._place.sandbox, "home", ".gitconfig-checkout")
+        with open(gitconfig, "w", encoding="ascii") as file:
+            file.write(checkout.CONFIG)
+        try:
+            made = checkout.environment(
+                source, self._place.within("home"), self._place.within("home/.gitconfig-checkout")
+            )
+        except checkout.BadSourceError as error:
+            return BuildResult("checkout", self._log.mask(str(error)))
+        self._log.note("checking out %s" % checkout.shown(source))
+        self._log.forget_tail()
+        body = ProcessBody(limits, self._place)
+        body.start(["/bin/sh", "-c", checkout.SCRIPT], made)
+        watch = self._watch(body)
+        body.close()
+        with contextlib.suppress(OSError):
+            os.unlink(gitconfig)
+        if watch.verdict is None and body.exit_code == 0:
+            return None
+        verdict = watch.verdict or body.check(time.monotonic()) or body.hindsight()
+        if verdict is None:
+            verdict = "checkout", self._log.last_line() or CHECKOUT_MESSAGE
+        return self._result(verdict, body.exit_code, body.signal, 0)
+
+    def _as_processes(self, limits: Limits) -> BuildResult:
+        script = self._place.within(workspace.SCRIPT)
+        made = environment.of_build(
+            self._spec, self._place.within("workspace"), self._place.within("home"), limits.jvm_sees_limit
+        )
+        body = ProcessBody(limits, self._place)
+        body.start(self._command(script), made)
+        watch = self._watch(body)
+        body.close()
+        if body.start_error:
+            self._log.note("the command cannot be executed: " + body.start_error)
+        return self._judged(watch, body)
+
+    def _in_container(self) -> BuildResult:
+        from agents.executor import docker_body
+        from agents.executor.docker_engine import Interrupted
+
+        spec, inside = self._spec, docker_body.INSIDE
+        made = environment.of_build(spec, inside + "/workspace", inside + "/home", jvm_sees_limit=True)
+        command = self._command("%s/%s" % (inside, workspace.SCRIPT))
+        body = docker_body.DockerBody(
+            spec.host.docker_socket, self._slot.name, self._wanted, self._place, self._control.listen
+        )
+        try:
+            body.start(spec.image, command, made, spec.host.docker_network)
+            watch = self._watch(body)
+            return self._judged(watch, body)
+        except docker_body.ImageError as error:
+            return BuildResult("image", self._log.mask(str(error)))
+        except Interrupted:
+            return BuildResult(*self._control.verdict())
+        finally:
+            body.close()
+
+    def _command(self, script: str) -> list[str]:
+        return [script] if self._spec.command.startswith("#!") else ["/bin/sh", script]
+
+    def _watch(self, body: supervision.Body) -> supervision.Supervision:
+        if not self._running:
+            self._running = True
+            _report(self._report_fd, {"started": os.getpid()})
+        spec = self._spec
+        watch = supervision.Supervision(body, self._log, self._control, self._wake)
+        timeout = "timeout", "over its time of %g s" % spec.timeout_s
+        watch.run(self._started_s + spec.timeout_s, timeout, spec.grace_s, self._meter, spec.disk_mib)
+        self._usage = body.usage()
+        return watch
+
+    def _judged(self, watch: supervision.Supervision, body: supervision.Body) -> BuildResult:
+        verdict = watch.verdict
+        if verdict is None:
+            last = body.check(time.monotonic())
+            verdict = last if last is not None and last[0] == "oom" else None
+        if verdict is not None and verdict[0] == "oom":
+            verdict = oom_verdict(self._usage.peak_mem_mib, self._spec.mem_mib)  # by now the peak is known for good
+        if verdict is None and body.exit_code == 0:
+            verdict = "passed", "exit code 0"
+        if verdict is None:
+            verdict = body.hindsight()
+        if verdict is None:
+            told = "exit code %s" % body.exit_code if body.signal is None else "killed by signal %d" % body.signal
+            verdict = "failed", told
+        return self._result(verdict, body.exit_code, body.signal, watch.leftovers)
+
+    def _result(self, verdict: Verdict, exit_code: int | None, number: int | None, leftovers: int) -> BuildResult:
+        peak, cpu = self._usage.peak_mem_mib, self._usage.cpu_s
+        return BuildResult(
+            verdict[0],
+            verdict[1],
+            exit_code=exit_code,
+            signal=number,
+            cpu_s=None if cpu is None else round(cpu, 3),
+            peak_mem_mib=None if peak is None else round(peak, 1),
+            leftover_processes=leftovers,
+        )
+
+    def _keep_artifacts(self, result: BuildResult) -> None:
+        from agents.executor import artifacts
+
+        source = os.path.join(self._place.sandbox, "workspace")
+        target = os.path.join(self._place.sandbox, "artifacts")
+        result.artifacts, note = artifacts.keep(source, target, self._spec.artifacts, self._slot.uid)
+        if note:
+            self._log.note(note)
+
+    def _remove_groups(self, limits: Limits) -> None:
+        deadline_s = time.monotonic() + REMOVE_GROUP_TIMEOUT_S
+        while not limits.remove():
+            if time.monotonic() > deadline_s:
+                print("butlery: a cgroup of %s is left" % self._slot.name, file=sys.stderr)  # noqa: T201
+                return
+            limits.kill()
+            time.sleep(0.01)

@@ -1,0 +1,93 @@
+"""Limits where no kernel group holds them: the process tree is looked at many times a second and killed when over.
+
+Memory is what the tree has resident. A burst between two looks can pass the limit for as long as ``interval_s``, so
+this mode protects neighbours less than the others, and says so where it is chosen.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+
+from agents.executor.limits import Limits, PidsPressure, Usage, Wanted, oom_verdict, pids_verdict
+from agents.executor.processes import descendants, proportional_mib, resident_mib, thread_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agents.executor.limits import Verdict
+
+FULL_SPEED_MILLIS = 4000  # a build that may have this many CPU runs at nice 0
+NICE_STEP = 1.25  # weight ratio of two neighbouring nice levels, kernel/sched/core.c
+SHARED_UID_FACTOR = 8  # see ``enter``
+
+
+def nice_level(cpu_millis: int) -> int:
+    """The nice level, 0 to 19, whose weight is to nice 0 as ``cpu_millis`` to FULL_SPEED_MILLIS."""
+    from math import log
+
+    return min(19, max(0, round(log(FULL_SPEED_MILLIS / max(1, cpu_millis)) / log(NICE_STEP))))
+
+
+class Watchdog(Limits):
+    """Watches everything below process ``root``. ``own_uid``: the build runs as a user no one else runs as."""
+
+    mode = "watchdog"
+    interval_s = 0.05
+    jvm_sees_limit = False
+
+    def __init__(self, wanted: Wanted, root: int, own_uid: bool) -> None:
+        super().__init__(wanted)
+        self._root = root
+        self._own_uid = own_uid
+        self._peak_mib = 0.0
+        self._pressure = PidsPressure()
+        self._crowded = False
+
+    def enter(self) -> None:
+        # RLIMIT_NPROC counts all of a user's threads. Where the user is not the build's own it cannot be exact: it is
+        # then a backstop against fork bombs, wide enough not to be met by other builds of the same user.
+        limit = self.wanted.pids if self._own_uid else _threads_of_user() + SHARED_UID_FACTOR * self.wanted.pids
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+        level = nice_level(self.wanted.cpu_millis)
+        os.setpriority(os.PRIO_PROCESS, 0, max(level, os.getpriority(os.PRIO_PROCESS, 0)))
+        try:
+            with open("/proc/self/autogroup", "w", encoding="ascii") as file:
+                file.write(str(level))  # with autogroups, nice counts only inside a session: the session needs it too
+        except OSError:
+            pass
+
+    def check(self, now_s: float) -> Verdict | None:
+        tree = descendants(self._root)
+        used = resident_mib(tree)
+        if used > self.wanted.mem_mib:
+            used = proportional_mib(tree)  # pages shared by forked workers must not be counted once each
+        self._peak_mib = max(self._peak_mib, used)
+        if used > self.wanted.mem_mib:
+            return oom_verdict(self._peak_mib, self.wanted.mem_mib)
+        count = thread_count(tree)
+        self._crowded = self._crowded or count >= self.wanted.pids
+        if not self._own_uid and count > self.wanted.pids:
+            return pids_verdict(self.wanted.pids)
+        return pids_verdict(self.wanted.pids) if self._pressure.sustained(now_s, count >= self.wanted.pids) else None
+
+    def hindsight(self) -> Verdict | None:
+        return pids_verdict(self.wanted.pids) if self._crowded else None
+
+    def usage(self) -> Usage:
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return Usage(max(self._peak_mib, ended.ru_maxrss / 1024), ended.ru_utime + ended.ru_stime)
+
+
+def _threads_of_user() -> int:
+    count, user = 0, os.getuid()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.stat("/proc/" + name).st_uid == user:
+                    count += len(os.listdir("/proc/%s/task" % name))
+            except OSError:
+                continue
+    return count
