@@ -11,9 +11,10 @@ project = "Butlery"
 copyright = "the Butlery authors"  # noqa: A001 Sphinx's own name
 version = release = framework.__version__
 
-extensions = ["settings_reference"]
+extensions = ["commands_reference", "settings_reference"]
 exclude_patterns = ["_build"]
 nitpicky = True
+smartquotes = False  # -- begins an option here
 html_theme = "furo"
 html_title = f"Butlery {release}"
 html_copy_source = False
