@@ -60,7 +60,7 @@ def up_detached(request: Request, say: Callable[[str], None]) -> Status:
     Raises InputError, UnavailableError or ButleryError where it does not come up; nothing is left running then.
     """
     directory = Path(request.directory)
-    status = read(directory)
+    status = _settled(directory)
     if status.state == "up":
         say(f"already up, with pid {status.supervisor_pid}")
         return status
@@ -80,6 +80,20 @@ def up_detached(request: Request, say: Callable[[str], None]) -> Status:
             supervisor.kill(signal.SIGTERM)
             wait_gone(supervisor, DOWN_TIMEOUT_S)
         raise
+
+
+def _settled(directory: Path) -> Status:
+    """The status, once a supervisor that is at work on this directory has got everything up or is gone."""
+    deadline = time.monotonic() + UP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        status = read(directory)
+        if status.supervisor_pid is None or (status.state == "up" and status.complete()):
+            return status
+        time.sleep(0.1)
+    raise UnavailableError(
+        f"the supervisor of {directory} (pid {status.supervisor_pid}) has not got everything up "
+        f"for {UP_TIMEOUT_S:g} s; `butlery local down` ends it"
+    )
 
 
 def _spawn(command: list[str], log: Path) -> int:

@@ -40,6 +40,11 @@ class Status:
     )  # where and message of each, where ``error`` is of the settings
     hosts: list[dict[str, Any]] = field(default_factory=list)
 
+    def complete(self) -> bool:
+        """Whether all that belongs to it runs."""
+        scheduler = self.api_url is None or self.scheduler_pid is not None
+        return self.mesos_pid is not None and scheduler and all(host.get("registered") for host in self.hosts)
+
     def save(self) -> None:
         path = status_file(Path(self.directory))
         temporary = path.with_name(path.name + ".new")
@@ -80,23 +85,19 @@ def read(directory: Path) -> Status:
     status.scheduler_pid = _alive(paths.scheduler_pid)
     if status.supervisor_pid is None and status.state not in ("down", "failed"):
         status.state = "crashed"
-    if status.mesos_pid is None:
-        status.hosts = [{**host, "registered": False} for host in status.hosts]
-    else:
-        _ask_mesos(status)
+    active = {} if status.mesos_pid is None else _registered(f"{status.mesos_url}/slaves")
+    for host in status.hosts:
+        host["id"] = active.get(host["name"])
+        host["registered"] = host["id"] is not None
     return status
 
 
-def _ask_mesos(status: Status) -> None:
+def _registered(url: str) -> dict[str, str]:
+    """Name to Mesos' id of the active hosts; empty where Mesos does not answer."""
     try:
-        answer = get_json(f"{status.mesos_url}/slaves", READ_TIMEOUT_S)
-        active = {host["hostname"]: host for host in answer["slaves"] if host["active"]}
+        return {host["hostname"]: host["id"] for host in get_json(url, READ_TIMEOUT_S)["slaves"] if host["active"]}
     except (UnavailableError, KeyError, TypeError):
-        active = {}
-    for host in status.hosts:
-        found = active.get(host["name"])
-        host["registered"] = found is not None
-        host["id"] = found["id"] if found else None
+        return {}
 
 
 def _alive(pid_file: Path) -> int | None:

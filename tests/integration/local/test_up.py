@@ -107,14 +107,16 @@ def test_up_status_and_down(directory: Path) -> None:
     assert (directory / "admin.token").read_text().strip() == token
 
 
-def test_up_takes_over_after_kill_9_of_the_supervisor(directory: Path) -> None:
+def test_up_takes_over_after_kill_9_of_the_supervisor_and_of_mesos(directory: Path) -> None:
     before = control.up_detached(request(directory), quiet)
     assert before.supervisor_pid is not None
+    assert before.mesos_pid is not None
     assert before.mesos_url is not None
     with TinyFramework(before.mesos_url) as framework:
         offer = framework.launch(data={"run_s": None})
         task_id = framework.status("TASK_RUNNING")["task_id"]["value"]
     os.kill(before.supervisor_pid, signal.SIGKILL)
+    os.kill(before.mesos_pid, signal.SIGKILL)
     until(lambda: read(directory).state == "crashed")
     assert butlery("status", "--dir", str(directory)).returncode == 3
 
