@@ -1,0 +1,116 @@
+"""A cluster of one machine for a demo or a benchmark: of its own, in a temporary directory, gone afterwards."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+
+from benchmarks.api import Api
+from framework.errors import ButleryError, InputError
+from framework.local import control
+from framework.local.cluster import free_port
+from framework.local.status import Paths, Status
+
+Say = Callable[[str], None]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PORT_ATTEMPTS = 3
+
+
+class Interrupted(BaseException):
+    """A signal asked us to end; not an Exception, so that nothing on the way takes it for a fault."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C, TERM and HUP raise Interrupted in the main thread, once; those that follow do not disturb the clearing
+
+    up. Handlers are as before afterwards.
+    """
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Cluster:
+    """A cluster that is up. ``directory`` is a place for more files, which go with it."""
+
+    def __init__(self, directory: Path, status: Status) -> None:
+        self.directory = directory
+        self.status = status
+        self.cluster_directory = Path(status.directory)
+
+    def api(self) -> Api:
+        """The administrator's view of the API."""
+        token = Paths(self.cluster_directory).admin_token.read_text().strip()
+        assert self.status.api_url is not None  # noqa: S101 - for the type checker; it is up with its scheduler
+        return Api(self.status.api_url, token)
+
+
+@contextmanager
+def temporary_cluster(settings: Mapping[str, Any], say: Say, *, keep: bool = False) -> Iterator[Cluster]:
+    """A real Mesos and the scheduler on free ports, with ``settings`` as their file has them; ended and removed at the
+
+    end, unless it came up and is to be kept. For use inside ``interruptible``. Raises InputError, UnavailableError or
+    ButleryError where it does not come up or cannot be ended.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="butlery-"))
+    cluster_directory = directory / "cluster"
+    kept = False
+    try:
+        directory.chmod(0o755)  # builds run as users of their own, and their sandboxes are below it
+        status = _up(directory / "settings.yaml", cluster_directory, settings, say)
+        kept = keep
+        yield Cluster(directory, status)
+    finally:
+        if not kept:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            _clear(directory, cluster_directory, say)
+
+
+def _up(file: Path, cluster_directory: Path, settings: Mapping[str, Any], say: Say) -> Status:
+    """Between choosing a free port and taking it somebody else may; then another is chosen."""
+    for attempt in range(PORT_ATTEMPTS):
+        ports = {"local": {"port": free_port()}, "api": {"port": free_port()}}
+        sections = {name: {**settings.get(name, {}), **ports.get(name, {})} for name in {*settings, *ports}}
+        file.write_text(yaml.safe_dump(sections))
+        try:
+            return control.up_detached(control.request_for(directory=cluster_directory, config=file), say)
+        except InputError as error:
+            taken = all(fault.where in ("local.port", "api.port") for fault in error.faults)
+            if not taken or attempt == PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _clear(directory: Path, cluster_directory: Path, say: Say) -> None:
+    try:
+        if cluster_directory.exists():
+            control.down(cluster_directory, say)
+    finally:
+        try:
+            shutil.rmtree(directory)
+        except OSError as error:
+            raise ButleryError(f"{directory} cannot be removed: {error}") from error

@@ -1,0 +1,83 @@
+"""The demo from its first line to its exit code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from benchmarks.api import Api
+from benchmarks.cluster import Cluster, interruptible, temporary_cluster
+from benchmarks.demo import repository
+from benchmarks.demo.builds import TENANTS, PlannedBuild, host_shape, plan
+from benchmarks.demo.report import Finished, deviations, figures_of, show
+from benchmarks.demo.watch import watch
+from benchmarks.figures import print_json
+
+BUILDS_TIMEOUT_S = 150.0
+"""For 60 builds; they were seen to take under 20 s on two free cores."""
+BUILDS_TIMEOUT_PER_BUILD_S = 2.5
+
+
+def run(builds: int, as_json: bool, keep: bool) -> int:
+    """The exit code: 0 where every build ended as it should, else 1.
+
+    Raises InputError, UnavailableError or ButleryError where the demo cannot be given, Interrupted on a signal; nothing
+    is left behind then either.
+    """
+    started = time.monotonic()
+    progress = Console(stderr=True, highlight=False)
+
+    def say(line: str) -> None:
+        progress.print(escape(line), soft_wrap=True)
+
+    shape = host_shape()
+    with interruptible():
+        with temporary_cluster({"local": {"hosts": [shape.model_dump(exclude_none=True)]}}, say, keep=keep) as cluster:
+            status = cluster.status
+            say(f"isolation: {status.isolation} ({status.isolation_reason})")
+            setup_s = time.monotonic() - started
+            figures = _give(cluster, plan(builds), progress, as_json)
+        figures["isolation"] = status.isolation
+        figures["isolation_reason"] = status.isolation_reason
+        figures["setup_s"] = round(setup_s, 1)
+        figures["seconds"] = round(time.monotonic() - started, 1)
+        if keep:
+            say(
+                f"the cluster is left up, with its API at {status.api_url}; see it by `butlery local status`, end it by"
+            )
+            say(f"    butlery local down --dir {cluster.cluster_directory} --wipe")
+    if as_json:
+        print_json(figures)
+    else:
+        Console(highlight=False).print(
+            f"{figures['as_expected']} of {figures['builds']} builds ended as they should, "
+            f"in {figures['seconds']:.0f} s" + ("" if keep else "; nothing is left running")
+        )
+    return 0 if figures["as_expected"] == figures["builds"] else 1
+
+
+def _give(cluster: Cluster, planned: Sequence[PlannedBuild], progress: Console, as_json: bool) -> dict[str, Any]:
+    directory = cluster.directory / "git"
+    directory.mkdir()
+    repository.make_repository(directory / repository.NAME)
+    api = cluster.api()
+    with repository.served(directory) as url:
+        progress.print(f"{len(TENANTS)} tenants, {len(planned)} builds of {url}", soft_wrap=True)
+        ids = _submit(api, planned, url)
+        timeout_s = max(BUILDS_TIMEOUT_S, BUILDS_TIMEOUT_PER_BUILD_S * len(planned))
+        watch(api, ids, timeout_s, progress)
+        finished = [Finished(build, api.job(job_id)) for build, job_id in zip(planned, ids, strict=True)]
+        figures = figures_of(finished, api.hosts())
+        figures["deviations"] = deviations(api, finished)
+    show(figures, progress if as_json else Console(highlight=False))
+    return figures
+
+
+def _submit(admin: Api, planned: Sequence[PlannedBuild], url: str) -> list[str]:
+    """Each tenant submits its own with its own token. Returns their ids, in order."""
+    apis = {name: Api(admin.url, admin.set_tenant(name, weight)) for name, weight in TENANTS.items()}
+    return [str(apis[build.tenant].submit(build.job(url))["id"]) for build in planned]

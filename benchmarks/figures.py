@@ -1,0 +1,40 @@
+"""Numbers as the benchmarks tell them."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The smallest value that ``share`` (0 to 1) of the values do not exceed (nearest rank); None of no values."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def spread(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Count, percentiles and extremes in seconds, to the millisecond."""
+    return {
+        "count": len(values),
+        "min_s": rounded(min(values, default=None)),
+        "p50_s": rounded(percentile(values, 0.5)),
+        "p90_s": rounded(percentile(values, 0.9)),
+        "p99_s": rounded(percentile(values, 0.99)),
+        "max_s": rounded(max(values, default=None)),
+        "stdev_s": rounded(statistics.stdev(values)) if len(values) > 1 else None,
+    }
+
+
+def rounded(value: float | None, digits: int = 3) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def print_json(figures: Mapping[str, Any]) -> None:
+    """One object on one line, the last one of standard output."""
+    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.flush()
