@@ -2,6 +2,8 @@
 
 Beside ``state.db`` stand ``state.db.lock``, so that two schedulers never share a file, and ``state.db.framework-id``,
 so that a scheduler whose file is lost still finds its framework, and with it the tasks that run.
+
+A new file is made under another name and then put in place, so one without our tables is never ours half made.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +28,8 @@ from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.errors import IdempotencyConflictError, StoreError, StoreFullError
 from framework.ports import JobQuery, NewRequest, Snapshot, TenantRecord
 
+BUSY_TIMEOUT_S = 5.0
+"""For somebody's look into the file with another program; schedulers keep each other out."""
 SCHEMA_VERSION = 1
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -42,8 +46,14 @@ CREATE TABLE tasks (id TEXT PRIMARY KEY, request_id TEXT NOT NULL, live INTEGER 
 CREATE INDEX tasks_of_request ON tasks (request_id);
 CREATE INDEX tasks_live ON tasks (live) WHERE live;
 """
+APPLICATION_ID = 0x42744C79  # "BtLy", in the file's header
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
+_OUTSIDE = (*_PASSING, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM)
+"""Faults of the machine around the file, not of what is in it."""
+_LIVE_REQUESTS = (
+    "SELECT record, spec FROM requests WHERE state IN ('waiting', 'launching', 'running', 'ending') ORDER BY id"
+)
 
 _encode = msgspec.json.encode
 _decode_request = msgspec.json.Decoder(Request).decode
@@ -66,12 +76,13 @@ class SqliteStore:
             raise StoreError(f"state.path {path}: cannot be used: {error.strerror}") from error
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except OSError as error:
             os.close(self._lock_file)
-            raise StoreError(f"state.path {path}: another scheduler is using it; stop that one first") from error
+            if isinstance(error, BlockingIOError):
+                raise StoreError(f"state.path {path}: another scheduler is using it; stop that one first") from error
+            raise StoreError(f"state.path {path}: cannot be locked: {error.strerror}") from error
         try:
-            self._writer = self._open()
-            self._reader = self._connect()
+            self._writer, self._reader = self._open()
         except BaseException:
             os.close(self._lock_file)
             raise
@@ -83,19 +94,20 @@ class SqliteStore:
 
     def load(self) -> Snapshot:
         with self._reading() as db:
-            row = db.execute("SELECT value FROM meta WHERE key = 'framework_id'").fetchone()
-            tenants = db.execute("SELECT record, token_sha256 FROM tenants").fetchall()
-            requests = db.execute(
-                "SELECT record FROM requests WHERE state IN ('waiting', 'launching', 'running', 'ending') ORDER BY id"
-            ).fetchall()
-            tasks = db.execute("SELECT record FROM tasks WHERE live").fetchall()
-            framework_id = row[0] if row else self._framework_id_beside()
-            return Snapshot(
-                framework_id=FrameworkId(framework_id) if framework_id else None,
-                tenants=[TenantRecord(_decode_tenant(record), token) for record, token in tenants],
-                requests=[_decode_request(record) for (record,) in requests],
-                tasks=[_decode_task(record) for (record,) in tasks],
-            )
+            return self._load(db)
+
+    def _load(self, db: sqlite3.Connection) -> Snapshot:
+        row = db.execute("SELECT value FROM meta WHERE key = 'framework_id'").fetchone()
+        tenants = db.execute("SELECT record, token_sha256 FROM tenants").fetchall()
+        requests = db.execute(_LIVE_REQUESTS).fetchall()
+        tasks = db.execute("SELECT record FROM tasks WHERE live").fetchall()
+        framework_id = row[0] if row else self._framework_id_beside()
+        return Snapshot(
+            framework_id=FrameworkId(framework_id) if framework_id else None,
+            tenants=[TenantRecord(_decode_tenant(record), token) for record, token in tenants],
+            requests=[_decode_request(record) for record, _ in requests],
+            tasks=[_decode_task(record) for (record,) in tasks],
+        )
 
     def commit(self, frame: Sequence[Save]) -> None:
         requests = {save.request.id: save.request for save in frame if isinstance(save, SaveRequest)}
@@ -203,73 +215,128 @@ class SqliteStore:
         return request.id
 
     def _save_framework_id(self, db: sqlite3.Connection, framework_id: FrameworkId | None) -> None:
-        beside = Path(f"{self.path}.framework-id")
+        beside = self._beside(".framework-id")
         if framework_id is None:
             db.execute("DELETE FROM meta WHERE key = 'framework_id'")
             beside.unlink(missing_ok=True)
             return
         db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('framework_id', ?)", (framework_id,))
-        fresh = Path(f"{beside}.new")
-        fresh.write_text(framework_id)
+        fresh = self._beside(".framework-id.new")
+        with fresh.open("w") as file:
+            file.write(framework_id)
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(beside)
+        _sync_directory(beside.parent)
 
     def _framework_id_beside(self) -> str | None:
         try:
-            return Path(f"{self.path}.framework-id").read_text().strip() or None
+            return self._beside(".framework-id").read_text().strip() or None
         except FileNotFoundError:
             return None
 
-    def _open(self) -> sqlite3.Connection:
-        """The writing connection; a file that is no sound database is kept aside under a name of its own."""
-        if self.path.exists() and not self._sound():
-            aside = self.path.with_name(f"{self.path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    def _beside(self, suffix: str) -> Path:
+        return Path(f"{self.path}{suffix}")
+
+    def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+        """The writer and the reader; a file that does not hold a sound state is kept aside under a name of its own."""
+        fault = self._fault()
+        if fault is not None:
+            self._keep_aside(fault)
+        with ExitStack() as stack:
+            try:
+                if not self.path.exists():
+                    self._create()
+                writer = stack.enter_context(closing(self._connect()))
+                writer.execute("PRAGMA journal_mode = WAL")
+                # A file that may only be read is told of now; nothing less than a write finds that out.
+                writer.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {SCHEMA_VERSION}; ROLLBACK")
+                reader = stack.enter_context(closing(self._connect()))
+            except (sqlite3.Error, OSError) as error:
+                raise _translated(error, self.path) from error
+            stack.pop_all()
+        return writer, reader
+
+    def _fault(self) -> str | None:
+        """What is wrong with the state that should be there; None where it is sound, or there never was one."""
+        if not self.path.exists():
+            traces = [suffix for suffix in ("-wal", ".framework-id") if self._beside(suffix).exists()]
+            return f"is gone, though there is a {self.path.name}{traces[0]}" if traces else None
+        if not self.path.is_file():
+            raise StoreError(f"state.path {self.path}: is not a file; name another path or move it away")
+        try:
+            with closing(self._connect()) as db:
+                return self._fault_in(db)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUTSIDE:
+                raise _translated(error, self.path) from error
+            return f"was corrupt ({error})"
+        except (msgspec.DecodeError, ValueError, TypeError) as error:
+            return f"was corrupt (a record cannot be read: {error})"
+
+    def _fault_in(self, db: sqlite3.Connection) -> str | None:
+        found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            return f"was corrupt ({' '.join(str(found).split())})"
+        application_id, version, tables = (
+            db.execute(query).fetchone()[0]
+            for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        )
+        if application_id != APPLICATION_ID:
+            if tables:
+                raise StoreError(f"state.path {self.path}: is another program's database; name another path")
+            return "was empty"
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"state.path {self.path}: has layout {version}, but this version of butlery reads {SCHEMA_VERSION}; "
+                "start the version that wrote it"
+            )
+        self._load(db)
+        for _, spec in db.execute(_LIVE_REQUESTS):
+            BuildSpec.from_json(spec)
+        return None
+
+    def _keep_aside(self, fault: str) -> None:
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+        kept = False
+        try:
             for suffix in ("", "-wal", "-shm"):
-                part = Path(f"{self.path}{suffix}")
+                part = self._beside(suffix)
                 if part.exists():
                     part.replace(f"{aside}{suffix}")
-            self.notices.append(
-                f"the state file {self.path} was corrupt; it is kept as {aside} and an empty one took its place: "
-                "tenants and waiting builds in it are not known now"
-            )
-        db = self._connect()
-        try:
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
-                self.path.chmod(0o600)
-        except sqlite3.Error as error:
-            db.close()
-            raise _translated(error, self.path) from error
-        if version not in (0, SCHEMA_VERSION):
-            db.close()
+                    kept = True
+        except OSError as error:
             raise StoreError(
-                f"state.path {self.path}: has layout {version}, this version of butlery reads {SCHEMA_VERSION}"
-            )
-        return db
+                f"state.path {self.path}: {fault}, and cannot be kept aside as {aside.name}: {error.strerror}"
+            ) from error
+        self.notices.append(
+            f"the state file {self.path} {fault}; {f'what was there is kept as {aside}, ' if kept else ''}"
+            "an empty one took its place: the tenants and builds in it are not known now"
+        )
 
-    def _sound(self) -> bool:
-        db = self._connect()
-        try:
-            return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF in _CORRUPT:
-                return False
-            raise _translated(error, self.path) from error
-        finally:
-            db.close()
+    def _create(self) -> None:
+        """Raises sqlite3.Error, OSError."""
+        fresh = self._beside(".new")
+        for suffix in ("", "-journal"):
+            Path(f"{fresh}{suffix}").unlink(missing_ok=True)
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        with closing(sqlite3.connect(fresh, isolation_level=None)) as db:
+            db.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; "
+                f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+            )
+        fresh.replace(self.path)
+        _sync_directory(self.path.parent)
 
     def _connect(self) -> sqlite3.Connection:
+        """Raises sqlite3.Error."""
+        db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
-            db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise _translated(error, self.path) from error
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode & 0xFF not in _CORRUPT:
-                db.close()
-                raise _translated(error, self.path) from error
+            db.execute("PRAGMA secure_delete = ON")  # so that the secrets of ended builds do not stay in free space
+        except BaseException:
+            db.close()
+            raise
         return db
 
     @contextmanager
@@ -298,6 +365,14 @@ class SqliteStore:
                 yield self._reader
             except sqlite3.Error as error:
                 raise _translated(error, self.path) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _translated(error: sqlite3.Error | OSError, path: Path) -> StoreError:

@@ -1,0 +1,237 @@
+"""What every ``framework.ports.Store`` does. A store's own tests subclass ``StoreContract`` and give it a factory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from framework.core.effects import Save, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
+from framework.core.ids import FrameworkId, RequestId, TenantName
+from framework.core.tasks import FailureClass, Quota, RequestState, TaskState, Tenant
+from framework.errors import IdempotencyConflictError
+from framework.ports import JobQuery, Snapshot, Store, TenantRecord
+from tests.fakes import samples
+
+StoreFactory = Callable[[], Store]
+"""Opens the one state of a test; called again it closes the store it gave before and opens the same state anew."""
+
+UNSAVABLE = "\ud800"
+"""A lone surrogate: no store can write it as text."""
+
+
+def plain(snapshot: Snapshot) -> dict[str, object]:
+    """For comparing: the order of a snapshot's parts means nothing."""
+    return {
+        "framework_id": snapshot.framework_id,
+        "tenants": sorted(snapshot.tenants, key=lambda record: record.tenant.name),
+        "requests": sorted(snapshot.requests, key=lambda request: request.id),
+        "tasks": sorted(snapshot.tasks, key=lambda task: task.id),
+    }
+
+
+class StoreContract:
+    """Needs a fixture ``open_store``, a StoreFactory."""
+
+    @pytest.fixture
+    def open_store(self) -> StoreFactory:
+        raise NotImplementedError
+
+    def test_a_new_store_is_empty(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        assert store.load() == Snapshot(None, [], [], [])
+        assert store.notices == []
+        assert store.requests(JobQuery()) == []
+        assert store.request(RequestId("none")) is None
+        assert store.payload(RequestId("none")) is None
+        assert store.tasks_of(RequestId("none")) == []
+
+    def test_what_lives_comes_back_as_it_was_saved(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        tenants = [samples.tenant(), Tenant(TenantName("other"), 7, Quota(cpu_millis=500, builds=3))]
+        waits, runs = samples.request("r1", priority=3), samples.request("r2", not_before=5.5)
+        store.commit([SaveFrameworkId(FrameworkId("f-1")), *(SaveTenant(tenant) for tenant in tenants)])
+        store.add_submissions([samples.new(waits), samples.new(runs)])
+        task = samples.task(runs)
+        runs.state, runs.attempt, runs.running_at = RequestState.RUNNING, 1, 1002.25
+        store.commit([SaveTask(task), SaveRequest(runs)])
+        store.set_token(TenantName("other"), "0" * 64)
+        expected = {
+            "framework_id": "f-1",
+            "tenants": [TenantRecord(tenants[1], "0" * 64), TenantRecord(tenants[0], None)],
+            "requests": [waits, runs],
+            "tasks": [task],
+        }
+        assert plain(store.load()) == expected
+        assert plain(open_store().load()) == expected
+
+    def test_what_has_ended_lives_no_more_but_is_kept(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        request = samples.request("r1")
+        store.add_submissions([samples.new(request)])
+        store.commit(samples.ended(request, FailureClass.OOM))
+        store = open_store()
+        assert store.load() == Snapshot(None, [], [], [])
+        assert store.request(request.id) == request
+        assert [task.outcome for task in store.tasks_of(request.id)] == [request.outcome]
+
+    def test_the_last_of_several_saves_of_one_thing_counts(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        request = samples.request("r1")
+        store.add_submissions([samples.new(request)])
+        first, last = (msgspec.structs.replace(request, attempt=number) for number in (1, 2))
+        ends = samples.task(request, state=TaskState.ENDED)
+        saves: list[Save] = [SaveTask(samples.task(request)), SaveRequest(first), SaveTask(ends), SaveRequest(last)]
+        store.commit([*saves, SaveTenant(samples.tenant(weight=1)), SaveTenant(samples.tenant(weight=2))])
+        assert plain(store.load()) == {
+            "framework_id": None,
+            "tenants": [TenantRecord(samples.tenant(weight=2))],
+            "requests": [last],
+            "tasks": [],
+        }
+
+    def test_attempts_are_told_the_first_first(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        request = samples.request("r1")
+        store.add_submissions([samples.new(request)])
+        attempts = [samples.task(request, number) for number in (10, 9, 2, 1)]
+        store.commit([SaveTask(task) for task in attempts])
+        assert [task.id for task in store.tasks_of(request.id)] == ["r1.1", "r1.2", "r1.9", "r1.10"]
+
+    def test_changing_a_tenant_keeps_its_token(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        store.commit([SaveTenant(samples.tenant())])
+        store.set_token(samples.TEAM, "1" * 64)
+        store.commit([SaveTenant(samples.tenant(weight=5))])
+        assert store.load().tenants == [TenantRecord(samples.tenant(weight=5), "1" * 64)]
+
+    def test_the_framework_id_can_be_replaced_and_forgotten(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        for framework_id in (FrameworkId("f-1"), FrameworkId("f-2"), None):
+            store.commit([SaveFrameworkId(framework_id)])
+            store = open_store()
+            assert store.load().framework_id == framework_id
+
+    # A frame is all or nothing.
+
+    def test_of_a_frame_with_a_fault_in_its_middle_nothing_is_saved(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        request = samples.request("r1")
+        store.commit([SaveTenant(samples.tenant())])
+        store.add_submissions([samples.new(request)])
+        before = plain(store.load())
+        unsavable = samples.task(request, 2)
+        unsavable.hostname = UNSAVABLE
+        frame: list[Save] = [
+            SaveTenant(samples.tenant("other")),
+            SaveRequest(msgspec.structs.replace(request, attempt=2, state=RequestState.LAUNCHING)),
+            SaveTask(samples.task(request)),
+            SaveTask(unsavable),
+        ]
+        with pytest.raises(ValueError, match="surrogate"):
+            store.commit(frame)
+        assert plain(store.load()) == before
+        assert plain(open_store().load()) == before
+
+    def test_of_a_batch_with_a_fault_in_its_middle_nothing_is_saved(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        batch = [
+            samples.new(samples.request("r1"), key="k1"),
+            samples.new(samples.request("r2", job=UNSAVABLE)),
+            samples.new(samples.request("r3")),
+        ]
+        with pytest.raises(ValueError, match="surrogate"):
+            store.add_submissions(batch)
+        assert store.requests(JobQuery()) == []
+        assert store.add_submissions([samples.new(samples.request("r4"), key="k1")]) == ["r4"]
+
+    # Idempotency.
+
+    def test_a_repeat_of_a_key_stands_for_the_first(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        assert store.add_submissions([samples.new(samples.request("r1"), key="k")]) == ["r1"]
+        assert open_store().add_submissions([samples.new(samples.request("r2"), key="k")]) == ["r1"]
+        assert [request.id for request in open_store().requests(JobQuery())] == ["r1"]
+
+    def test_a_key_stands_for_its_request_after_that_has_ended(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        request = samples.request("r1")
+        store.add_submissions([samples.new(request, key="k")])
+        store.commit(samples.ended(request))
+        assert store.add_submissions([samples.new(samples.request("r2"), key="k")]) == ["r1"]
+
+    def test_a_key_with_another_digest_is_refused_and_the_rest_of_the_batch_taken(
+        self, open_store: StoreFactory
+    ) -> None:
+        store = open_store()
+        store.add_submissions([samples.new(samples.request("r1"), key="k", digest="d1")])
+        taken = store.add_submissions(
+            [
+                samples.new(samples.request("r2"), key="k", digest="d2"),
+                samples.new(samples.request("r3"), key="k3", digest="d2"),
+            ]
+        )
+        assert isinstance(taken[0], IdempotencyConflictError)
+        assert taken[1] == "r3"
+
+    def test_one_key_twice_in_a_batch(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        taken = store.add_submissions(
+            [
+                samples.new(samples.request("r1"), key="k", digest="d1"),
+                samples.new(samples.request("r2"), key="k", digest="d1"),
+                samples.new(samples.request("r3"), key="k", digest="d2"),
+            ]
+        )
+        assert taken[:2] == ["r1", "r1"]
+        assert isinstance(taken[2], IdempotencyConflictError)
+        assert [request.id for request in store.requests(JobQuery())] == ["r1"]
+
+    def test_keys_are_the_tenants_own_and_no_key_is_no_key(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        batch = [samples.new(samples.request("r1"), key="k"), samples.new(samples.request("r2", "other"), key="k")]
+        batch += [samples.new(samples.request(name)) for name in ("r3", "r4")]
+        assert store.add_submissions(batch) == ["r1", "r2", "r3", "r4"]
+
+    # Listing.
+
+    def test_lists_are_filtered_and_paged_newest_first(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        requests = [
+            samples.request(f"r{number}", samples.TEAM if number % 2 else "other", job=f"job-{number % 3}")
+            for number in range(1, 10)
+        ]
+        store.add_submissions([samples.new(request) for request in requests])
+        store.commit(samples.ended(requests[4]))
+
+        def ids(query: JobQuery) -> str:
+            return " ".join(request.id for request in store.requests(query))
+
+        assert ids(JobQuery()) == "r9 r8 r7 r6 r5 r4 r3 r2 r1"
+        assert ids(JobQuery(limit=2)) == "r9 r8"
+        assert ids(JobQuery(before=RequestId("r8"), limit=2)) == "r7 r6"
+        assert ids(JobQuery(tenant=samples.TEAM)) == "r9 r7 r5 r3 r1"
+        assert ids(JobQuery(tenant=samples.TEAM, job="job-1")) == "r7 r1"
+        assert ids(JobQuery(states=("ended",))) == "r5"
+        assert ids(JobQuery(states=("ended", "waiting"), before=RequestId("r6"), limit=2)) == "r5 r4"
+        assert ids(JobQuery(tenant=TenantName("none"))) == ""
+        assert ids(JobQuery(job="' OR 1 --")) == ""
+
+    # Payloads and secrets.
+
+    def test_a_payload_comes_back_whole(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        build = samples.spec(env={"A": "ä\n"}, secrets={"TOKEN": "hunter2hunter2"}, artifacts=["*.xml"])
+        store.add_submissions([samples.new(samples.request("r1"), build)])
+        assert open_store().payload(RequestId("r1")) == build
+
+    def test_secrets_are_gone_once_the_request_has_ended(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        request, other = samples.request("r1"), samples.request("r2")
+        build = samples.spec(secrets={"TOKEN": "hunter2hunter2"})
+        store.add_submissions([samples.new(request, build), samples.new(other, build)])
+        store.commit(samples.ended(request))
+        store = open_store()
+        assert store.payload(request.id) == samples.spec()
+        assert store.payload(other.id) == build
