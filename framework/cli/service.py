@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import getpass
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import uvicorn
-from agents.pack import build_pyz
 
+from agents.pack import build_pyz
 from framework.api.app import create_app
 from framework.core.ids import FrameworkId
 from framework.core.resources import Resources
@@ -21,7 +21,7 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
 from framework.edges.sqlite import SqliteStore
-from framework.errors import ButleryError, Fault, InputError
+from framework.errors import Fault, InputError
 from framework.log import configure, get_logger, protect
 from framework.ports import SchedulerDriver
 from framework.runtime.chance import SystemChance, SystemClock
@@ -44,15 +44,10 @@ def run(settings: Settings) -> int:
     if settings.admin_token is not None:
         protect(settings.admin_token.get_secret_value())
     digest = settings.admin_token_sha256()
-    listener = _listen(settings)
-    store = SqliteStore(settings.state.path)
-    try:
+    with closing(_listen(settings)) as listener, closing(SqliteStore(settings.state.path)) as store:
         for notice in store.notices:
             log.error(notice)
         return asyncio.run(_serve(settings, store, listener, digest))
-    finally:
-        store.close()
-        listener.close()
 
 
 def core_config(settings: Settings) -> Config:
@@ -128,11 +123,6 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await scheduler.run()
-    except* ButleryError as group:
-        error = group.exceptions[0]
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
     finally:
         server.should_exit = True
         await serving
@@ -143,7 +133,7 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
 class _Server(uvicorn.Server):
     """Signals are for the whole scheduler, not for its HTTP server alone."""
 
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
-from framework.core.effects import Effect, Save, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
-from framework.core.events import Event, Submitted, Tick
+from framework.core.effects import Save, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
+from framework.core.events import Event, Submitted, TaskUpdate, Tick
 from framework.core.ids import RequestId
 from framework.core.state import State
 from framework.core.step import turn
@@ -19,9 +20,14 @@ from framework.runtime.performer import Performer
 
 log = get_logger(__name__)
 
+T = TypeVar("T")
+
 MAX_PENDING_SUBMISSIONS = 2000
+MAX_PENDING_EVENTS = 100_000
+"""Four times the updates of 8000 tasks; they pile up only while the state cannot be saved."""
 _MAX_BATCH = 1000
 _MAX_SLEEP_S = 60.0  # the wall clock may be set while we sleep
+_STOPPING = "the scheduler is stopping; try again"
 _SAVE_TYPES = (SaveRequest, SaveTask, SaveTenant, SaveFrameworkId)
 
 
@@ -37,17 +43,27 @@ class Loop:
         self._events: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
         self._submissions: deque[tuple[NewRequest, asyncio.Future[RequestId]]] = deque()
         self._ended: dict[RequestId, set[asyncio.Future[None]]] = {}
+        self._ending: set[RequestId] = set()  # ended in the frame under way, which is not saved yet
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stop = asyncio.Event()
         self.saving_fails = ""  # why, while the state cannot be saved
 
     def emit(self, event: Event) -> None:
-        """Takes an event in. What edges emit is bounded by what is live: Mesos waits for our acknowledgements."""
+        """Takes an event in. Of too many, updates are let go that Mesos will send again until we acknowledge them; the
+
+        others are bounded by what is live.
+        """
+        if len(self._events) >= MAX_PENDING_EVENTS and isinstance(event, TaskUpdate) and event.uuid:
+            return
         self._events.append((event, None))
         self._wake.set()
 
     async def settled(self, event: Event, timeout_s: float) -> None:
-        """Takes an event in and returns once its frame is saved. Raises UnavailableError after ``timeout_s``."""
+        """Takes an event in and returns once its frame is saved.
+
+        Raises UnavailableError after ``timeout_s``, and at once, the event not taken in, while nothing can be saved.
+        """
+        self._check_serving()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._events.append((event, done))
         self._wake.set()
@@ -56,8 +72,9 @@ class Loop:
     async def submit(self, new: NewRequest, timeout_s: float) -> RequestId:
         """Durably takes a request; the id of the one that stands for it.
 
-        Raises IdempotencyConflictError, StoreFullError, UnavailableError.
+        Raises IdempotencyConflictError, UnavailableError.
         """
+        self._check_serving()
         if len(self._submissions) >= MAX_PENDING_SUBMISSIONS:
             raise UnavailableError("too many submissions at once; try again in a second")
         done: asyncio.Future[RequestId] = asyncio.get_running_loop().create_future()
@@ -67,8 +84,8 @@ class Loop:
         return done.result()
 
     async def ended(self, request_id: RequestId, timeout_s: float) -> None:
-        """Returns when the request has ended and that is saved, or after ``timeout_s``."""
-        if request_id not in self.state.requests:
+        """Returns when the request has ended and that is saved, or after ``timeout_s``, or when the loop stops."""
+        if self._stop.is_set() or not (request_id in self.state.requests or request_id in self._ending):
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended.setdefault(request_id, set()).add(done)
@@ -81,28 +98,45 @@ class Loop:
                 self._ended.pop(request_id, None)
 
     def stop(self) -> None:
-        """Ends ``run`` after the turn under way."""
-        self._stopping = True
+        """Ends ``run`` after the turn under way; one whose frame cannot be saved is given up, and not performed."""
+        self._stop.set()
         self._wake.set()
 
     async def run(self) -> None:
         """Until ``stop``. Raises StoreError where the state can no longer be kept."""
-        while not self._stopping:
-            await self._sleep()
-            self._wake.clear()
-            batch = [self._events.popleft() for _ in range(min(len(self._events), _MAX_BATCH))]
-            if self._events:
-                self._wake.set()
-            submitted = await self._save_submissions()
-            events: list[Event] = [event for event, _ in batch]
-            events += submitted
-            effects = turn(self.state, events or (Tick(),), self._clock.now())
-            await self._save([effect for effect in effects if isinstance(effect, _SAVE_TYPES)])
-            for _, done in batch:
-                if done is not None and not done.done():
-                    done.set_result(None)
-            await self._performer.perform(effects)
-            self._tell_ended(effects)
+        try:
+            while not self._stop.is_set():
+                await self._sleep()
+                self._wake.clear()
+                await self._turn()
+        finally:
+            self._stop.set()
+            self._send_away()
+
+    async def _turn(self) -> None:
+        batch = [self._events.popleft() for _ in range(min(len(self._events), _MAX_BATCH))]
+        if self._events:
+            self._wake.set()
+        submitted = await self._save_submissions()
+        events: list[Event] = [event for event, _ in batch]
+        events += submitted
+        effects = turn(self.state, events or (Tick(),), self._clock.now())
+        frame = [effect for effect in effects if isinstance(effect, _SAVE_TYPES)]
+        ended = [
+            save.request.id
+            for save in frame
+            if isinstance(save, SaveRequest) and save.request.state is RequestState.ENDED
+        ]
+        self._ending.update(ended)
+        waiting = [done for _, done in batch if done is not None]
+        if not await self._save(frame):
+            _fail(waiting, self.saving_fails)
+            return
+        self._ending.clear()
+        _tell(waiting)
+        for request_id in ended:
+            _tell(self._ended.pop(request_id, ()))
+        await self._performer.perform(effects)
 
     async def _sleep(self) -> None:
         if self._wake.is_set():
@@ -125,10 +159,8 @@ class Loop:
         try:
             ids = await asyncio.to_thread(self._store.add_submissions, [new for new, _ in batch])
         except StoreFullError as error:
-            log.error("a submission could not be saved", reason=str(error))
-            for _, done in batch:
-                if not done.done():
-                    done.set_exception(UnavailableError(str(error)))
+            log.error("submissions could not be saved", count=len(batch), reason=str(error))
+            _fail([done for _, done in batch], str(error))
             return []
         events = []
         for (new, done), request_id in zip(batch, ids, strict=True):
@@ -142,32 +174,55 @@ class Loop:
                 done.set_result(request_id)
         return events
 
-    async def _save(self, frame: Sequence[Save]) -> None:
-        """Writes the frame; while that cannot be done nothing else is, for a call must never run ahead of its cause."""
-        if not frame:
-            return
+    async def _save(self, frame: Sequence[Save]) -> bool:
+        """Writes the frame; while that cannot be done nothing else is, for a call must never run ahead of its cause.
+
+        False where it was told to stop before it could: Mesos tells of it all again.
+        """
         attempt = 0
-        while True:
+        while frame:
             try:
                 await asyncio.to_thread(self._store.commit, frame)
             except StoreFullError as error:
                 if not self.saving_fails:
                     log.error("the state cannot be saved; waiting until it can", reason=str(error))
                 self.saving_fails = str(error)
-                await self._clock.sleep(jittered(self._chance, attempt, base_s=0.2, cap_s=5.0))
+                self._refuse_submissions(self.saving_fails)
+                await self._pause(jittered(self._chance, attempt, base_s=0.2, cap_s=5.0))
+                if self._stop.is_set():
+                    return False
                 attempt += 1
-                continue
-            if self.saving_fails:
-                log.info("the state can be saved again")
-                self.saving_fails = ""
-            return
+            else:
+                break
+        if frame and self.saving_fails:
+            log.info("the state can be saved again")
+            self.saving_fails = ""
+        return True
 
-    def _tell_ended(self, effects: Sequence[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, SaveRequest) and effect.request.state is RequestState.ENDED:
-                for done in self._ended.pop(effect.request.id, set()):
-                    if not done.done():
-                        done.set_result(None)
+    async def _pause(self, seconds: float) -> None:
+        """Until the time is over or ``stop``."""
+        sleeper: asyncio.Future[object] = asyncio.ensure_future(self._clock.sleep(seconds))
+        stopper: asyncio.Future[object] = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({sleeper, stopper}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            stopper.cancel()
+
+    def _check_serving(self) -> None:
+        if self.saving_fails or self._stop.is_set():
+            raise UnavailableError(self.saving_fails or _STOPPING)
+
+    def _refuse_submissions(self, reason: str) -> None:
+        _fail([done for _, done in self._submissions], reason)
+        self._submissions.clear()
+
+    def _send_away(self) -> None:
+        """Nobody may wait for a loop that has ended."""
+        self._refuse_submissions(_STOPPING)
+        _fail([done for _, done in self._events if done is not None], _STOPPING)
+        for waiters in self._ended.values():
+            _tell(waiters)
 
     async def _bounded(self, done: asyncio.Future[None] | asyncio.Future[RequestId], timeout_s: float) -> None:
         finished, _ = await asyncio.wait([done], timeout=timeout_s)
@@ -176,3 +231,15 @@ class Loop:
             raise UnavailableError(self.saving_fails or "the scheduler did not get to it in time; try again")
         if (error := done.exception()) is not None:
             raise error
+
+
+def _tell(waiters: Iterable[asyncio.Future[None]]) -> None:
+    for done in waiters:
+        if not done.done():
+            done.set_result(None)
+
+
+def _fail(waiters: Iterable[asyncio.Future[T]], reason: str) -> None:
+    for done in waiters:
+        if not done.done():
+            done.set_exception(UnavailableError(reason))

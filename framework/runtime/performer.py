@@ -12,6 +12,7 @@ from framework.core.events import TaskUpdate
 from framework.core.ids import TaskId
 from framework.core.resources import Resources
 from framework.core.tasks import Task
+from framework.errors import StoreFullError
 from framework.log import get_logger
 from framework.ports import Emit, SchedulerDriver, Store, TaskLaunch
 
@@ -42,7 +43,10 @@ class Performer:
         self._driver = driver
 
     async def perform(self, effects: Sequence[ef.Effect]) -> None:
-        """In their order. Raises StoreError where a build cannot be read."""
+        """In their order. A launch whose build cannot be read gives its offers back.
+
+        Raises StoreError where the state can no longer be kept.
+        """
         specs = await self._specs(effects)
         for effect in effects:
             match effect:
@@ -68,7 +72,13 @@ class Performer:
         tasks = [task for effect in effects if isinstance(effect, ef.Launch) for task in effect.tasks]
         if not tasks:
             return {}
-        found = await asyncio.to_thread(lambda: [self._store.payload(task.request_id) for task in tasks])
+        try:
+            found = await asyncio.to_thread(lambda: [self._store.payload(task.request_id) for task in tasks])
+        except StoreFullError as error:
+            log.error("builds' descriptions cannot be read now; they are tried again", reason=str(error))
+            for task in tasks:
+                self._emit(TaskUpdate(task.id, "TASK_DROPPED", task.host_id, message=str(error)))
+            return {}
         specs: dict[TaskId, BuildSpec] = {}
         for task, spec in zip(tasks, found, strict=True):
             if spec is None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from framework.core.events import Event, FrameworkRemoved, HostsObserved, Subscribed
 from framework.core.ids import FrameworkId
 from framework.core.state import Config, restore
-from framework.errors import FrameworkRemovedError, UnavailableError
+from framework.errors import ButleryError, FrameworkRemovedError, UnavailableError
 from framework.log import get_logger
-from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapshot, Store
+from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapshot, Store, jittered
 from framework.runtime.control import RuntimeControl
 from framework.runtime.loop import Loop
 from framework.runtime.performer import AgentLaunch, Performer
@@ -20,6 +20,13 @@ log = get_logger(__name__)
 HOSTS_EVERY_S = 10.0
 """How often Mesos is asked which hosts there are; offers tell of free ones at once anyway."""
 HOSTS_RETRY_S = 1.0
+
+REMOVED_BASE_S = 0.1
+REMOVED_CAP_S = 60.0
+"""Between framework ids, should Mesos remove one after the other."""
+
+STOP_TIMEOUT_S = 10.0
+"""For what is under way when it is told to stop: one write, one request's answer."""
 
 DriverFactory = Callable[[FrameworkId | None], SchedulerDriver]
 
@@ -39,6 +46,7 @@ class Scheduler:
         chance: Chance,
     ) -> None:
         self._clock = clock
+        self._chance = chance
         self._cluster = cluster
         self._new_driver = new_driver
         self._driver = new_driver(snapshot.framework_id)
@@ -53,15 +61,24 @@ class Scheduler:
 
     async def run(self) -> None:
         """Until ``stop``. Raises MesosRefusedError, StoreError."""
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            raise _foreseen(group) or group from None
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             loop = group.create_task(self.loop.run())
             hosts = group.create_task(self._watch_hosts())
             driver = group.create_task(self._drive())
             await self._stopped.wait()
-            await self._driver.stop()
-            self.loop.stop()
             hosts.cancel()
-            await asyncio.wait([loop, driver])
+            self.loop.stop()
+            await asyncio.wait([loop], timeout=STOP_TIMEOUT_S)
+            await self._driver.stop()
+            await asyncio.wait([driver], timeout=STOP_TIMEOUT_S)
+            loop.cancel()
+            driver.cancel()
 
     def stop(self) -> None:
         """Leaves Mesos without ending the framework: its tasks run on and are found again by the next start."""
@@ -73,11 +90,14 @@ class Scheduler:
         self.loop.emit(event)
 
     async def _drive(self) -> None:
-        while True:
+        removals = 0
+        while not self._stopped.is_set():
             try:
                 await self._driver.run(self._emit)
             except FrameworkRemovedError as error:
                 self._emit(FrameworkRemoved(str(error)))
+                await self._clock.sleep(jittered(self._chance, removals, REMOVED_BASE_S, REMOVED_CAP_S))
+                removals += 1
                 self._driver = self._new_driver(None)
                 self._performer.use(self._driver)
             else:
@@ -87,19 +107,36 @@ class Scheduler:
         """Tells the core of every host; the first time as soon as Mesos answers, so that sizes can be judged."""
         told = True
         while True:
+            self._subscribed.clear()
+            pause_s = HOSTS_RETRY_S
             try:
                 hosts = await self._cluster.hosts()
             except UnavailableError as error:
                 if told:
                     log.warning("Mesos does not list its hosts", reason=str(error))
                 told = False
-                pause_s = HOSTS_RETRY_S
             else:
                 told = True
-                self._emit(HostsObserved(hosts))
-                pause_s = HOSTS_EVERY_S if hosts else HOSTS_RETRY_S
-            self._subscribed.clear()
-            try:
-                await asyncio.wait_for(self._subscribed.wait(), pause_s)
-            except TimeoutError:
-                continue
+                if not self.loop.saving_fails:  # else nobody would take it in, again and again
+                    self._emit(HostsObserved(hosts))
+                    pause_s = HOSTS_EVERY_S if hosts else HOSTS_RETRY_S
+            await self._pause(pause_s)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the time is over or Mesos has taken a subscription."""
+        sleeper: asyncio.Future[object] = asyncio.ensure_future(self._clock.sleep(seconds))
+        subscribed: asyncio.Future[object] = asyncio.ensure_future(self._subscribed.wait())
+        try:
+            await asyncio.wait({sleeper, subscribed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeper.cancel()
+            subscribed.cancel()
+
+
+def _foreseen(group: BaseExceptionGroup) -> ButleryError | None:
+    """The first error of the group that was raised on purpose."""
+    for error in group.exceptions:
+        found = _foreseen(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(found, ButleryError):
+            return found
+    return None
