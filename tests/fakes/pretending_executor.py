@@ -17,6 +17,8 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
 ADDRESS = os.environ["MESOS_AGENT_ENDPOINT"]
 PATH = f"/{os.environ['MESOS_SLAVE_PID'].split('@')[0]}/api/v1/executor"
@@ -27,22 +29,25 @@ IDS = {
 UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "secs": 1.0, "mins": 60.0, "hrs": 3600.0, "days": 86400.0, "weeks": 604800}
 
 
-def seconds(text):
+def seconds(text: str) -> float:
     match = re.fullmatch(r"([0-9.]+)([a-z]+)", text)
     return float(match.group(1)) * UNITS[match.group(2)] if match else 60.0
 
 
+Json = dict[str, Any]
+
+
 class Executor:
-    def __init__(self):
-        self.tasks = {}  # not acknowledged yet
-        self.updates = {}  # uuid -> update, not acknowledged yet
-        self.outgoing = queue.Queue(1000)
+    def __init__(self) -> None:
+        self.tasks: dict[str, Json] = {}  # not acknowledged yet
+        self.updates: dict[str, Json] = {}  # uuid -> update, not acknowledged yet
+        self.outgoing: queue.Queue[Json] = queue.Queue(1000)
         self.end = threading.Event()
         self.killed = False
-        self.told = None
-        self.final_uuid = None
+        self.told: str | None = None
+        self.final_uuid: str | None = None
 
-    def run(self):
+    def run(self) -> None:
         threading.Thread(target=self.send, daemon=True).start()
         last_seen = time.monotonic()
         patience_s = seconds(os.environ.get("MESOS_RECOVERY_TIMEOUT", "15mins"))
@@ -57,7 +62,7 @@ class Executor:
             time.sleep(0.2)
         sys.exit("lost its Mesos agent")
 
-    def subscribe(self):
+    def subscribe(self) -> Iterator[Json]:
         connection = http.client.HTTPConnection(ADDRESS, timeout=120)
         subscribe = {
             "unacknowledged_tasks": list(self.tasks.values()),
@@ -73,7 +78,7 @@ class Executor:
                 return
             yield json.loads(answer.read(int(size)))
 
-    def handle(self, event):
+    def handle(self, event: Json) -> None:
         kind = event["type"]
         if kind == "LAUNCH":
             task = event["launch"]["task"]
@@ -93,16 +98,16 @@ class Executor:
         elif kind == "SHUTDOWN":
             os._exit(0)
 
-    def pretend(self, task):
+    def pretend(self, task: Json) -> None:
         what = json.loads(base64.b64decode(task.get("data", "")) or b"{}")
         self.update(task, "TASK_RUNNING")
         self.end.wait(what.get("run_s", 0.0))
         state = "TASK_KILLED" if self.killed else what.get("state", "TASK_FINISHED")
         self.update(task, state, self.told or what.get("result"), final=True)
 
-    def update(self, task, state, data=None, final=False):
+    def update(self, task: Json, state: str, data: str | None = None, final: bool = False) -> None:
         identity = base64.b64encode(uuid.uuid4().bytes).decode()
-        status = {
+        status: Json = {
             "task_id": task["task_id"],
             "state": state,
             "uuid": identity,
@@ -116,7 +121,7 @@ class Executor:
         self.updates[identity] = {"status": status}
         self.outgoing.put({"type": "UPDATE", "update": {"status": status}})
 
-    def send(self):
+    def send(self) -> None:
         while True:
             call = self.outgoing.get()
             try:

@@ -20,6 +20,12 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_OUTGOING_BYTES = 64 * 1024 * 1024
 """Not yet taken by the peer. 8000 launches of 2 kB are 16 MiB; a peer that is behind by more than this is lost."""
 
+NOT_HTTP = "what came is not HTTP"
+"""How the reason begins, where a connection is lost for this."""
+
+STREAM_ID = "mesos-stream-id"
+"""The header that names a subscription, in the answer to SUBSCRIBE and with every call after it."""
+
 KEEPALIVE_IDLE_S = 15
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_PROBES = 3
@@ -71,7 +77,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.lose(f"what came is not HTTP: {error}")
+            self.lose(f"{NOT_HTTP}: {error}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lose(f"connection lost: {exc}" if exc is not None else "the peer closed the connection")
@@ -97,12 +103,13 @@ class EventStream(HttpConnection):
         super().__init__(on_lost)
         self._on_record = on_record
         self._reader = RecordReader()
-        self._headers: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        """Of the answer, by lower-case name."""
         self._body = bytearray()
         self._pieces: list[bytes] = []
-        self._streaming = False
+        self._streaming = self._ended = False
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        """Done with the head where the status is 200, else when the whole answer is there."""
+        """Done with the head where events follow, else when the whole answer is there."""
 
     def subscribe(self, request: bytes) -> None:
         if self._transport is not None:
@@ -120,12 +127,14 @@ class EventStream(HttpConnection):
                     self._on_record(record)
         except RecordIOError as error:
             self.lose(str(error))
+        if self._ended:  # told only now, as the last event may say why
+            self.lose("Mesos ended the event stream")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self._streaming = self._parser.get_status_code() == 200
+        self._streaming = self._parser.get_status_code() == 200 and STREAM_ID in self.headers
         if self._streaming:
             self._finish()
 
@@ -137,14 +146,14 @@ class EventStream(HttpConnection):
 
     def on_message_complete(self) -> None:
         if self._streaming:
-            self.lose("Mesos ended the event stream")
+            self._ended = True
         else:
             self._finish()
 
     def _finish(self) -> None:
         if not self.answer.done():
             self.answer.set_result(
-                Answer(self._parser.get_status_code(), self._headers, bytes(self._body[:MAX_ANSWER_BYTES]))
+                Answer(self._parser.get_status_code(), self.headers, bytes(self._body[:MAX_ANSWER_BYTES]))
             )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from framework.core.ids import HostId, TaskId
 from framework.edges.mesos import wire
 from framework.edges.mesos.addresses import Address, redirect_target
-from framework.edges.mesos.connection import Answer, CallConnection, EventStream, HttpConnection
+from framework.edges.mesos.connection import NOT_HTTP, STREAM_ID, Answer, CallConnection, EventStream, HttpConnection
 from framework.errors import MesosRefusedError, UnavailableError
 from framework.log import get_logger
 
@@ -128,9 +128,7 @@ class Session:
         self._check_version(await self._before_loss(version))
         head = self._head(f"POST {PATH}")
         stream.subscribe(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(subscribe), subscribe))
-        answer = await self._before_loss(stream.answer)
-        self._check_subscription(answer)
-        self._call_head = head + f"Mesos-Stream-Id: {answer.headers['mesos-stream-id']}\r\n".encode("latin-1")
+        self._check_subscription(await self._before_loss(stream.answer))
         await self._before_loss(self._subscribed)
 
     async def _before_loss(self, future: asyncio.Future[_Result]) -> _Result:
@@ -140,6 +138,8 @@ class Session:
             return future.result()
         if self.refusal is not None:
             raise self.refusal
+        if self.lost.done() and self.lost.result().startswith(NOT_HTTP):
+            raise NotMesosError(f"{self.master} is not Mesos: {self.lost.result()}")
         if self.lost.done():
             raise UnavailableError(f"Mesos at {self.master}: {self.lost.result()}")
         raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:g} s")
@@ -154,10 +154,8 @@ class Session:
     def _check_version(self, answer: Answer) -> None:
         if answer.status >= 500:
             raise UnavailableError(f"Mesos at {self.master} answers {answer.status}: {_shown(answer.body)}")
-        if answer.status != 200:
-            raise NotMesosError(
-                f"{self.master} is not Mesos: GET /version answers {answer.status}, {_shown(answer.body)}"
-            )
+        if answer.status != 200:  # such as 404 from a master that has only begun to start: SUBSCRIBE's answer decides
+            return
         try:
             version = wire.version_decoder.decode(answer.body).version
             major = int(version.split(".")[0])
@@ -168,14 +166,14 @@ class Session:
 
     def _check_subscription(self, answer: Answer) -> None:
         status, text = answer.status, _shown(answer.body)
-        if status == 200 and "mesos-stream-id" in answer.headers:
+        if status == 200 and STREAM_ID in answer.headers:
             return
         if status in (302, 307):
             leader = redirect_target(answer.headers.get("location", ""))
             if leader is None:
                 raise UnavailableError(f"{self.master} redirects, but not to a Mesos master")
             raise RedirectedError(leader)
-        if status >= 500:
+        if status >= 500 and status != 501:  # which is how servers say that they know no POST
             raise UnavailableError(f"Mesos at {self.master} answers {status}: {text}")
         if status in (400, 401, 403, 409):
             raise MesosRefusedError(f"Mesos at {self.master} refuses the subscription ({status}): {text}")
@@ -263,6 +261,9 @@ class Session:
             self.lose(event.error.message)
             return
         if type(event) is wire.Subscribed and self._phase is _Phase.OPENING:
+            # Here, as the answer's head and its first events may have come in one piece, and events lead to calls.
+            stream_id = self._stream.headers[STREAM_ID] if self._stream is not None else ""
+            self._call_head = self._head(f"POST {PATH}") + f"Mesos-Stream-Id: {stream_id}\r\n".encode("latin-1")
             self._phase = _Phase.STANDING
             self._subscribed.set_result(None)
         if self.standing:
