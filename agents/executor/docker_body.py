@@ -24,8 +24,8 @@ PULL_TIMEOUT_S = 900.0
 EXIT_TIMEOUT_S = 10.0
 HOST_IMAGE = "butlery/host"
 _HOST_DIRS = ("usr", "etc", "opt")
-_LINKED_DIRS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # links into /usr on most systems of today
-_EMPTY_DIRS = ("tmp", "var/tmp", "run", "root")
+_LINKED_DIRS = ("bin", "lib", "lib32", "lib64", "libx32")  # links into /usr on most systems of today
+_EMPTY_DIRS = ("sbin", "tmp", "var/tmp", "run", "root")  # sbin: the engine puts its init there, so it is not the host's
 
 
 class ImageError(Exception):
@@ -35,7 +35,7 @@ class ImageError(Exception):
 class DockerBody:
     """A container called ``name``, made by ``start`` and removed by ``close``."""
 
-    interval_s = 0.1
+    interval_s = 0.05  # the container's groups, and what they tell, are gone as soon as it ends
 
     def __init__(
         self, socket_path: str, name: str, wanted: Wanted, place: Place, interrupted: Callable[[], bool]
@@ -145,6 +145,8 @@ class DockerBody:
         if usage.peak_mem_mib is not None:
             self._usage = usage
         self._hindsight = verdict or self._limits.hindsight() or self._hindsight
+        if verdict is not None and verdict[0] == "oom":
+            self._usage.peak_mem_mib = float(self._wanted.mem_mib)  # the last look may have been before the last page
         return verdict
 
     def hindsight(self) -> Verdict | None:
@@ -187,6 +189,7 @@ class DockerBody:
         else:
             self.exit_code = code
         if found.get("OOMKilled"):
+            self._usage.peak_mem_mib = float(self._wanted.mem_mib)
             self._hindsight = oom_verdict(self._usage.peak_mem_mib, self._wanted.mem_mib)
 
     def _find_limits(self) -> Limits | None:
