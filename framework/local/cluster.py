@@ -235,7 +235,7 @@ class MesosCluster:
         return libexec
 
     def _environment(self, libexec: Path) -> dict[str, str]:
-        """Flags of the master and of every agent; builds see none of this environment but PATH, HOME and the locale."""
+        """Flags of the master and of every agent. Executors see none of it: Mesos makes their environment."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TZ") if name in os.environ}
         root = os.geteuid() == 0
         threads = min(64, max(8, len(self._described) // 4))  # libprocess' default of 8 is too few for many agents

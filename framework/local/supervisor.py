@@ -27,7 +27,7 @@ from framework.local.cluster import MesosCluster, end_process
 from framework.local.logs import rotate
 from framework.local.processes import ProcessId
 from framework.local.scheduler import Scheduler, write_config
-from framework.local.spec import LocalSettings, default_shape, hosts_of
+from framework.local.spec import MAX_HOSTS, LocalSettings, default_shape, hosts_of
 from framework.local.status import Paths, Status, read
 from framework.settings import load_section, load_settings
 
@@ -65,6 +65,8 @@ class Request:
         settings = load_section(Path(self.config) if self.config else None, "local", LocalSettings)
         changes: dict[str, object] = {}
         if self.hosts is not None:
+            if not 1 <= self.hosts <= MAX_HOSTS:
+                raise InputError([Fault("--hosts", f"must be 1 to {MAX_HOSTS}, not {self.hosts}")])
             changes["hosts"] = [default_shape(self.hosts)]
         if self.port is not None:
             changes["port"] = self.port

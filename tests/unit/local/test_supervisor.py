@@ -1,0 +1,151 @@
+"""The parts of the supervisor that need no Mesos."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from framework.errors import InputError, UnavailableError
+from framework.local import logs, scheduler
+from framework.local.cluster import choose_port, free_port
+from framework.local.scheduler import write_config
+from framework.local.status import Status, read
+from framework.local.supervisor import BACKOFF_FIRST_S, BACKOFF_MAX_S, STEADY_S, Keeper, Request
+from framework.settings import load_settings
+
+
+class Dying:
+    """A child that is dead whenever it is looked at, or cannot start at all."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.startable = True
+
+    def start(self) -> None:
+        self.starts += 1
+        if not self.startable:
+            raise UnavailableError("cannot start")
+
+    def exit_code(self) -> int | None:
+        return 1
+
+
+def waits(keeper: Keeper, child: Dying, now: float, deaths: int) -> tuple[list[float], float]:
+    """How long each death was waited over, and when that was."""
+    found = []
+    for _ in range(deaths):
+        died, starts = now, child.starts
+        while child.starts == starts:
+            now += 0.05
+            keeper.tick(now)
+        found.append(now - died)
+    return found, now
+
+
+@pytest.mark.parametrize("startable", [True, False])
+def test_a_child_that_dies_is_started_later_each_time(startable: bool) -> None:
+    said: list[str] = []
+    child = Dying()
+    child.startable = startable
+    keeper = Keeper("it", child, said.append)
+    keeper._started_at = 1000.0
+    found, now = waits(keeper, child, 1000.0, 12)
+    assert BACKOFF_FIRST_S / 2 <= found[0] <= BACKOFF_FIRST_S + 0.2
+    assert BACKOFF_MAX_S / 2 <= found[-1] <= BACKOFF_MAX_S + 0.2
+    assert keeper.restarts == 12
+    assert "starting it again in" in said[0]
+    if startable:
+        keeper.tick(now + STEADY_S + 1)  # it had lived long before it died
+        assert waits(keeper, child, now + STEADY_S + 1, 1)[0][0] <= BACKOFF_FIRST_S + 0.2
+
+
+def test_a_log_over_its_limit_is_emptied_under_its_writer(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "mesos.log"
+    with logs.open_log(path) as log:
+        log.write(b"old\n" * 10)
+        log.flush()
+        assert not logs.rotate(path, limit_bytes=40)
+        assert logs.rotate(path, limit_bytes=39)
+        log.write(b"new\n")
+    assert path.read_text() == "new\n"
+    assert (path.parent / "mesos.log.1").read_text() == "old\n" * 10
+    assert not logs.rotate(tmp_path / "none")
+
+
+def test_the_last_words_of_a_log(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("one\n\n******\n two \nthree\n")
+    assert logs.tail(tmp_path / "log") == "two | three"
+    assert logs.tail(tmp_path / "none") == ""
+
+
+def test_a_port_is_given_or_remembered_or_free(tmp_path: Path) -> None:
+    remembered, usual = tmp_path / "port", free_port()
+    assert choose_port(None, remembered, usual, "x") == usual
+    given = free_port()
+    assert choose_port(given, remembered, usual, "x") == given
+    assert choose_port(None, remembered, usual, "x") == given
+    remembered.write_text("nonsense")
+    assert choose_port(None, remembered, usual, "x") == usual
+
+
+CONFIG = """
+api: {port: 9123, host: 0.0.0.0}
+state: {path: my.db}
+agents: {pids: 99}
+templates: {java: {image: "maven:3.9"}}
+local: {hosts: 7}
+"""
+
+
+def test_the_schedulers_settings_are_the_users_with_what_the_cluster_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BUTLERY_ADMIN_TOKEN", raising=False)
+    monkeypatch.setattr(scheduler, "choose_port", lambda given, *_: given)
+    given, directory = tmp_path / "mine.yaml", tmp_path / "cluster"
+    given.write_text(CONFIG)
+    directory.mkdir()
+    assert write_config(directory, given, "http://127.0.0.1:5051", "watchdog") == "http://127.0.0.1:9123"
+    settings = load_settings(directory / "butlery.yaml", {})
+    assert settings.mesos.url == "http://127.0.0.1:5051"
+    assert (settings.api.host, settings.api.port) == ("0.0.0.0", 9123)
+    assert settings.state.path == tmp_path / "my.db"
+    assert (settings.agents.isolation, settings.agents.pids) == ("watchdog", 99)
+    assert settings.templates["java"].image == "maven:3.9"
+    assert settings.admin_token is not None
+    token = settings.admin_token.get_secret_value()
+    assert (directory / "admin.token").read_text().strip() == token
+    assert stat.S_IMODE((directory / "admin.token").stat().st_mode) == 0o600
+    assert token not in (directory / "butlery.yaml").read_text()
+
+    write_config(directory, given, "http://127.0.0.1:5051", "watchdog")
+    assert (directory / "admin.token").read_text().strip() == token
+    monkeypatch.setenv("BUTLERY_ADMIN_TOKEN", "given-in-the-environment")
+    write_config(directory, given, "http://127.0.0.1:5051", "watchdog")
+    assert (directory / "admin.token").read_text().strip() == "given-in-the-environment"
+
+
+def test_what_the_command_line_says_goes_before_the_file(tmp_path: Path) -> None:
+    config = tmp_path / "butlery.yaml"
+    config.write_text("local: {hosts: 7, port: 6000}\n")
+    assert Request("", str(config)).local_settings().port == 6000
+    settings = Request("", str(config), hosts=2, port=7000).local_settings()
+    assert (settings.hosts[0].count, settings.port) == (2, 7000)
+    saved = Request("/d", str(config), 2, 7000, ("a", "b"))
+    saved.save(tmp_path / "request")
+    assert Request.load(tmp_path / "request") == saved
+
+
+def test_too_many_hosts_on_the_command_line_are_refused() -> None:
+    with pytest.raises(InputError, match="hosts"):
+        Request("", hosts=100_000).local_settings()
+
+
+def test_without_a_status_file_or_with_a_broken_one_it_is_down(tmp_path: Path) -> None:
+    assert read(tmp_path).state == "down"
+    (tmp_path / "status.json").write_text('{"state": "up", "unknown": 1}')
+    assert read(tmp_path).state == "down"
+    Status("up", str(tmp_path)).save()
+    assert read(tmp_path).state == "crashed"  # nobody of it is alive
