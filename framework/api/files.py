@@ -49,7 +49,7 @@ class LogQuery(BaseModel):
 
 
 class Part(BaseModel):
-    """Part of the log of one attempt; attempt 0 is before the first."""
+    """Part of the log of one attempt; attempt 0 is before the first. ``job_ended``: no other attempt follows."""
 
     attempt: int
     data: bytes
@@ -71,7 +71,10 @@ class Part(BaseModel):
                 "Butlery-Attempt": {"description": "Whose output it is.", "schema": {"type": "integer"}},
                 "Butlery-Next-Offset": {"description": "Where to read on.", "schema": {"type": "integer"}},
                 "Butlery-Attempt-Ended": {"description": "true or false.", "schema": {"type": "string"}},
-                "Butlery-Job-Ended": {"description": "true or false.", "schema": {"type": "string"}},
+                "Butlery-Job-Ended": {
+                    "description": "true where no other attempt follows; or false.",
+                    "schema": {"type": "string"},
+                },
             },
         },
         **documented(401, 404, 422, 503),
@@ -130,7 +133,7 @@ async def _part(context: Context, job: Request, query: LogQuery) -> Part:
         data=chunk.data,
         next_offset=query.offset + len(chunk.data),
         attempt_ended=chunk.ended,
-        job_ended=ended,
+        job_ended=ended and attempt == job.attempt,
     )
 
 

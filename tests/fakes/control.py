@@ -24,6 +24,10 @@ class FakeControl:
     """Implements ``framework.ports.Control``. ``failing`` is raised by every call that may raise it."""
 
     def __init__(self, *tenants: str) -> None:
+        self.reset(*tenants)
+
+    def reset(self, *tenants: str) -> None:
+        """Forgets everything but these tenants."""
         self.jobs: dict[RequestId, Request] = {}
         self.specs: dict[RequestId, BuildSpec] = {}
         self.tasks: dict[RequestId, list[Task]] = {}
@@ -155,7 +159,7 @@ class FakeControl:
         self.waited_for.set()
         try:
             async with asyncio.timeout(timeout_s):
-                while self.jobs[request_id].state is not RequestState.ENDED:
+                while request_id in self.jobs and self.jobs[request_id].state is not RequestState.ENDED:
                     self.changed.clear()
                     await self.changed.wait()
         except TimeoutError:

@@ -214,6 +214,8 @@ async def test_the_log_of_each_attempt(red: Client, control: FakeControl) -> Non
     assert (await log(red, job))[0] == b"second"
     assert (await log(red, job, "?attempt=1"))[0] == b"first"
     assert (await red("GET", f"/v1/jobs/{job}/log?attempt=3")).status_code == 404
+    control.end(job)
+    assert [(await log(red, job, f"?attempt={number}"))[1]["job-ended"] for number in (1, 2)] == [False, True]
 
 
 async def test_a_log_that_is_not_there(red: Client, control: FakeControl) -> None:

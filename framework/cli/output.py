@@ -1,0 +1,107 @@
+"""What commands print: tables for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from framework.errors import Fault
+
+RESULT_STYLES = {"passed": "green", "cancelled": "dim", "infrastructure": "magenta"}
+"""Colours of how a build ended; red for the others."""
+STATE_STYLES = {"running": "cyan", "launching": "cyan", "ending": "yellow", "waiting": "yellow"}
+_WIDTH_UNKNOWN = 200
+"""Columns of a table that goes into a file or pipe, so that no cell is cut."""
+
+
+def say(text: str) -> None:
+    """A line for the person, away from what a program reads."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def say_faults(faults: Iterable[Fault]) -> None:
+    for fault in faults:
+        say(printable(f"  {fault.where}: {fault.message}" if fault.where else f"  {fault.message}"))
+
+
+def printable(text: str) -> str:
+    """Without what would command a terminal; lines stay."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=not _is_utf8()) + "\n")
+
+
+def print_line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Numbers go to the right; where there are no rows only the heading is printed."""
+    console().print(table(columns, rows))
+
+
+def console() -> Console:
+    from rich.console import Console
+
+    return Console(soft_wrap=False, width=None if sys.stdout.isatty() else _WIDTH_UNKNOWN, highlight=False)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:
+    """A table of cells, which are Rich texts, numbers, or texts that are shown as they are."""
+    from rich.table import Table
+    from rich.text import Text
+
+    listed = [list(row) for row in rows]
+    found = Table(box=None, pad_edge=False, title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        numbers = bool(listed) and all(isinstance(row[index], int | float) for row in listed)
+        found.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in listed:
+        found.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
+    return found
+
+
+def outcome(job: Mapping[str, Any]) -> Any:
+    """How a job stands in one coloured word: its result's class, else its state."""
+    from rich.text import Text
+
+    result = job.get("result")
+    if result:
+        word = str(result["result_class"])
+        return Text(printable(word), RESULT_STYLES.get(word, "red"))
+    return Text(printable(str(job["state"])), STATE_STYLES.get(str(job["state"]), ""))
+
+
+def seconds(value: float | None) -> str:
+    """A length of time as people say it, such as ``1m05s``; ``-`` where there is none."""
+    if value is None:
+        return "-"
+    if value < 60:
+        return f"{max(value, 0.0):.1f}s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
+
+
+def since(start: float | None, end: float | None) -> float | None:
+    """Seconds from ``start`` to ``end``, or until now; None where it has not started."""
+    return None if start is None else (end if end is not None else time.time()) - start
+
+
+def amount(value: float | None) -> str:
+    """A number without needless digits; ``-`` where there is none."""
+    return "-" if value is None else f"{value:g}" if abs(value) < 1e6 else f"{value:.0f}"
+
+
+def _is_utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

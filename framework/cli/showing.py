@@ -1,0 +1,89 @@
+"""One build, laid out for a person."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from framework.cli.output import amount, console, outcome, print_table, printable, seconds, since
+
+
+def show_job(job: Mapping[str, Any]) -> None:
+    """Prints it to stdout."""
+    from rich.text import Text
+
+    screen = console()
+    for name, value in _lines(job):
+        lines = value if isinstance(value, Text) else Text(printable(str(value)))
+        screen.print(Text(f"{name:<12}", "bold") + lines, soft_wrap=True)
+    if job["attempts"]:
+        print_table(
+            ("ATTEMPT", "HOST", "STATE", "STARTED", "RAN", "RESULT"), (_attempt(one) for one in job["attempts"])
+        )
+
+
+def _lines(job: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    resources = job["resources"]
+    yield "job", job["id"]
+    yield "tenant", job["tenant"]
+    yield "name", job["name"]
+    yield "state", outcome(job)
+    yield from _result(job["result"])
+    disk = f", {resources['disk_mib']} MiB disk" if resources["disk_mib"] else ""
+    yield "asks for", f"{amount(resources['cpus'])} CPUs, {resources['mem_mib']} MiB{disk}"
+    if job["attributes"]:
+        yield "hosts with", " ".join(f"{name}={value}" for name, value in sorted(job["attributes"].items()))
+    yield "limits", f"{seconds(job['timeout_s'])} to run, {seconds(job['grace_s'])} to end, {job['retries']} retries"
+    yield "submitted", _clock(job["submitted_at"])
+    yield "queued", seconds(since(job["submitted_at"], job["running_at"] or job["ended_at"]))
+    if job["running_at"]:
+        yield "ran", seconds(since(job["running_at"], job["ended_at"]))
+    if job["image"]:
+        yield "image", job["image"]
+    yield from _spec(job["spec"])
+
+
+def _result(result: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
+    if result is None:
+        return
+    if result["message"]:
+        yield "message", result["message"]
+    if result["exit_code"] is not None:
+        yield "exit code", result["exit_code"]
+    if result["peak_mem_mib"] is not None:
+        limit = f" of {result['limit_mem_mib']} MiB" if result["limit_mem_mib"] else " MiB"
+        yield "peak memory", f"{result['peak_mem_mib']:.1f}{limit}"
+    if result["cpu_s"] is not None:
+        yield "CPU time", seconds(result["cpu_s"])
+    if result["isolation"]:
+        yield "held by", result["isolation"]
+    if result["artifacts"]:
+        yield "artifacts", " ".join(result["artifacts"])
+
+
+def _spec(spec: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
+    if spec is None:
+        return
+    if spec["git"]:
+        yield "git", " ".join(part for part in (spec["git"]["url"], spec["git"]["ref"]) if part)
+    if spec["env"]:
+        yield "environment", " ".join(sorted(spec["env"]))
+    if spec["secrets"]:
+        yield "secrets", " ".join(spec["secrets"])
+    yield "command", spec["command"].rstrip("\n")
+
+
+def _attempt(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        attempt["attempt"],
+        attempt["host"],
+        attempt["state"],
+        _clock(attempt["running_at"]),
+        seconds(since(attempt["running_at"], attempt["ended_at"])),
+        outcome(attempt) if attempt["result"] else "",
+    )
+
+
+def _clock(at: float | None) -> str:
+    return "-" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
