@@ -62,7 +62,7 @@ def up_detached(request: Request, say: Callable[[str], None]) -> Status:
     directory = Path(request.directory)
     status = _settled(directory)
     if status.state == "up":
-        say(f"already up, with pid {status.supervisor_pid}")
+        say(f"already up, with pid {status.supervisor_pid}; other settings take effect after `butlery local down`")
         return status
     isolation.resolve(request.host_policy())  # what can be wrong is said here, where somebody reads it,
     mesos_package.ensure(say)  # and so is the progress of what takes long

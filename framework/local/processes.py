@@ -87,7 +87,10 @@ def with_descendants(roots: Iterable[int]) -> set[int]:
 
 
 def of_directory(directory: Path) -> set[int]:
-    """Processes that work below ``directory`` or whose Mesos sandbox is there; only those this user may look into."""
+    """Processes that work below ``directory`` or whose Mesos sandbox is there; only those this user may look into.
+
+    Not those of a terminal that only work there: somebody looks at a sandbox.
+    """
     prefix = os.fsencode(f"{directory}/")
     found: set[int] = set()
     for pid in pids():
@@ -97,9 +100,15 @@ def of_directory(directory: Path) -> set[int]:
         except OSError:
             continue
         sandboxes = (b"MESOS_SANDBOX=" + prefix, b"MESOS_DIRECTORY=" + prefix)
-        if cwd.startswith(prefix) or any(variable.startswith(sandboxes) for variable in environment):
+        inside = cwd.startswith(prefix) and not _has_terminal(pid)
+        if inside or any(variable.startswith(sandboxes) for variable in environment):
             found.add(pid)
     return found
+
+
+def _has_terminal(pid: int) -> bool:
+    fields = _stat(pid)
+    return fields is not None and fields[4] != "0"  # tty_nr of proc(5)
 
 
 def end(find: Callable[[], set[int]], grace_s: float, kill_s: float = 10.0) -> set[int]:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,9 @@ STUBBORN = "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_I
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], cwd=tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], cwd=tmp_path, start_new_session=True
+    )
     yield process
     process.kill()
     process.wait()
@@ -75,8 +78,23 @@ def test_processes_of_a_directory_are_found_by_where_they_work_and_by_their_sand
         elsewhere.wait()
 
 
+def test_who_looks_at_a_directory_from_a_terminal_is_not_of_it(tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    try:
+        with subprocess.Popen(["setsid", "--ctty", "sleep", "600"], cwd=tmp_path, stdin=slave) as looking:
+            deadline = time.monotonic() + 30
+            while Path(f"/proc/{looking.pid}/comm").read_text() != "sleep\n":
+                assert time.monotonic() < deadline
+            assert processes.of_directory(tmp_path) == set()
+            looking.kill()
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 def test_what_ignores_term_is_killed(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", STUBBORN], cwd=tmp_path, stdout=subprocess.PIPE) as stubborn:
+    command = [sys.executable, "-c", STUBBORN]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True) as stubborn:
         assert stubborn.stdout is not None
         stubborn.stdout.readline()
         left = processes.end(lambda: processes.of_directory(tmp_path), grace_s=0.1)
