@@ -15,7 +15,7 @@ from framework.core.ids import HostId, TaskId
 from framework.edges.mesos import wire
 from framework.edges.mesos.addresses import Address, redirect_target
 from framework.edges.mesos.connection import NOT_HTTP, STREAM_ID, Answer, CallConnection, EventStream, HttpConnection
-from framework.errors import MesosRefusedError, UnavailableError
+from framework.errors import FrameworkRemovedError, MesosRefusedError, UnavailableError
 from framework.log import get_logger
 
 log = get_logger(__name__)
@@ -35,6 +35,8 @@ OLDEST_MAJOR = 1
 """Mesos has its v1 API since 1.0."""
 
 MAX_SHOWN_CHARS = 200
+
+_REMOVED = "Framework has been removed"  # Mesos' words (master.cpp, 1.11) to one torn down or away for too long
 
 _Result = TypeVar("_Result")
 
@@ -257,7 +259,8 @@ class Session:
             return
         if type(event) is wire.Error:
             # All of Mesos' errors are final: removed, not authorised, invalid, or another scheduler subscribed as us.
-            self.refusal = MesosRefusedError(f"Mesos at {self.master}: {event.error.message}")
+            kind = FrameworkRemovedError if _REMOVED in event.error.message else MesosRefusedError
+            self.refusal = kind(f"Mesos at {self.master}: {event.error.message}")
             self.lose(event.error.message)
             return
         if type(event) is wire.Subscribed and self._phase is _Phase.OPENING:
