@@ -32,10 +32,9 @@ def faults(state: State, tenant: TenantName, template: Template) -> list[Fault]:
 
 def _too_big(state: State, template: Template, hosts: list[Host]) -> list[Fault]:
     need = template.resources + state.config.overhead
-    wanted = template.attributes.items()
-    fitting = [host for host in hosts if all(host.attributes.get(name) == value for name, value in wanted)]
+    fitting = [host for host in hosts if host.has(template.attributes)]
     if not fitting:
-        having = ", ".join(f"{name}={value}" for name, value in wanted)
+        having = ", ".join(f"{name}={value}" for name, value in template.attributes.items())
         return [Fault("attributes", f"none of the {len(hosts)} hosts has {having}")]
     if any(need.fits_in(host.total) for host in fitting):
         return []
@@ -50,9 +49,7 @@ def _too_big(state: State, template: Template, hosts: list[Host]) -> list[Fault]
     if not found:
         largest = max(fitting, key=lambda host: (host.total.mem_mib, host.total.cpu_millis))
         total = largest.total
-        text = "no host has this much of everything at once; the largest is "
-        text += (
-            f"{largest.hostname} with {total.cpu_millis} cpu_millis, {total.mem_mib} mem_mib, {total.disk_mib} disk_mib"
-        )
+        text = f"no host has this much of everything at once; the largest is {largest.hostname} with "
+        text += f"{total.cpu_millis} cpu_millis, {total.mem_mib} mem_mib, {total.disk_mib} disk_mib"
         found.append(Fault("resources", text))
     return found

@@ -42,11 +42,17 @@ class Breakers:
         """A build of the image runs. True where that closed a breaker."""
         return self._of.pop(image, None) is not None
 
-    def failed(self, image: str, message: str, now: float) -> float | None:
-        """The image could not be had. The time until which it is not tried, where that opened the breaker."""
+    def failed(self, image: str, task_id: TaskId, message: str, now: float) -> float | None:
+        """The image could not be had. The time until which it is not tried, where that opened the breaker.
+
+        Builds that were under way when it opened change nothing: only a probe's failure opens it again, for longer.
+        """
         breaker = self._of.setdefault(image, Breaker())
-        breaker.failures += 1
         breaker.last_message = message
+        was_open = breaker.failures >= self._limit
+        if was_open and breaker.probe != task_id:
+            return None
+        breaker.failures += 1
         breaker.probe = None
         if breaker.failures < self._limit:
             return None

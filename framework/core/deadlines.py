@@ -19,12 +19,11 @@ class Deadlines:
             return
         self._when[kind, key] = when
         heapq.heappush(self._heap, (when, (kind, key)))
-        if len(self._heap) > 64 + 2 * len(self._when):
-            self._heap = [(at, each) for each, at in self._when.items()]
-            heapq.heapify(self._heap)
+        self._shrink()
 
     def drop(self, kind: str, key: str) -> None:
-        self._when.pop((kind, key), None)
+        if self._when.pop((kind, key), None) is not None:
+            self._shrink()
 
     def has(self, kind: str, key: str) -> bool:
         return (kind, key) in self._when
@@ -44,6 +43,11 @@ class Deadlines:
             del self._when[key]
             keys.append(key)
         return keys
+
+    def _shrink(self) -> None:
+        if len(self._heap) > 64 + 2 * len(self._when):
+            self._heap = [(at, each) for each, at in self._when.items()]
+            heapq.heapify(self._heap)
 
     def __len__(self) -> int:
         return len(self._when)

@@ -10,13 +10,13 @@ from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, 
 from framework.core.tasks import Request, Task, Tenant
 
 
-class SaveRequest(msgspec.Struct, frozen=True):
+class SaveRequest(msgspec.Struct, frozen=True, gc=False):
     """Save the request as it now is; where it has ended, its secrets go."""
 
     request: Request
 
 
-class SaveTask(msgspec.Struct, frozen=True):
+class SaveTask(msgspec.Struct, frozen=True, gc=False):
     task: Task
 
 

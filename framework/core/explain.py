@@ -8,7 +8,6 @@ from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.ids import RequestId
 from framework.core.offers import Host
 from framework.core.ordering import TenantBook
-from framework.core.resources import ZERO
 from framework.core.state import State
 from framework.core.tasks import Request, RequestState
 
@@ -48,6 +47,9 @@ def _blockers(state: State, book: TenantBook, request: Request, now: float) -> l
     if over is not None:
         used = {"builds": book.builds, "cpu_millis": book.used_cpu_millis, "mem_mib": book.used_mem_mib}[over]
         found.append(f"quota: {over} {used} of {getattr(book.tenant.quota, over)} in use")
+    elder = book.quota_kept_for
+    if elder is not None and book.queue.goes_before(elder, request.id):
+        found.append(f"quota: what is left is kept for request {elder}, which has waited too long for it")
     image = request.template.image
     if image is not None and not state.breakers.allows(image, now):
         left = state.breakers.open(now)[image]
@@ -139,11 +141,8 @@ def host_uses(state: State) -> list[HostUse]:
     """Every host, by name, with what our tasks and their Mesos executors take of it."""
     uses = []
     for host in sorted(state.hosts.values(), key=lambda each: (each.hostname, each.id)):
-        used = ZERO
-        tasks = state.tasks_on.get(host.id, set())
-        for task_id in tasks:
-            used += state.tasks[task_id].resources + state.config.overhead
-        uses.append(HostUse(host, used, len(tasks), state.offers.available(host.id)))
+        tasks = len(state.tasks_on.get(host.id, ()))
+        uses.append(HostUse(host, state.used_on(host.id), tasks, state.offers.available(host.id)))
     return uses
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -19,6 +19,13 @@ class Host(msgspec.Struct, frozen=True):
     attributes: dict[str, str] = {}
     url: str = ""  # of its HTTP API and files, such as ``http://10.0.0.7:5051/slave(1)``
     active: bool = True
+
+    def could_hold(self, need: Resources, attributes: Mapping[str, str]) -> bool:
+        """Whether the host, were it wholly free, could hold that; never while it is not active."""
+        return self.active and need.fits_in(self.total) and self.has(attributes)
+
+    def has(self, attributes: Mapping[str, str]) -> bool:
+        return all(self.attributes.get(name) == value for name, value in attributes.items())
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -86,6 +93,10 @@ class OfferBook:
             del self._host_of[offer_id]
         return tuple(held.offers)
 
+    def hostname(self, host_id: HostId) -> str:
+        """Raises KeyError where nothing is held of the host."""
+        return self._hosts[host_id].hostname
+
     def clear(self) -> None:
         self._hosts.clear()
         self._host_of.clear()
@@ -97,11 +108,7 @@ class OfferBook:
         held = self._hosts.get(host_id)
         return held.available if held else ZERO
 
-    def hostname(self, host_id: HostId) -> str:
-        """Raises KeyError where nothing is held of the host."""
-        return self._hosts[host_id].hostname
-
-    def hosts(self) -> Iterable[HostId]:
+    def hosts(self) -> list[HostId]:
         return list(self._hosts)
 
     def __iter__(self) -> Iterator[HostOffers]:

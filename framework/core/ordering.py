@@ -14,13 +14,16 @@ Rank = tuple[int, float]
 """Minus the priority, then when it was submitted: smaller goes first, and of equals the smaller request id."""
 
 
+Entry = tuple[Rank, RequestId]
+
+
 class _Group:
-    """Requests of one shape: a heap with the cancelled ones still in it, and the count of those that live."""
+    """Requests of one shape: a heap, in which some that have left may still be, and the count of those that wait."""
 
     __slots__ = ("heap", "live")
 
     def __init__(self) -> None:
-        self.heap: list[tuple[Rank, RequestId]] = []
+        self.heap: list[Entry] = []
         self.live = 0
 
 
@@ -46,28 +49,38 @@ class TenantQueue:
         group.live -= 1
         if group.live == 0:
             del self._groups[shape]
-        elif len(group.heap) > 8 + 2 * group.live:
-            group.heap = [entry for entry in group.heap if entry[1] in self._where]
+            return
+        if len(group.heap) > 8 + 2 * group.live:
+            group.heap = list({entry for entry in group.heap if self._waits(entry, shape)})
             heapq.heapify(group.heap)
-        else:
-            while group.heap[0][1] not in self._where:
-                heapq.heappop(group.heap)
+        while not self._waits(group.heap[0], shape):
+            heapq.heappop(group.heap)
 
-    def head(self, shape: Shape) -> tuple[Rank, RequestId] | None:
+    def _waits(self, entry: Entry, shape: Shape) -> bool:
+        """False for what has left the group, even where it waits again in another shape, as after a lost attempt."""
+        return self._where.get(entry[1]) == (shape, entry[0])
+
+    def head(self, shape: Shape) -> Entry | None:
         """The first request of the shape."""
         group = self._groups.get(shape)
         return group.heap[0] if group else None
 
-    def heads(self) -> list[tuple[Rank, Shape]]:
-        """The first rank of every shape, as a heap."""
-        heads = [(group.heap[0][0], shape) for shape, group in self._groups.items()]
+    def heads(self) -> list[tuple[Rank, RequestId, Shape]]:
+        """The first request of every shape, as a heap."""
+        heads = [(*group.heap[0], shape) for shape, group in self._groups.items()]
         heapq.heapify(heads)
         return heads
 
     def ahead_of(self, request_id: RequestId) -> int:
         """How many of the tenant's own waiting requests go before this one."""
         rank = self._where[request_id][1]
-        return sum(1 for _, other in self._where.values() if other < rank)
+        return sum(1 for other, (_, its_rank) in self._where.items() if (its_rank, other) < (rank, request_id))
+
+    def goes_before(self, first: RequestId, second: RequestId) -> bool:
+        """Whether both wait here, the first of them ahead."""
+        if first not in self._where or second not in self._where:
+            return False
+        return (self._where[first][1], first) < (self._where[second][1], second)
 
     def __contains__(self, request_id: object) -> bool:
         return request_id in self._where
@@ -89,6 +102,7 @@ class TenantBook:
         self.used_mem_mib = 0
         self.used_disk_mib = 0
         self.builds = 0  # live tasks, launching and killed ones too
+        self.quota_kept_for: RequestId | None = None  # has waited so long that those behind it wait for it to fit
 
     def take(self, resources: Resources) -> None:
         self.used_cpu_millis += resources.cpu_millis
@@ -112,6 +126,15 @@ class TenantBook:
 
     def share(self, total: Resources) -> float:
         return max(self.used_cpu_millis / (total.cpu_millis or 1), self.used_mem_mib / (total.mem_mib or 1))
+
+    def exceeds_quota(self, cpu_millis: int, mem_mib: int) -> bool:
+        """Whether a build of this size could not run even alone, as after the quota was lowered."""
+        quota = self.tenant.quota
+        return (
+            quota.builds == 0
+            or (quota.cpu_millis is not None and cpu_millis > quota.cpu_millis)
+            or (quota.mem_mib is not None and mem_mib > quota.mem_mib)
+        )
 
     def over_quota(self, cpu_millis: int, mem_mib: int) -> str | None:
         """The part of the quota that a build of this size would break now: ``builds``, ``cpu_millis``, ``mem_mib``."""

@@ -23,6 +23,7 @@ TERMINAL = frozenset(
 )
 """As mesos.proto 1.11 says. TASK_UNREACHABLE and TASK_UNKNOWN are not: the task may be seen again."""
 
+_WITH_RESULT = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED"})
 OUT_OF_SIGHT = frozenset({"TASK_UNREACHABLE", "TASK_UNKNOWN"})
 _NEVER_STARTED = frozenset({"TASK_DROPPED", "TASK_LOST", "TASK_ERROR", "TASK_UNKNOWN"})
 _MEGABYTES = re.compile(r"Requested: ?(\d+)\w*.*?Maximum Used: ?(\d+)")
@@ -30,6 +31,14 @@ _BY_REASON = {
     "REASON_CONTAINER_LIMITATION_MEMORY": FailureClass.OOM,
     "REASON_CONTAINER_LIMITATION_DISK": FailureClass.DISK,
 }
+
+
+def result_follows(update: TaskUpdate) -> bool:
+    """Whether Mesos only says, because we asked, that the task ended. Its final status, which holds the result, comes:
+
+    nobody has acknowledged it, else Mesos would not know the task any more; so its host sends it again, within minutes.
+    """
+    return update.reason == "REASON_RECONCILIATION" and update.state in _WITH_RESULT
 
 
 def never_started(update: TaskUpdate) -> bool:

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Mapping
 
-from framework.core.effects import Decline, Effect, Launch, Report, Revive, SaveRequest, SaveTask, Suppress
+from framework.core import earmarks
+from framework.core.effects import Decline, Effect, Launch, Revive, SaveRequest, SaveTask, Suppress
 from framework.core.ids import HostId, OfferId, RequestId, TenantName, task_id
 from framework.core.offers import HostOffers
-from framework.core.ordering import Rank, TenantBook
+from framework.core.ordering import TenantBook
 from framework.core.placement import Candidate, Placer, Shape
 from framework.core.resources import Resources
-from framework.core.state import Earmark, State
+from framework.core.state import State
 from framework.core.tasks import Request, RequestState, Task, TaskState
 
 
-def settle(state: State, now: float) -> list[Effect]:
-    """Ends a turn: launches what can go, then holds, declines, revives or suppresses."""
+def settle(state: State, stale: list[HostId], now: float) -> list[Effect]:
+    """Ends a turn: launches what can go, then holds, declines, revives or suppresses.
+
+    ``stale``: hosts whose offers have been held as long as they may be, so that they serve now or go back.
+    """
     effects: list[Effect] = []
     if not state.connected:
         return effects
-    if state.dirty:
+    while state.dirty:  # again where a launch has ended an earmark elsewhere
         state.dirty = False
         effects += _round(state, now)
-    effects += _appetite(state, now)
-    return effects
+    effects += give_back(state, [host_id for host_id in stale if not _kept(state, host_id, now)])
+    return effects + _appetite(state, now)
+
+
+def _kept(state: State, host_id: HostId, now: float) -> bool:
+    """Whether an earmark holds the host's offers for longer."""
+    earmark = state.earmarks.get(host_id)
+    if earmark is None or earmark.until <= now:
+        return False
+    state.hold(host_id, earmark.until)
+    return True
+
+
+_Placed = tuple[int, Request, Shape]
+"""The index of the candidate, and what goes there."""
 
 
 class _Cursor:
@@ -44,90 +62,105 @@ class _Cursor:
         if head is None:
             heapq.heappop(self.heads)
         else:
-            heapq.heapreplace(self.heads, (head[0], shape))
+            heapq.heapreplace(self.heads, (*head, shape))
 
 
 def _round(state: State, now: float) -> list[Effect]:
+    chosen = earmarks.serve(state, now)
     cursors = {name: _Cursor(book) for name, book in state.tenants.items() if len(book.queue)}
-    placer = Placer(_candidates(state), _smallest(cursors))
+    candidates, smallest = _candidates(state, chosen), _smallest(cursors)
+    placer = Placer(candidates, smallest)
+    placed: list[_Placed] = []
     total = state.total
-    turns = [(book.standing(total), name) for name, book in ((n, c.book) for n, c in cursors.items())]
+    turns = [(cursor.book.standing(total), name) for name, cursor in cursors.items()]
     heapq.heapify(turns)
-    chosen: dict[int, list[Request]] = {}
     while turns:
         name = turns[0][1]
         cursor = cursors[name]
-        placed = _next_of(state, cursor, placer, now)
-        if placed is None:
+        found = _next_of(state, cursor, placer, now)
+        if found is None:
             heapq.heappop(turns)
             continue
-        index, request = placed
-        chosen.setdefault(index, []).append(request)
+        placed.append(found)
         heapq.heapreplace(turns, (cursor.book.standing(total), name))
+    starved = [request_id for cursor in cursors.values() for request_id in cursor.starved]
+    if not starved:
+        placed = _tighter(placed, Placer(candidates, smallest))
+    for index, request, _ in placed:
+        chosen.setdefault(candidates[index].host_id, []).append(request)
     effects: list[Effect] = []
     if chosen:
         state.demand_at = now
-    for index, requests in chosen.items():
-        effects += _launch(state, placer.candidates[index].host_id, requests, now)
-    state.unserved = any(cursor.starved for cursor in cursors.values())
-    effects += _earmark(state, list(cursors.values()), now)
-    return effects
+    for host_id, requests in chosen.items():
+        effects += _launch(state, host_id, requests, now)
+    state.unserved = bool(starved)
+    return effects + earmarks.keep(state, starved, now)
 
 
-def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> tuple[int, Request] | None:
+def _tighter(placed: list[_Placed], placer: Placer) -> list[_Placed]:
+    """The same requests on fewer hosts, where that can be. Only for when all found room, so that nobody was passed over
+
+    and who goes where is no longer a question of whose turn it is.
+    """
+    hosts = len({index for index, _, _ in placed})
+    indices = placer.place_all([shape for _, _, shape in placed]) if hosts > 1 else None
+    if indices is None or len(set(indices)) >= hosts:
+        return placed
+    return [(index, request, shape) for index, (_, request, shape) in zip(indices, placed, strict=True)]
+
+
+def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Placed | None:
     """Places the tenant's first request that may and can go. None where there is no such one in this round."""
     book = cursor.book
+    book.quota_kept_for = None
     overhead = state.config.overhead
     while cursor.heads:
-        shape = cursor.heads[0][1]
-        head = book.queue.head(shape)
-        if head is None:
-            cursor.pass_over()
-            continue
-        request_id = head[1]
-        over = book.over_quota(shape.cpu_millis - overhead.cpu_millis, shape.mem_mib - overhead.mem_mib)
-        if over == "builds":
-            return None
-        if over is not None or (shape.image is not None and not state.breakers.allows(shape.image, now)):
-            cursor.pass_over()
-            continue
-        index = placer.place(shape, request_id)
-        if index is None:
+        rank, request_id, shape = cursor.heads[0]
+        cpu_millis, mem_mib = shape.cpu_millis - overhead.cpu_millis, shape.mem_mib - overhead.mem_mib
+        over = book.over_quota(cpu_millis, mem_mib)
+        if over is not None:
+            if rank[1] + state.config.starving_after_s <= now and not book.exceeds_quota(cpu_millis, mem_mib):
+                book.quota_kept_for = request_id  # smaller ones behind it would use up what ends, for ever
+                return None
+            if over == "builds":
+                return None
+        allowed = over is None and (shape.image is None or state.breakers.allows(shape.image, now))
+        index = placer.place(shape) if allowed else None
+        if index is not None:
+            request = state.requests[request_id]
+            state.claim(request)
+            cursor.launched(shape)
+            return index, request, shape
+        if allowed:
             cursor.starved.append(request_id)
-            cursor.pass_over()
-            continue
-        request = state.requests[request_id]
-        book.queue.remove(request_id)
-        book.take(request.template.resources)
-        if shape.image is not None:
-            state.breakers.launched(shape.image, task_id(request_id, request.attempt + 1))
-        cursor.launched(shape)
-        return index, request
+        cursor.pass_over()
     return None
 
 
-def _candidates(state: State) -> list[Candidate]:
-    """Hosts with offers, the biggest first, in one stable order, so that the same ones are filled up every time."""
+def _candidates(state: State, claimed: Mapping[HostId, list[Request]]) -> list[Candidate]:
+    """Hosts with offers that are kept for nobody, the biggest first, in one stable order, so that the same ones are
+
+    filled up every time.
+    """
 
     def size(held: HostOffers) -> tuple[int, int, HostId]:
         host = state.hosts.get(held.host_id)
         total = host.total if host else held.available
         return (-total.mem_mib, -total.cpu_millis, held.host_id)
 
-    earmarks = state.earmarks
-    return [
-        Candidate(
-            held.host_id,
-            held.available,
-            held.attributes,
-            earmarks[held.host_id].request_id if held.host_id in earmarks else None,
-        )
-        for held in sorted(state.offers, key=size)
-    ]
+    candidates = []
+    for held in sorted(state.offers, key=size):
+        if held.host_id in state.earmarks:
+            continue
+        available = held.available
+        for request in claimed.get(held.host_id, ()):
+            available -= request.template.resources + state.config.overhead
+        candidates.append(Candidate(held.host_id, available, held.attributes))
+    return candidates
 
 
 def _smallest(cursors: dict[TenantName, _Cursor]) -> Resources:
-    shapes = [shape for cursor in cursors.values() for _, shape in cursor.heads]
+    shapes = [head[2] for cursor in cursors.values() for head in cursor.heads]
     if not shapes:
         return Resources()
     return Resources(
@@ -161,74 +194,10 @@ def _launch(state: State, host_id: HostId, requests: list[Request], now: float) 
             deadline=now + state.config.launch_timeout_s,
         )
         state.adopt(task)
-        state.release_for(request.id)
+        state.release_for(request.id, now)
         tasks.append(task)
         saves += (SaveTask(task), SaveRequest(request))
     return [*saves, Launch(offer_ids, host_id, tuple(tasks))]
-
-
-def _earmark(state: State, cursors: list[_Cursor], now: float) -> list[Effect]:
-    """Keeps hosts for requests that have waited too long, so that small builds cannot starve a big one for ever.
-
-    At most one host in ten is kept so; the tenant with the smallest standing comes first, then the oldest request.
-    """
-    room = max(1, len(state.hosts) // 10) - len(state.earmarks)
-    if room <= 0:
-        return []
-    marked = {earmark.request_id for earmark in state.earmarks.values()}
-    waiting: list[tuple[float, Rank, Request]] = []
-    soonest: float | None = None
-    for cursor in cursors:
-        standing = cursor.book.standing(state.total)
-        for request_id in cursor.starved:
-            request = state.requests[request_id]
-            ripe = request.submitted_at + state.config.starving_after_s
-            if request_id in marked:
-                continue
-            if ripe > now:
-                soonest = ripe if soonest is None else min(soonest, ripe)
-            else:
-                waiting.append((standing, (-request.priority, request.submitted_at), request))
-    if soonest is not None:
-        state.deadlines.set("starving", "", soonest)
-    effects: list[Effect] = []
-    for _, _, request in sorted(waiting, key=lambda each: each[:2])[:room]:
-        host_id = _host_to_keep(state, request)
-        if host_id is None:
-            continue
-        until = now + state.config.hold_starving_s
-        state.earmarks[host_id] = Earmark(request.id, until)
-        state.deadlines.set("earmark", host_id, until)
-        effects.append(
-            Report(
-                "info",
-                f"host kept for a request that has waited {now - request.submitted_at:.0f} s",
-                tenant=request.tenant,
-                request_id=request.id,
-                host=state.hosts[host_id].hostname,
-            )
-        )
-    return effects
-
-
-def _host_to_keep(state: State, request: Request) -> HostId | None:
-    """Of the hosts that could hold the request when free, the one that lacks the least now."""
-    need = request.template.resources + state.config.overhead
-    best: tuple[float, HostId] | None = None
-    for host in state.hosts.values():
-        if (
-            not host.active
-            or host.id in state.earmarks
-            or host.id in request.avoid_hosts
-            or not need.fits_in(host.total)
-            or any(host.attributes.get(name) != value for name, value in request.template.attributes.items())
-        ):
-            continue
-        lack = need - state.offers.available(host.id)
-        deficit = max(lack.cpu_millis / host.total.cpu_millis, lack.mem_mib / host.total.mem_mib, 0.0)
-        if best is None or (deficit, host.id) < best:
-            best = (deficit, host.id)
-    return best[1] if best else None
 
 
 def _appetite(state: State, now: float) -> list[Effect]:

@@ -57,7 +57,7 @@ class State:
         self.tenants: dict[TenantName, TenantBook] = {}
         self.requests: dict[RequestId, Request] = {}
         self.tasks: dict[TaskId, Task] = {}
-        self.tasks_on: dict[HostId, set[TaskId]] = {}
+        self.tasks_on: dict[HostId, dict[TaskId, Task]] = {}
         self.breakers = Breakers(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
         self.deadlines = Deadlines()
         self.earmarks: dict[HostId, Earmark] = {}
@@ -99,41 +99,65 @@ class State:
         self.tenants[request.tenant].queue.add(request.id, shape_of(request, self.config.overhead), rank)
         self.dirty = self.fresh_demand = True
 
-    def dequeue(self, request: Request) -> None:
+    def dequeue(self, request: Request, now: float) -> None:
         queue = self.tenants[request.tenant].queue
         if request.id in queue:
             queue.remove(request.id)
         self.deadlines.drop("request", request.id)
-        self.release_for(request.id)
+        self.release_for(request.id, now)
         self.dirty = True
 
-    def release(self, host_id: HostId) -> None:
+    def claim(self, request: Request) -> None:
+        """Takes a waiting request out of its queue to launch it; its tenant's use counts it from now on."""
+        template = request.template
+        book = self.tenants[request.tenant]
+        book.queue.remove(request.id)
+        book.take(template.resources)
+        if template.image is not None:
+            self.breakers.launched(template.image, task_id(request.id, request.attempt + 1))
+
+    def hold(self, host_id: HostId, until: float) -> None:
+        """Holds what is offered of the host, if anything is, until then."""
+        held = self.offers.of(host_id)
+        if held is not None:
+            held.held_until = until
+            self.deadlines.set("host", host_id, until)
+
+    def release(self, host_id: HostId, now: float) -> None:
         """Ends an earmark; what was held for it may serve others."""
         if self.earmarks.pop(host_id, None) is not None:
             self.deadlines.drop("earmark", host_id)
+            self.hold(host_id, now + self.config.hold_idle_s)
             self.dirty = True
 
-    def release_for(self, request_id: RequestId) -> None:
+    def release_for(self, request_id: RequestId, now: float) -> None:
         """Ends the request's earmark, if it has one."""
         for host_id, earmark in list(self.earmarks.items()):
             if earmark.request_id == request_id:
-                self.release(host_id)
+                self.release(host_id, now)
 
     def adopt(self, task: Task) -> None:
         """Takes in a task that its tenant's use already counts."""
         self.tasks[task.id] = task
-        self.tasks_on.setdefault(task.host_id, set()).add(task.id)
+        self.tasks_on.setdefault(task.host_id, {})[task.id] = task
         self.deadlines.set("task", task.id, task.deadline)
 
     def remove_task(self, task: Task) -> None:
         del self.tasks[task.id]
         on = self.tasks_on[task.host_id]
-        on.discard(task.id)
+        del on[task.id]
         if not on:
             del self.tasks_on[task.host_id]
         self.tenants[task.tenant].give_back(task.resources)
         self.deadlines.drop("task", task.id)
         self.dirty = True
+
+    def used_on(self, host_id: HostId) -> Resources:
+        """What our tasks and their Mesos executors take of the host."""
+        used = ZERO
+        for task in self.tasks_on.get(host_id, {}).values():
+            used += task.resources + self.config.overhead
+        return used
 
     def live_task(self, request: Request) -> Task | None:
         return self.tasks.get(task_id(request.id, request.attempt))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from framework.core import events as ev
+from framework.core.earmarks import look_again
 from framework.core.effects import (
     Acknowledge,
     Effect,
@@ -17,8 +20,8 @@ from framework.core.effects import (
     SaveTenant,
 )
 from framework.core.ids import HostId, RequestId, TaskId
-from framework.core.outcomes import OUT_OF_SIGHT, TERMINAL, never_started, outcome_of
-from framework.core.schedule import give_back, settle
+from framework.core.outcomes import OUT_OF_SIGHT, TERMINAL, never_started, outcome_of, result_follows
+from framework.core.schedule import settle
 from framework.core.state import State
 from framework.core.tasks import (
     FailureClass,
@@ -45,9 +48,13 @@ def turn(state: State, events: Iterable[ev.Event], now: float) -> list[Effect]:
             effects += _take_in(state, event, now)
         except InvalidTransitionError as error:
             effects.append(Report("error", str(error), task_id=error.task_id))
+    stale: list[HostId] = []
     for kind, key in state.deadlines.due(now):
-        effects += _due(state, kind, key, now)
-    return effects + settle(state, now)
+        if kind == "host":
+            stale.append(HostId(key))
+        else:
+            effects += _due(state, kind, key, now)
+    return effects + settle(state, stale, now)
 
 
 def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa: C901 - one arm an event
@@ -70,9 +77,7 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
             state.set_tenant(event.tenant)
             return [SaveTenant(event.tenant)]
         case ev.HostsObserved():
-            state.set_hosts({host.id: host for host in event.hosts})
-            for host_id in [each for each in state.earmarks if each not in state.hosts]:
-                state.release(host_id)
+            return _hosts(state, event, now)
         case ev.Subscribed():
             return _subscribed(state, event, now)
         case ev.Disconnected():
@@ -81,7 +86,7 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
         case ev.FrameworkRemoved():
             return _framework_removed(state, event, now)
         case ev.HostLost():
-            return _host_lost(state, event)
+            return _host_lost(state, event, now)
         case ev.ExecutorLost():
             return [
                 Report(
@@ -138,19 +143,47 @@ def _forget_offers(state: State) -> None:
 def _offers(state: State, event: ev.OffersReceived, now: float) -> list[Effect]:
     held_until = now + state.config.hold_idle_s
     for offer in event.offers:
-        held = state.offers.add(offer, held_until)
         earmark = state.earmarks.get(offer.host_id)
-        if earmark is not None:
-            held.held_until = max(held_until, earmark.until)
-        state.deadlines.set("host", offer.host_id, held.held_until)
+        until = held_until if earmark is None else max(held_until, earmark.until)
+        state.offers.add(offer, until)
+        state.deadlines.set("host", offer.host_id, until)
     state.dirty = True
     return []
 
 
-def _host_lost(state: State, event: ev.HostLost) -> list[Effect]:
-    gone = tuple((task_id, event.host_id) for task_id in sorted(state.tasks_on.get(event.host_id, ())))
+def _hosts(state: State, event: ev.HostsObserved, now: float) -> list[Effect]:
+    hosts = {host.id: host for host in event.hosts}
+    if hosts == state.hosts:
+        return []
+    state.set_hosts(hosts)
+    state.dirty = True
+    for host_id in list(state.earmarks):
+        if host_id not in hosts or not hosts[host_id].active:
+            state.release(host_id, now)
+    effects: list[Effect] = []
+    for request in state.requests.values():
+        if request.avoid_hosts and request.state is RequestState.WAITING and not _elsewhere(state, request):
+            state.dequeue(request, now)
+            request.avoid_hosts = []
+            state.enqueue(request, now)
+            effects.append(SaveRequest(request))
+    return effects
+
+
+def _elsewhere(state: State, request: Request, *lost_on: HostId) -> bool:
+    """Whether a host could hold the request other than those that lost an attempt of it."""
+    need = request.template.resources + state.config.overhead
+    avoided = {*request.avoid_hosts, *lost_on}
+    return any(
+        host.could_hold(need, request.template.attributes) for host in state.hosts.values() if host.id not in avoided
+    )
+
+
+def _host_lost(state: State, event: ev.HostLost, now: float) -> list[Effect]:
+    gone = tuple((task_id, event.host_id) for task_id in state.tasks_on.get(event.host_id, ()))
     state.offers.take(event.host_id)
     state.deadlines.drop("host", event.host_id)
+    state.release(event.host_id, now)
     return [Reconcile(gone)] if gone else []
 
 
@@ -162,7 +195,7 @@ def _cancel(state: State, event: ev.CancelAsked, now: float) -> list[Effect]:
     task = state.live_task(request)
     if task is not None:
         return [SaveRequest(request), *_kill(state, task, FailureClass.CANCELLED, event.reason, now)]
-    state.dequeue(request)
+    state.dequeue(request, now)
     return _end_request(state, request, Outcome(FailureClass.CANCELLED, event.reason), now)
 
 
@@ -186,12 +219,17 @@ def _task_update(state: State, update: ev.TaskUpdate, now: float) -> list[Effect
 
 
 def _known_task(state: State, task: Task, update: ev.TaskUpdate, now: float) -> list[Effect]:
+    if result_follows(update):
+        return []
     dropped = task.state is TaskState.LAUNCHING and never_started(update)
     if update.state in TERMINAL or dropped:
         return _end(state, task, outcome_of(update, task), now, dropped=dropped)
     request = state.requests[task.request_id]
     before = task.state
-    task.unseen_since = (task.unseen_since or now) if update.state in OUT_OF_SIGHT else None
+    unseen_since = task.unseen_since
+    task.unseen_since = (unseen_since or now) if update.state in OUT_OF_SIGHT else None
+    if before is TaskState.KILLING and unseen_since is not None and task.unseen_since is None:
+        return _kill(state, task, FailureClass.INFRASTRUCTURE, "", now)  # an earlier kill did not reach its host
     if update.state in OUT_OF_SIGHT:
         move(task, "lose_sight", now)
         if task.state is TaskState.UNREACHABLE and before is not TaskState.UNREACHABLE:
@@ -253,18 +291,20 @@ def _end(state: State, task: Task, outcome: Outcome, now: float, dropped: bool =
     request = state.requests[task.request_id]
     image = request.template.image
     effects: list[Effect] = [SaveTask(task)]
-    if image is not None:
+    if image is not None and outcome.result_class is FailureClass.IMAGE:
+        request.image_failures += 1
+        open_until = state.breakers.failed(image, task.id, outcome.message, now)
+        if open_until is not None:
+            state.deadlines.set("breaker", image, open_until)
+            text = f"image {image} is not tried for {open_until - now:.0f} s: {outcome.message}"
+            effects.append(Report("warning", text))
+    elif image is not None:
         state.breakers.probe_ended(image, task.id)
-        if outcome.result_class is FailureClass.IMAGE:
-            request.image_failures += 1
-            open_until = state.breakers.failed(image, outcome.message, now)
-            if open_until is not None:
-                state.deadlines.set("breaker", image, open_until)
-                effects.append(
-                    Report("warning", f"image {image} is not tried for {open_until - now:.0f} s: {outcome.message}")
-                )
-    if request.cancel_reason is None and _try_again(state, request, task, outcome, now, dropped):
-        return [*effects, SaveRequest(request)]
+    if request.cancel_reason is None:
+        if _try_again(state, request, task, outcome, now, dropped):
+            return [*effects, SaveRequest(request)]
+    elif outcome.result_class in (FailureClass.INFRASTRUCTURE, FailureClass.IMAGE):  # would have been tried again
+        outcome = msgspec.structs.replace(outcome, result_class=FailureClass.CANCELLED, message=request.cancel_reason)
     return effects + _end_request(state, request, outcome, now)
 
 
@@ -276,7 +316,7 @@ def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now
     elif outcome.result_class is FailureClass.INFRASTRUCTURE:
         request.losses += 1
         again, nth = request.losses <= request.retries, request.losses - 1
-        if again and task.host_id not in request.avoid_hosts and len(state.hosts) > len(request.avoid_hosts) + 1:
+        if task.host_id not in request.avoid_hosts and _elsewhere(state, request, task.host_id):
             request.avoid_hosts = [*request.avoid_hosts, task.host_id]
     elif outcome.result_class is FailureClass.IMAGE:
         again, nth = request.image_failures < config.image_attempts, request.image_failures - 1
@@ -312,12 +352,8 @@ def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:
             return _task_due(state, state.tasks[TaskId(key)], now)
         case "request":
             state.enqueue(state.requests[RequestId(key)], now)
-        case "host":
-            return _host_due(state, HostId(key), now)
         case "earmark":
-            state.release(HostId(key))
-            if state.offers.of(HostId(key)) is not None:
-                state.deadlines.set("host", key, now + state.config.hold_idle_s)
+            return look_again(state, HostId(key), now)
         case "reconcile":
             state.deadlines.set("reconcile", "", now + state.config.reconcile_every_s)
             state.breakers.forget_idle(now, {r.template.image for r in state.requests.values() if r.template.image})
@@ -326,14 +362,6 @@ def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:
         case _:  # starving, breaker, idle, revive: another round is all they ask for
             state.dirty = True
     return []
-
-
-def _host_due(state: State, host_id: HostId, now: float) -> list[Effect]:
-    earmark = state.earmarks.get(host_id)
-    if earmark is not None and earmark.until > now:
-        state.deadlines.set("host", host_id, earmark.until)
-        return []
-    return give_back(state, [host_id])
 
 
 def _task_due(state: State, task: Task, now: float) -> list[Effect]:

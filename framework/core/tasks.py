@@ -68,7 +68,7 @@ class Outcome(msgspec.Struct, frozen=True):
     artifacts: list[str] = []
 
 
-class Request(msgspec.Struct):
+class Request(msgspec.Struct, gc=False):
     """Demand for one agent. Times are seconds since the epoch."""
 
     id: RequestId
@@ -100,7 +100,7 @@ class TaskState(StrEnum):
     ENDED = "ended"
 
 
-class Task(msgspec.Struct):
+class Task(msgspec.Struct, gc=False):
     """One attempt at a request: one Mesos task on one host."""
 
     id: TaskId

@@ -1,0 +1,115 @@
+"""``butlery bench``: the figures the project is held to. Each command ends with one JSON object on standard output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmarks import placement as placement_benchmark
+
+bench = typer.Typer(name="bench", help="Measure what the project promises.", no_args_is_help=True)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Only one JSON object on standard output.")]
+
+
+@bench.callback()
+def bench_group() -> None:
+    """Measure what the project promises; each command's last line is one JSON object."""
+
+
+@bench.command()
+def placement(
+    as_json: JsonOption = False,
+    repeats: Annotated[int, typer.Option(min=5, max=100, help="Runs of each mix; medians of them are told.")] = 7,
+    seed: Annotated[int, typer.Option(help="Of the requests drawn.")] = 1,
+) -> None:
+    """Place 8000 requests on the 317 hosts of the reference installation, with the real core."""
+    console = None if as_json else Console(stderr=True)
+    _tell(placement_benchmark.run(seed, repeats, console))
+
+
+@bench.command()
+def latency(
+    as_json: JsonOption = False,
+    builds: Annotated[int, typer.Option(min=1, max=10_000, help="Builds that find offers at hand.")] = 120,
+    idle: Annotated[int, typer.Option(min=0, max=1000, help="Builds that come when no offers are held.")] = 5,
+) -> None:
+    """Time builds from the queue to TASK_RUNNING, on a real Mesos, the Mesos executor's start included."""
+    from benchmarks import latency as latency_benchmark
+
+    with ended_by_signals():
+        figures = latency_benchmark.run(builds, idle, _progress())
+    if as_json:
+        _tell(figures)
+    else:
+        latency_benchmark.show(figures, Console(highlight=False))
+
+
+@bench.command()
+def memory(
+    as_json: JsonOption = False,
+    waiting: Annotated[int, typer.Option(min=1, max=100_000, help="Builds that wait.")] = 8000,
+    running: Annotated[int, typer.Option(min=1, max=2000, help="Builds that run, each with its processes.")] = 500,
+) -> None:
+    """Tell the scheduler's resident memory while builds wait and run, on a real Mesos."""
+    from benchmarks import memory as memory_benchmark
+
+    with ended_by_signals():
+        figures = memory_benchmark.run(waiting, running, _progress())
+    if as_json:
+        _tell(figures)
+    else:
+        memory_benchmark.show(figures, Console(highlight=False))
+
+
+@bench.command("all")
+def everything() -> None:
+    """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""
+    from benchmarks import latency as latency_benchmark
+    from benchmarks import memory as memory_benchmark
+
+    progress = _progress()
+    figures = {"placement": placement_benchmark.run(console=progress)}
+    with ended_by_signals():
+        figures["latency"] = latency_benchmark.run(latency_benchmark.BUILDS, latency_benchmark.IDLE, progress)
+        figures["memory"] = memory_benchmark.run(memory_benchmark.WAITING, memory_benchmark.RUNNING, progress)
+    _tell(figures)
+
+
+def demo(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as one JSON object; progress goes to standard error.")
+    ] = False,
+    builds: Annotated[int, typer.Option(min=9, max=300, help="How many builds.")] = 60,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster up afterwards, to look around.")] = False,
+) -> None:
+    """Three tenants' builds on a real Mesos of this machine. Exit code 0 where every build ended as it should."""
+    from benchmarks.demo.run import run
+
+    with ended_by_signals():
+        code = run(builds, as_json, keep)
+    raise typer.Exit(code)
+
+
+def _progress() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Ends the program with 128 and the signal's number, as shells have it, once all is cleared up."""
+    from benchmarks.cluster import Interrupted
+
+    try:
+        yield
+    except Interrupted as signal:
+        raise typer.Exit(128 + signal.number) from None
+
+
+def _tell(figures: dict[str, Any]) -> None:
+    typer.echo(json.dumps(figures))

@@ -1,0 +1,116 @@
+"""Hosts kept for requests that have waited too long, so that small builds cannot starve a big one for ever.
+
+A kept host fills only by draining: what its builds free is held until the request fits. That ends, because builds have
+timeouts, and because looking again at which host to keep never trades one for another that lacks more.
+"""
+
+from __future__ import annotations
+
+from framework.core.effects import Effect, Report
+from framework.core.ids import HostId, RequestId
+from framework.core.offers import Host
+from framework.core.ordering import Rank
+from framework.core.state import Earmark, State
+from framework.core.tasks import Request
+
+_KEPT_AT_MOST = 10
+"""One host in this many, and always one: what is kept idle for big requests must not starve everybody else."""
+
+
+def serve(state: State, now: float) -> dict[HostId, list[Request]]:
+    """Claims every kept host whose offers now hold its request, for it."""
+    claimed: dict[HostId, list[Request]] = {}
+    for host_id, earmark in list(state.earmarks.items()):
+        held = state.offers.of(host_id)
+        request = state.requests[earmark.request_id]
+        need = request.template.resources + state.config.overhead
+        if held is None or not need.fits_in(held.available) or not _may_go(state, request, now):
+            continue
+        state.claim(request)
+        state.release(host_id, now)
+        claimed[host_id] = [request]
+    return claimed
+
+
+def keep(state: State, starved: list[RequestId], now: float) -> list[Effect]:
+    """Keeps hosts for those of the starved that have waited too long: first the tenant with the smallest standing,
+
+    then the oldest request. Notes when the next will have.
+    """
+    room = max(1, len(state.hosts) // _KEPT_AT_MOST) - len(state.earmarks)
+    if room <= 0:
+        return []
+    marked = {earmark.request_id for earmark in state.earmarks.values()}
+    standings = {name: book.standing(state.total) for name, book in state.tenants.items()}
+    waiting: list[tuple[float, Rank, RequestId]] = []
+    soonest: float | None = None
+    for request_id in starved:
+        if request_id in marked:
+            continue
+        request = state.requests[request_id]
+        ripe = request.submitted_at + state.config.starving_after_s
+        if ripe > now:
+            soonest = ripe if soonest is None else min(soonest, ripe)
+        else:
+            waiting.append((standings[request.tenant], (-request.priority, request.submitted_at), request_id))
+    if soonest is not None:
+        state.deadlines.set("starving", "", soonest)
+    effects: list[Effect] = []
+    for _, _, request_id in sorted(waiting)[:room]:
+        request = state.requests[request_id]
+        host = _host_to_keep(state, request, None)
+        if host is not None:
+            _mark(state, host, request, now)
+            effects.append(_report(host, request, now))
+    return effects
+
+
+def look_again(state: State, host_id: HostId, now: float) -> list[Effect]:
+    """The earmark has lasted its time: where its request still wants it, keeps this host or a nearer one."""
+    request = state.requests[state.earmarks[host_id].request_id]
+    state.release(host_id, now)
+    if not _may_go(state, request, now):
+        return []
+    host = _host_to_keep(state, request, host_id)
+    if host is None:
+        return []
+    _mark(state, host, request, now)
+    return [] if host.id == host_id else [_report(host, request, now)]
+
+
+def _may_go(state: State, request: Request, now: float) -> bool:
+    need, image = request.template.resources, request.template.image
+    if state.tenants[request.tenant].over_quota(need.cpu_millis, need.mem_mib) is not None:
+        return False
+    return image is None or state.breakers.allows(image, now)
+
+
+def _mark(state: State, host: Host, request: Request, now: float) -> None:
+    until = now + state.config.hold_starving_s
+    state.earmarks[host.id] = Earmark(request.id, until)
+    state.deadlines.set("earmark", host.id, until)
+
+
+def _report(host: Host, request: Request, now: float) -> Report:
+    text = f"host kept for a request that has waited {now - request.submitted_at:.0f} s"
+    return Report("info", text, tenant=request.tenant, request_id=request.id, host=host.hostname)
+
+
+def _host_to_keep(state: State, request: Request, current: HostId | None) -> Host | None:
+    """Of the hosts that could hold the request when free, the one that lacks the least now.
+
+    Hosts where our own builds' end would be enough go first: what other frameworks hold may never come free.
+    """
+    need = request.template.resources + state.config.overhead
+    best: tuple[bool, float, bool, HostId] | None = None
+    for host in state.hosts.values():
+        if host.id in state.earmarks or host.id in request.avoid_hosts:
+            continue
+        if not host.could_hold(need, request.template.attributes):
+            continue
+        offered = state.offers.available(host.id)
+        others = not need.fits_in(offered + state.used_on(host.id))
+        candidate = (others, (need - offered).dominant_share(host.total), host.id != current, host.id)
+        if best is None or candidate < best:
+            best = candidate
+    return state.hosts[best[3]] if best else None

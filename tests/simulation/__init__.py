@@ -1,0 +1,1 @@
+"""Whole histories of the core, with every edge simulated."""
