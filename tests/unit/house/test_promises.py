@@ -55,6 +55,16 @@ def test_every_result_class_and_isolation_is_described() -> None:
     assert ["auto", *described] == list(ISOLATIONS)
 
 
+def test_every_invariant_of_the_map_has_a_test() -> None:
+    stated = re.findall(
+        r"^(\d)\. (.*(?:\n .*)*)", TEXT["docs/architecture.rst"].partition("Invariants\n")[2], re.MULTILINE
+    )
+    tests = (ROOT / "tests/property/test_invariants.py").read_text()
+    tested = set(re.findall(r"^def test_invariant_(\d)_", tests, re.MULTILINE))
+    assert {number for number, text in stated if "to be stated" not in text} == tested
+    assert len(tested) >= 6
+
+
 def test_every_requirement_is_pinned_to_a_version_it_allows() -> None:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
