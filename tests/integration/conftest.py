@@ -12,7 +12,7 @@ import pytest
 
 from agents.spec import HostPolicy
 from framework.local import isolation, mesos_package
-from framework.local.cluster import MesosCluster
+from framework.local.cluster import MesosCluster, free_port
 from framework.local.spec import HostShape, LocalSettings, default_shape, hosts_of
 
 
@@ -69,4 +69,6 @@ def _new(settings: LocalSettings, mode: str, package: Path) -> MesosCluster:
     # Not below pytest's own directory, which only this user may enter: builds run as users of their own.
     directory = Path(tempfile.mkdtemp(prefix="butlery-mesos-"))
     directory.chmod(0o755)
-    return MesosCluster(directory, hosts_of(settings), isolation.resolve(HostPolicy(isolation=mode)), package)
+    held = isolation.resolve(HostPolicy(isolation=mode))
+    # Not the usual port, which others may be after in the moment of a restart.
+    return MesosCluster(directory, hosts_of(settings), held, package, port=free_port())

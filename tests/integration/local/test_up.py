@@ -21,6 +21,7 @@ import yaml
 
 from framework.errors import InputError, UnavailableError
 from framework.local import control, processes
+from framework.local.cluster import free_port
 from framework.local.processes import ProcessId
 from framework.local.status import Paths, Status, read
 from framework.local.supervisor import CONFIG_PLACE, Request, Supervisor
@@ -45,8 +46,18 @@ def directory(mesos_package_dir: Path) -> Iterator[Path]:
 
 
 def request(directory: Path, **fields: Any) -> Request:
-    fields = {"hosts": 2, "scheduler_command": SCHEDULER, **fields}
+    if not (directory / "api.port").exists():  # not the usual ports, which others may be after
+        directory.mkdir(exist_ok=True)
+        (directory / "api.port").write_text(str(free_port()))
+    fields = {"hosts": 2, "port": _mesos_port(directory), "scheduler_command": SCHEDULER, **fields}
     return control.request_for(directory=directory, **fields)
+
+
+def _mesos_port(directory: Path) -> int:
+    try:
+        return int((directory / "mesos" / "port").read_text())
+    except FileNotFoundError:
+        return free_port()
 
 
 def butlery(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -180,7 +191,7 @@ def test_taken_ports_and_faulty_settings_are_faults_with_their_setting(directory
     port = str(status.mesos_url).rpartition(":")[2]
     config.write_text(f"local: {{port: {port}}}\n")
     with pytest.raises(InputError) as caught:
-        control.up_detached(request(other, config=config), quiet)
+        control.up_detached(request(other, config=config, port=None), quiet)
     assert caught.value.faults[0].where == "local.port"
 
     config.write_text(f"api: {{port: {str(status.api_url).rpartition(':')[2]}}}\n")
