@@ -133,7 +133,8 @@ class MesosOperator:
         if answer.status != 200:
             raise UnavailableError(f"Mesos at {where} answers {call['type']} with {answer.status}: {_shown(body)}")
         try:
-            return msgspec.json.decode(body, type=kind)
+            # Names of files need not be UTF-8, and Mesos passes them on as they are.
+            return msgspec.json.decode(body.decode("utf-8", "replace"), type=kind)
         except ValueError as error:
             raise UnavailableError(f"Mesos at {where} answers {call['type']} with what is not of its kind") from error
 
@@ -156,6 +157,10 @@ def _sandbox_path(framework_id: FrameworkId, task_id: TaskId, path: str) -> str:
 
     Mesos itself turns away paths and links that lead out of the sandbox (seen with 1.11).
     """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise FileNotFoundError("no such file in the sandbox") from error
     return f"/frameworks/{framework_id}/executors/{task_id}/runs/latest/{path.strip('/')}".rstrip("/")
 
 
