@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import getpass
+import shlex
 import signal
 import socket
 from collections.abc import Iterator
@@ -52,36 +53,25 @@ def run(settings: Settings) -> int:
 
 def core_config(settings: Settings) -> Config:
     """What of the settings the core decides by."""
-    scheduling, agents = settings.scheduling, settings.agents
-    return Config(
-        overhead=Resources(cpu_millis=agents.overhead_cpu_millis, mem_mib=agents.overhead_mem_mib),
-        hold_idle_s=scheduling.hold_idle_s,
-        hold_starving_s=scheduling.hold_starving_s,
-        starving_after_s=scheduling.starving_after_s,
-        refuse_s=scheduling.refuse_s,
-        launch_timeout_s=scheduling.launch_timeout_s,
-        kill_confirm_s=scheduling.kill_confirm_s,
-        unreachable_s=scheduling.unreachable_s,
-        reconcile_every_s=scheduling.reconcile_every_s,
-        max_waiting=scheduling.max_waiting,
-        retry_base_s=scheduling.retry_base_s,
-        breaker_failures=scheduling.breaker_failures,
-        breaker_open_s=scheduling.breaker_open_s,
-        breaker_max_s=scheduling.breaker_max_s,
-        image_attempts=scheduling.image_attempts,
-    )
+    return Config(overhead=_overhead(settings), **settings.scheduling.model_dump())
 
 
 def agent_launch(settings: Settings) -> AgentLaunch:
     """How Mesos executors are started: fetched where they are at a URL, else from a path that hosts see."""
     agents = settings.agents
-    overhead = Resources(cpu_millis=agents.overhead_cpu_millis, mem_mib=agents.overhead_mem_mib)
     uris: tuple[str, ...] = ()
     if agents.executor is not None and "://" in agents.executor:
         path, uris = "./" + agents.executor.rsplit("/", 1)[-1], (agents.executor,)
     else:
         path = agents.executor or str(build_pyz(settings.state.path.parent / "butlery-executor.pyz"))
-    return AgentLaunch(f"exec {agents.python} -S -E {path}", uris, overhead, agents.policy())
+    command = shlex.join(["exec", agents.python, "-S", "-E", path])
+    return AgentLaunch(command, uris, _overhead(settings), agents.policy())
+
+
+def _overhead(settings: Settings) -> Resources:
+    """What a build's Mesos executor takes."""
+    agents = settings.agents
+    return Resources(cpu_millis=agents.overhead_cpu_millis, mem_mib=agents.overhead_mem_mib)
 
 
 async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket, admin_token_sha256: str) -> int:
