@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from agents.spec import BuildSpec
 from framework.core import admission, explain
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.events import CancelAsked, TenantSet
@@ -84,6 +85,9 @@ class RuntimeControl:
 
     async def requests(self, query: JobQuery) -> list[Request]:
         return await asyncio.to_thread(self._store.requests, query)
+
+    async def spec(self, request_id: RequestId) -> BuildSpec | None:
+        return await asyncio.to_thread(self._store.payload, request_id)
 
     async def attempts(self, request_id: RequestId) -> list[Task]:
         return await asyncio.to_thread(self._store.tasks_of, request_id)

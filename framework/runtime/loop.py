@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from framework.core.effects import Save, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.events import Event, Submitted, TaskUpdate, Tick
@@ -13,10 +13,11 @@ from framework.core.ids import RequestId
 from framework.core.state import State
 from framework.core.step import turn
 from framework.core.tasks import RequestState
-from framework.errors import IdempotencyConflictError, StoreFullError, UnavailableError
+from framework.errors import IdempotencyConflictError, StoreError, StoreFullError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, NewRequest, Store, jittered
 from framework.runtime.performer import Performer
+from framework.runtime.waiting import until_done, until_set
 
 log = get_logger(__name__)
 
@@ -90,7 +91,7 @@ class Loop:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ended.setdefault(request_id, set()).add(done)
         try:
-            await asyncio.wait([done], timeout=timeout_s)
+            await until_done(done, self._clock, timeout_s)
         finally:
             waiters = self._ended.get(request_id, set())
             waiters.discard(done)
@@ -117,36 +118,22 @@ class Loop:
         batch = [self._events.popleft() for _ in range(min(len(self._events), _MAX_BATCH))]
         if self._events:
             self._wake.set()
-        submitted = await self._save_submissions()
-        events: list[Event] = [event for event, _ in batch]
-        events += submitted
-        effects = turn(self.state, events or (Tick(),), self._clock.now())
-        frame = [effect for effect in effects if isinstance(effect, _SAVE_TYPES)]
-        ended = [
-            save.request.id
-            for save in frame
-            if isinstance(save, SaveRequest) and save.request.state is RequestState.ENDED
-        ]
-        self._ending.update(ended)
         waiting = [done for _, done in batch if done is not None]
-        if not await self._save(frame):
-            _fail(waiting, self.saving_fails)
-            return
-        self._ending.clear()
-        _tell(waiting)
-        for request_id in ended:
-            _tell(self._ended.pop(request_id, ()))
+        try:
+            events: list[Event] = [event for event, _ in batch]
+            events += await self._save_submissions()
+            effects = turn(self.state, events or (Tick(),), self._clock.now())
+            if not await self._save([effect for effect in effects if isinstance(effect, _SAVE_TYPES)]):
+                return
+            _tell(waiting)
+        finally:
+            _fail(waiting, self.saving_fails or _STOPPING)
         await self._performer.perform(effects)
 
     async def _sleep(self) -> None:
-        if self._wake.is_set():
-            return
         due = self.state.deadlines.next()
         timeout_s = _MAX_SLEEP_S if due is None else min(_MAX_SLEEP_S, max(0.0, due - self._clock.now()))
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
-        except TimeoutError:
-            return
+        await until_set(self._wake, self._clock, timeout_s)
 
     async def _save_submissions(self) -> list[Submitted]:
         """Saves what was submitted, all in one write, and answers those who wait for it."""
@@ -158,9 +145,11 @@ class Loop:
             return []
         try:
             ids = await asyncio.to_thread(self._store.add_submissions, [new for new, _ in batch])
-        except StoreFullError as error:
+        except StoreError as error:
             log.error("submissions could not be saved", count=len(batch), reason=str(error))
             _fail([done for _, done in batch], str(error))
+            if not error.retryable:
+                raise
             return []
         events = []
         for (new, done), request_id in zip(batch, ids, strict=True):
@@ -179,6 +168,8 @@ class Loop:
 
         False where it was told to stop before it could: Mesos tells of it all again.
         """
+        ended = [save.request.id for save in frame if _ends(save)]
+        self._ending.update(ended)
         attempt = 0
         while frame:
             try:
@@ -188,8 +179,7 @@ class Loop:
                     log.error("the state cannot be saved; waiting until it can", reason=str(error))
                 self.saving_fails = str(error)
                 self._refuse_submissions(self.saving_fails)
-                await self._pause(jittered(self._chance, attempt, base_s=0.2, cap_s=5.0))
-                if self._stop.is_set():
+                if await until_set(self._stop, self._clock, jittered(self._chance, attempt, base_s=0.2, cap_s=5.0)):
                     return False
                 attempt += 1
             else:
@@ -197,17 +187,10 @@ class Loop:
         if frame and self.saving_fails:
             log.info("the state can be saved again")
             self.saving_fails = ""
+        self._ending.clear()
+        for request_id in ended:
+            _tell(self._ended.pop(request_id, ()))
         return True
-
-    async def _pause(self, seconds: float) -> None:
-        """Until the time is over or ``stop``."""
-        sleeper: asyncio.Future[object] = asyncio.ensure_future(self._clock.sleep(seconds))
-        stopper: asyncio.Future[object] = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait({sleeper, stopper}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeper.cancel()
-            stopper.cancel()
 
     def _check_serving(self) -> None:
         if self.saving_fails or self._stop.is_set():
@@ -225,12 +208,15 @@ class Loop:
             _tell(waiters)
 
     async def _bounded(self, done: asyncio.Future[None] | asyncio.Future[RequestId], timeout_s: float) -> None:
-        finished, _ = await asyncio.wait([done], timeout=timeout_s)
-        if not finished:
+        if not await until_done(done, self._clock, timeout_s):
             done.cancel()
             raise UnavailableError(self.saving_fails or "the scheduler did not get to it in time; try again")
         if (error := done.exception()) is not None:
             raise error
+
+
+def _ends(save: Save) -> TypeGuard[SaveRequest]:
+    return isinstance(save, SaveRequest) and save.request.state is RequestState.ENDED
 
 
 def _tell(waiters: Iterable[asyncio.Future[None]]) -> None:

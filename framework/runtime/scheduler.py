@@ -14,6 +14,7 @@ from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapsho
 from framework.runtime.control import RuntimeControl
 from framework.runtime.loop import Loop
 from framework.runtime.performer import AgentLaunch, Performer
+from framework.runtime.waiting import until_done, until_set
 
 log = get_logger(__name__)
 
@@ -74,9 +75,9 @@ class Scheduler:
             await self._stopped.wait()
             hosts.cancel()
             self.loop.stop()
-            await asyncio.wait([loop], timeout=STOP_TIMEOUT_S)
+            await until_done(loop, self._clock, STOP_TIMEOUT_S)
             await self._driver.stop()
-            await asyncio.wait([driver], timeout=STOP_TIMEOUT_S)
+            await until_done(driver, self._clock, STOP_TIMEOUT_S)
             loop.cancel()
             driver.cancel()
 
@@ -91,12 +92,14 @@ class Scheduler:
 
     async def _drive(self) -> None:
         removals = 0
-        while not self._stopped.is_set():
+        while True:
             try:
                 await self._driver.run(self._emit)
             except FrameworkRemovedError as error:
                 self._emit(FrameworkRemoved(str(error)))
-                await self._clock.sleep(jittered(self._chance, removals, REMOVED_BASE_S, REMOVED_CAP_S))
+                pause_s = jittered(self._chance, removals, REMOVED_BASE_S, REMOVED_CAP_S)
+                if await until_set(self._stopped, self._clock, pause_s):
+                    return
                 removals += 1
                 self._driver = self._new_driver(None)
                 self._performer.use(self._driver)
@@ -120,17 +123,7 @@ class Scheduler:
                 if not self.loop.saving_fails:  # else nobody would take it in, again and again
                     self._emit(HostsObserved(hosts))
                     pause_s = HOSTS_EVERY_S if hosts else HOSTS_RETRY_S
-            await self._pause(pause_s)
-
-    async def _pause(self, seconds: float) -> None:
-        """Until the time is over or Mesos has taken a subscription."""
-        sleeper: asyncio.Future[object] = asyncio.ensure_future(self._clock.sleep(seconds))
-        subscribed: asyncio.Future[object] = asyncio.ensure_future(self._subscribed.wait())
-        try:
-            await asyncio.wait({sleeper, subscribed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeper.cancel()
-            subscribed.cancel()
+            await until_set(self._subscribed, self._clock, pause_s)
 
 
 def _foreseen(group: BaseExceptionGroup) -> ButleryError | None:

@@ -133,7 +133,7 @@ class MemoryStore:
     @staticmethod
     def _save_request(tables: _Tables, request: Request) -> None:
         tables.requests[request.id] = msgspec.json.encode(request)
-        if request.state is RequestState.ENDED:
+        if request.state is RequestState.ENDED and request.id in tables.specs:
             spec = BuildSpec.from_json(tables.specs[request.id])
             tables.specs[request.id] = dataclasses.replace(spec, secrets={}).to_json()
 
