@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import getpass
-import shlex
 import signal
 import socket
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from contextlib import closing, contextmanager
 
 import uvicorn
 
-from agents.pack import build_pyz
+from agents import pack
 from framework.api.app import create_app
 from framework.core.ids import FrameworkId
 from framework.core.resources import Resources
@@ -63,9 +62,8 @@ def agent_launch(settings: Settings) -> AgentLaunch:
     if agents.executor is not None and "://" in agents.executor:
         path, uris = "./" + agents.executor.rsplit("/", 1)[-1], (agents.executor,)
     else:
-        path = agents.executor or str(build_pyz(settings.state.path.parent / "butlery-executor.pyz"))
-    command = shlex.join(["exec", agents.python, "-S", "-E", path])
-    return AgentLaunch(command, uris, _overhead(settings), agents.policy())
+        path = agents.executor or str(pack.build_pyz(settings.state.path.parent / "butlery-executor.pyz"))
+    return AgentLaunch(pack.command(path, agents.python), uris, _overhead(settings), agents.policy())
 
 
 def _overhead(settings: Settings) -> Resources:
