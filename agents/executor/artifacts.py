@@ -40,7 +40,7 @@ def keep(workspace: str, target: str, globs: list[str], owner: int | None) -> tu
     left = MAX_BYTES
     pattern = pattern_of(globs)
     for path in _files(workspace, ""):
-        if not pattern.fullmatch(path):
+        if not pattern.fullmatch(path) or not _is_text(path):
             continue
         if len(kept) == MAX_FILES:
             return kept, "only the first %d artifacts are kept" % MAX_FILES
@@ -55,6 +55,15 @@ def keep(workspace: str, target: str, globs: list[str], owner: int | None) -> tu
         left -= size
         kept.append(path)
     return kept, ""
+
+
+def _is_text(path: str) -> bool:
+    """Whether the name is UTF-8, as it must be to travel in JSON."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _files(root: str, below: str) -> Iterator[str]:

@@ -82,6 +82,7 @@ def _guard(spec: BuildSpec, sandbox: str, control: int, report: int) -> None:
 
     os.setsid()  # a signal to the driver's session or group is not meant for those who clear up after it
     close_all_but({0, 1, 2, control, report})
+    os.umask(0o022)  # the build's user must reach what is made for it, whatever the Mesos agent's mask
     linux.become_subreaper()
     try:
         taken, lock = slot.take(spec.host, sandbox)
@@ -165,5 +166,5 @@ def clear(taken: Slot) -> bool:
         from agents.executor import docker_body, docker_engine
 
         gone = docker_body.remove(docker_engine.Engine(taken.docker_socket), taken.name) and gone
-    workspace.clear_sandbox(taken.sandbox)
+    workspace.Place(taken.sandbox, taken.uid).remove()
     return gone

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agents.spec import BuildSpec
 
 CHECKOUT_MESSAGE = "the checkout failed"
-SHARE_OF_IMAGE_NOTE = "needs image %s, which takes a Docker engine; this host holds builds by %s: %s"
+NO_ENGINE_MESSAGE = "needs image %s, which takes a Docker engine; this host holds builds by %s: %s"
 REMOVE_GROUP_TIMEOUT_S = 5.0
 
 
@@ -93,7 +93,7 @@ class _Run:
     def _build(self) -> BuildResult:
         spec = self._spec
         if spec.image is not None and self._slot.mode != "docker":
-            return BuildResult("image", SHARE_OF_IMAGE_NOTE % (spec.image, self._slot.mode, self._slot.reason))
+            return BuildResult("image", NO_ENGINE_MESSAGE % (spec.image, self._slot.mode, self._slot.reason))
         self._place.prepare(spec.command)
         self._limits = self._slot.limits(self._wanted)
         self._limits.create()
@@ -152,6 +152,9 @@ class _Run:
         spec, inside = self._spec, docker_body.INSIDE
         made = environment.of_build(spec, inside + "/workspace", inside + "/home", jvm_sees_limit=True)
         command = self._command("%s/%s" % (inside, workspace.SCRIPT))
+        if spec.image is None or command[0] == "/bin/sh":
+            # The engine passes on two streams and not their order, so they are made one where there is a shell to do it.
+            command = ["/bin/sh", "-c", 'exec "$0" "$@" 2>&1', *command]
         body = docker_body.DockerBody(
             spec.host.docker_socket, self._slot.name, self._wanted, self._place, self._control.listen
         )

@@ -40,7 +40,7 @@ class Place:
             os.chown(self.sandbox, -1, uid)  # the group of the same number: the build may pass through, no one else
             os.chmod(self.sandbox, 0o710)  # noqa: S103 - passing through, not listing
             if not _reachable(os.path.dirname(self.sandbox)):
-                self.root = os.path.join(users.RUN_DIR, "builds", str(uid))
+                self.root = _bind_target(uid)
                 os.makedirs(self.root, mode=0o711, exist_ok=True)
         for name in ("workspace", "home", "home/tmp"):
             path = os.path.join(self.sandbox, name)
@@ -59,24 +59,28 @@ class Place:
         return [os.path.join(self.sandbox, name) for name in ("workspace", "home")]
 
     def remove(self) -> None:
-        """Takes away what the build wrote; only build.log and artifacts/ are left for Mesos to keep."""
-        clear_sandbox(self.sandbox)
+        """Takes away what the build wrote; only build.log and artifacts/ are left for Mesos to keep.
+
+        Gives up after REMOVE_TIMEOUT_S, for Mesos removes the whole sandbox in the end.
+        """
+        deadline = time.monotonic() + REMOVE_TIMEOUT_S
+        for name in ("workspace", "home"):
+            path = os.path.join(self.sandbox, name)
+            for _ in range(3):  # a directory without write permission stops the first pass of its own, non-root owner
+                shutil.rmtree(path, onerror=_loosen)
+                if not os.path.lexists(path) or time.monotonic() > deadline:
+                    break
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self.sandbox, SCRIPT))
         if self.uid is not None:
+            with contextlib.suppress(OSError):
+                os.rmdir(_bind_target(self.uid))
             os.chown(self.sandbox, -1, 0)  # the next build with this user id finds this sandbox closed
             os.chmod(self.sandbox, 0o750)  # noqa: S103 - as Mesos makes it
 
 
-def clear_sandbox(sandbox: str) -> None:
-    """Removes workspace, home and script below ``sandbox``, as far as it can in REMOVE_TIMEOUT_S."""
-    deadline = time.monotonic() + REMOVE_TIMEOUT_S
-    for name in ("workspace", "home"):
-        path = os.path.join(sandbox, name)
-        for _ in range(3):  # a directory without write permission stops the first pass of its own, non-root owner
-            shutil.rmtree(path, onerror=_loosen)
-            if not os.path.lexists(path) or time.monotonic() > deadline:
-                break
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(sandbox, SCRIPT))
+def _bind_target(uid: int) -> str:
+    return os.path.join(users.RUN_DIR, "builds", str(uid))
 
 
 def _loosen(function: object, path: str, error: object) -> None:
