@@ -14,6 +14,11 @@ from framework.errors import Fault
 
 READ_TIMEOUT_S = 30.0
 """For the whole body. At a megabyte that is 35 kB/s, slower than any line a build is submitted over."""
+DRAIN_MAX_BYTES = 8 << 20
+"""Of a body that is too large so much is read and thrown away before the answer: most clients write all of it first,
+
+and would see a reset connection in place of an answer that comes meanwhile.
+"""
 _MAX_DIGITS = 40
 
 
@@ -36,18 +41,25 @@ async def _read(request: Request, max_bytes: int) -> bytes:
         headers={"Connection": "close"},
     )
     length = request.headers.get("content-length", "")
-    if length.isdecimal() and (len(length) > 15 or int(length) > max_bytes):
+    if length.isdecimal() and (len(length) > 15 or int(length) > max(max_bytes, DRAIN_MAX_BYTES)):
         raise too_large
     body = bytearray()
+    seen = 0
     try:
         async with asyncio.timeout(READ_TIMEOUT_S):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > max_bytes:
+                seen += len(chunk)
+                if seen <= max_bytes:
+                    body += chunk
+                elif seen <= DRAIN_MAX_BYTES:
+                    body.clear()
+                else:
                     raise too_large
     except TimeoutError:
         detail = f"The body did not come within {READ_TIMEOUT_S:.0f} s."
         raise ProblemError(408, "timeout", detail, headers={"Connection": "close"}) from None
+    if seen > max_bytes:
+        raise too_large
     return bytes(body)
 
 

@@ -17,7 +17,7 @@ from framework.api.problems import ProblemError, documented, invalid, not_found
 from framework.core import tasks
 from framework.core.ids import RequestId, TenantName
 from framework.core.tasks import RequestState
-from framework.errors import Fault
+from framework.errors import Fault, InputError
 from framework.ports import JobQuery
 
 MAX_WAIT_S = 60.0
@@ -77,7 +77,17 @@ async def submit(
     job = take_job(raw, context.templates, context.settings.allow_file_urls)
     tenant = _tenant_of(principal, job.tenant)
     sent = submission(job, tenant, context.templates, idempotency_key, digest(job, tenant, context.digest_salt))
-    return JobOut.of(await context.control.submit(sent))
+    try:
+        return JobOut.of(await context.control.submit(sent))
+    except InputError as error:
+        raise invalid([_in_words_of_the_api(fault) for fault in error.faults]) from error
+
+
+def _in_words_of_the_api(fault: Fault) -> Fault:
+    """The core counts thousandths of a CPU, the API takes CPUs."""
+    if fault.where != "cpu_millis":
+        return fault
+    return Fault("cpus", f"{fault.message} (in thousandths of a CPU)")
 
 
 def _tenant_of(principal: Principal, asked: str | None) -> TenantName:

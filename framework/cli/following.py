@@ -44,12 +44,13 @@ def ending(job: Mapping[str, Any]) -> str:
             ("signal", result["signal"]),
             ("wall", seconds(result["wall_s"]) if result["wall_s"] is not None else None),
             ("CPU", seconds(result["cpu_s"]) if result["cpu_s"] is not None else None),
-            ("peak", f"{result['peak_mem_mib']:.0f} MiB" if result["peak_mem_mib"] is not None else None),
+            ("peak", f"{result['peak_mem_mib']:.1f} MiB" if result["peak_mem_mib"] is not None else None),
         )
         if value is not None
     ]
     told = f" ({', '.join(measured)})" if measured else ""
-    message = f": {result['message']}" if result["message"] else ""
+    says_more = result["message"] not in ("", f"exit code {result['exit_code']}")
+    message = f": {result['message']}" if says_more else ""
     return printable(f"{job['id']}: {result['result_class']}{told}{message}")
 
 

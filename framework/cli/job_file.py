@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from framework.api.checks import COMMAND_MAX_BYTES
 from framework.errors import Fault, InputError
 
 if TYPE_CHECKING:
     from framework.documents import Document
-
-SCRIPT_MAX_BYTES = 1 << 20
-"""Read at most; the API takes less and says so."""
 
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
@@ -109,10 +107,10 @@ class Draft:
     def _text(self, path: Path, option: str) -> str:
         try:
             with path.open("rb") as file:
-                text = file.read(SCRIPT_MAX_BYTES + 1)
-            if len(text) <= SCRIPT_MAX_BYTES:
+                text = file.read(COMMAND_MAX_BYTES + 1)
+            if len(text) <= COMMAND_MAX_BYTES:
                 return text.decode()
-            message = f"{path} is larger than {SCRIPT_MAX_BYTES >> 20} MiB; put it into the repository"
+            message = f"{path} has more than {COMMAND_MAX_BYTES >> 10} KiB; put it into the repository"
         except OSError as error:
             message = f"{path} cannot be read: {error.strerror}"
         except ValueError:

@@ -192,6 +192,7 @@ def logs(
     job: JobId,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the build has ended.")] = False,
     attempt: Annotated[int | None, typer.Option(help="By default the newest.")] = None,
+    as_json: AsJson = False,
     server: Server = None,
     token_file: TokenFile = None,
     directory: Directory = None,
@@ -202,19 +203,26 @@ def logs(
 
     client = connect(server, token_file, directory)
     if follow:
-        if attempt is not None:
-            raise InputError([Fault("--attempt", "cannot be followed: leave out --follow or --attempt")])
+        if attempt is not None or as_json:
+            raise InputError([Fault("--follow", "goes with neither --attempt nor --json")])
         _say_why(client, job)
         following.follow(client, job)
         return
     params: dict[str, Any] = {"offset": 0, "length": following.LOG_BYTES, "attempt": attempt}
+    output = bytearray()
     while True:
         response = client.call("GET", job_path(job, "log"), params=params)
         if not response.content:
-            return
-        sys.stdout.buffer.write(response.content)
+            break
         params["offset"] = int(response.headers["Butlery-Next-Offset"])
         params["attempt"] = int(response.headers["Butlery-Attempt"])
+        if as_json:
+            output += response.content
+        else:
+            sys.stdout.buffer.write(response.content)
+    if as_json:
+        read = int(response.headers["Butlery-Attempt"])
+        print_json({"job": job, "attempt": read, "output": output.decode(errors="replace")})
 
 
 def _say_why(client: ApiClient, job: str) -> None:
@@ -254,7 +262,7 @@ def why(
 
 @jobs_app.command()
 def cancel(
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of jobs.")],
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB", help="Ids of jobs.")],
     as_json: AsJson = False,
     server: Server = None,
     token_file: TokenFile = None,
@@ -270,7 +278,7 @@ def cancel(
 
 @jobs_app.command("wait")
 def wait_for(
-    jobs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids of jobs.")],
+    jobs: Annotated[list[str], typer.Argument(metavar="JOB", help="Ids of jobs.")],
     timeout_s: Annotated[
         float | None, typer.Option(min=0, help="Give up after so many seconds, with exit code 124.", show_default=False)
     ] = None,

@@ -102,7 +102,7 @@ class FakeControl:
             raise InputError([Fault("tenant", f"is not known: {submission.tenant}")])
         if lacking := submission.template.resources.lacking_in(LARGEST.total):
             message = f"no host could ever hold it; the largest, {LARGEST.hostname}, has {LARGEST.total}"
-            raise InputError([Fault(name.replace("cpu_millis", "cpus"), message) for name in lacking])
+            raise InputError([Fault(name, message) for name in lacking])
         key = (submission.tenant, submission.idempotency_key or "")
         if submission.idempotency_key is not None and key in self.keys:
             digest, first = self.keys[key]

@@ -110,16 +110,16 @@ def test_bad_input(as_red: Butlery, serving: Serving, options: tuple[str, ...], 
     assert not serving.control.submissions
 
 
-def test_a_large_script_belongs_into_the_repository(as_red: Butlery, tmp_path: Path) -> None:
+@pytest.mark.parametrize("letter", ["x", "\t", "é"])
+def test_a_large_script_belongs_into_the_repository(as_red: Butlery, tmp_path: Path, letter: str) -> None:
     script = tmp_path / "s"
-    script.write_text("x" * (1 << 20))
+    script.write_text(letter * 600_000)
     ended = as_red("jobs", "submit", "--name", "a", "--script", str(script))
-    assert ended.code == 2
-    assert "put the script into the repository" in ended.err
-    script.write_text("x" * (2 << 20))
-    ended = as_red("jobs", "submit", "--name", "a", "--script", str(script))
-    assert ended.code == 2
-    assert "put it into the repository" in ended.err
+    assert (ended.code, "put it into the repository" in ended.err) == (2, True)
+    file = tmp_path / "job.yaml"
+    file.write_text(f'name: a\nscript: "x{letter * 400_000}"\n')
+    ended = as_red("jobs", "submit", "--file", str(file))
+    assert (ended.code, "into the" in ended.err) == (2, True)
 
 
 def test_an_unknown_tenant(as_admin: Butlery) -> None:
@@ -182,7 +182,7 @@ def test_wait_tells_whether_it_passed(as_red: Butlery, serving: Serving, result:
     serving.do(serving.control.end, job, FailureClass(result))
     ended = as_red("jobs", "wait", job)
     assert (ended.code, ended.out) == (code, "")
-    assert f"{job}: {result} (exit code 0, wall 1.5s, peak 12 MiB)" in ended.err
+    assert f"{job}: {result} (exit code 0, wall 1.5s, peak 12.0 MiB)" in ended.err
 
 
 def test_wait_gives_up_when_told(as_red: Butlery) -> None:
@@ -241,6 +241,7 @@ def test_follow_over_a_lost_host(as_red: Butlery, serving: Serving, monkeypatch:
     assert ended.out.endswith("second ä\n")
     assert as_red("jobs", "logs", job).out == "second ä\n"
     assert as_red("jobs", "logs", job, "--attempt", "1").out == "first\n"
+    assert as_red("jobs", "logs", job, "--json").json == {"job": job, "attempt": 2, "output": "second ä\n"}
 
 
 def test_follow_outlives_a_server_that_is_away(

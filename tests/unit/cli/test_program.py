@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,10 +12,12 @@ import sys
 import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from framework.cli import program
+from framework.cli import program, top
 from framework.errors import UnavailableError
 from tests.unit.cli.conftest import ADMIN_TOKEN, Butlery, Serving
 
@@ -33,6 +36,22 @@ def test_json_is_all_that_is_printed(as_admin: Butlery, command: tuple[str, ...]
     assert isinstance(ended.json, dict)
     assert ended.err == ""
     assert as_admin(*command).code == 0
+
+
+def test_top_goes_on_until_ctrl_c(as_admin: Butlery, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(top, "console", lambda: Console(file=screen, force_terminal=True, width=160))
+    acts = [lambda: setattr(serving.control, "failing", UnavailableError("disk full")), lambda: None]
+
+    def slept(_: float) -> None:
+        if not acts:
+            raise KeyboardInterrupt
+        acts.pop(0)()
+
+    monkeypatch.setattr(top, "time", SimpleNamespace(sleep=slept))  # not of the client, which sleeps too
+    assert as_admin("top").code == 130
+    assert "host-1" in screen.getvalue()
+    assert "disk full; trying again" in screen.getvalue()
 
 
 def test_top_for_a_tenant_is_its_own(as_red: Butlery) -> None:
