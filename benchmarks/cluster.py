@@ -17,7 +17,7 @@ from benchmarks.api import Api
 from framework.errors import ButleryError, InputError
 from framework.local import control
 from framework.local.cluster import free_port
-from framework.local.status import Paths, Status
+from framework.local.status import Paths, Status, status_file
 
 Say = Callable[[str], None]
 
@@ -54,16 +54,15 @@ def interruptible() -> Iterator[None]:
 
 
 class Cluster:
-    """A cluster that is up. ``directory`` is a place for more files, which go with it."""
+    """A cluster that is up. ``directory`` is its own, with room for more files, which go with it."""
 
     def __init__(self, directory: Path, status: Status) -> None:
         self.directory = directory
         self.status = status
-        self.cluster_directory = Path(status.directory)
 
     def api(self) -> Api:
         """The administrator's view of the API."""
-        token = Paths(self.cluster_directory).admin_token.read_text().strip()
+        token = Paths(self.directory).admin_token.read_text().strip()
         assert self.status.api_url is not None  # noqa: S101 - for the type checker; it is up with its scheduler
         return Api(self.status.api_url, token)
 
@@ -72,32 +71,30 @@ class Cluster:
 def temporary_cluster(settings: Mapping[str, Any], say: Say, *, keep: bool = False) -> Iterator[Cluster]:
     """A real Mesos and the scheduler on free ports, with ``settings`` as their file has them; ended and removed at the
 
-    end, unless it came up and is to be kept. For use inside ``interruptible``. Raises InputError, UnavailableError or
+    end, unless all went well and it is to be kept. For use inside ``interruptible``. Raises InputError, UnavailableError or
     ButleryError where it does not come up or cannot be ended.
     """
     directory = Path(tempfile.mkdtemp(prefix="butlery-"))
-    cluster_directory = directory / "cluster"
     kept = False
     try:
-        directory.chmod(0o755)  # builds run as users of their own, and their sandboxes are below it
-        status = _up(directory / "settings.yaml", cluster_directory, settings, say)
+        yield Cluster(directory, _up(directory, settings, say))
         kept = keep
-        yield Cluster(directory, status)
     finally:
         if not kept:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
-            _clear(directory, cluster_directory, say)
+            _clear(directory, say)
 
 
-def _up(file: Path, cluster_directory: Path, settings: Mapping[str, Any], say: Say) -> Status:
+def _up(directory: Path, settings: Mapping[str, Any], say: Say) -> Status:
     """Between choosing a free port and taking it somebody else may; then another is chosen."""
+    file = directory / "settings.yaml"
     for attempt in range(PORT_ATTEMPTS):
         ports = {"local": {"port": free_port()}, "api": {"port": free_port()}}
         sections = {name: {**settings.get(name, {}), **ports.get(name, {})} for name in {*settings, *ports}}
         file.write_text(yaml.safe_dump(sections))
         try:
-            return control.up_detached(control.request_for(directory=cluster_directory, config=file), say)
+            return control.up_detached(control.request_for(directory=directory, config=file), say)
         except InputError as error:
             taken = all(fault.where in ("local.port", "api.port") for fault in error.faults)
             if not taken or attempt == PORT_ATTEMPTS - 1:
@@ -105,10 +102,10 @@ def _up(file: Path, cluster_directory: Path, settings: Mapping[str, Any], say: S
     raise AssertionError("the last attempt returns or raises")
 
 
-def _clear(directory: Path, cluster_directory: Path, say: Say) -> None:
+def _clear(directory: Path, say: Say) -> None:
     try:
-        if cluster_directory.exists():
-            control.down(cluster_directory, say)
+        if status_file(directory).exists():
+            control.down(directory, say)
     finally:
         try:
             shutil.rmtree(directory)

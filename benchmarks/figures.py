@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
-import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -32,9 +29,3 @@ def spread(values: Sequence[float]) -> dict[str, float | int | None]:
 
 def rounded(value: float | None, digits: int = 3) -> float | None:
     return None if value is None else round(value, digits)
-
-
-def print_json(figures: Mapping[str, Any]) -> None:
-    """One object on one line, the last one of standard output."""
-    sys.stdout.write(json.dumps(figures) + "\n")
-    sys.stdout.flush()

@@ -15,52 +15,46 @@ from benchmarks.demo import repository
 from benchmarks.demo.builds import TENANTS, PlannedBuild, host_shape, plan
 from benchmarks.demo.report import Finished, deviations, figures_of, show
 from benchmarks.demo.watch import watch
-from benchmarks.figures import print_json
 
 BUILDS_TIMEOUT_S = 150.0
 """For 60 builds; they were seen to take under 20 s on two free cores."""
 BUILDS_TIMEOUT_PER_BUILD_S = 2.5
 
 
-def run(builds: int, as_json: bool, keep: bool) -> int:
-    """The exit code: 0 where every build ended as it should, else 1.
+def run(builds: int, keep: bool, progress: Console, tables: Console) -> dict[str, Any]:
+    """Gives the demo and returns its figures; every build ended as it should where ``as_expected`` is ``builds``.
 
-    Raises InputError, UnavailableError or ButleryError where the demo cannot be given, Interrupted on a signal; nothing
-    is left behind then either.
+    Raises InputError, UnavailableError or ButleryError where it cannot be given, Interrupted on a signal; nothing is
+    left behind then either.
     """
     started = time.monotonic()
-    progress = Console(stderr=True, highlight=False)
 
     def say(line: str) -> None:
         progress.print(escape(line), soft_wrap=True)
 
-    shape = host_shape()
+    settings = {"local": {"hosts": [host_shape().model_dump(exclude_none=True)]}}
     with interruptible():
-        with temporary_cluster({"local": {"hosts": [shape.model_dump(exclude_none=True)]}}, say, keep=keep) as cluster:
+        with temporary_cluster(settings, say, keep=keep) as cluster:
             status = cluster.status
             say(f"isolation: {status.isolation} ({status.isolation_reason})")
             setup_s = time.monotonic() - started
-            figures = _give(cluster, plan(builds), progress, as_json)
-        figures["isolation"] = status.isolation
-        figures["isolation_reason"] = status.isolation_reason
-        figures["setup_s"] = round(setup_s, 1)
-        figures["seconds"] = round(time.monotonic() - started, 1)
-        if keep:
-            say(
-                f"the cluster is left up, with its API at {status.api_url}; see it by `butlery local status`, end it by"
-            )
-            say(f"    butlery local down --dir {cluster.cluster_directory} --wipe")
-    if as_json:
-        print_json(figures)
-    else:
-        Console(highlight=False).print(
-            f"{figures['as_expected']} of {figures['builds']} builds ended as they should, "
-            f"in {figures['seconds']:.0f} s" + ("" if keep else "; nothing is left running")
-        )
-    return 0 if figures["as_expected"] == figures["builds"] else 1
+            figures = _give(cluster, plan(builds), progress)
+            show(figures, tables)
+    figures["isolation"] = status.isolation
+    figures["isolation_reason"] = status.isolation_reason
+    figures["setup_s"] = round(setup_s, 1)
+    figures["seconds"] = round(time.monotonic() - started, 1)
+    tables.print(
+        f"{figures['as_expected']} of {figures['builds']} builds ended as they should, in {figures['seconds']:.0f} s"
+        + ("" if keep else "; nothing is left running")
+    )
+    if keep:
+        say(f"The cluster is left up. Look at it:  butlery jobs list --dir {cluster.directory}")
+        say(f"End it and remove its files:         butlery local down --dir {cluster.directory} --wipe")
+    return figures
 
 
-def _give(cluster: Cluster, planned: Sequence[PlannedBuild], progress: Console, as_json: bool) -> dict[str, Any]:
+def _give(cluster: Cluster, planned: Sequence[PlannedBuild], progress: Console) -> dict[str, Any]:
     directory = cluster.directory / "git"
     directory.mkdir()
     repository.make_repository(directory / repository.NAME)
@@ -71,10 +65,7 @@ def _give(cluster: Cluster, planned: Sequence[PlannedBuild], progress: Console, 
         timeout_s = max(BUILDS_TIMEOUT_S, BUILDS_TIMEOUT_PER_BUILD_S * len(planned))
         watch(api, ids, timeout_s, progress)
         finished = [Finished(build, api.job(job_id)) for build, job_id in zip(planned, ids, strict=True)]
-        figures = figures_of(finished, api.hosts())
-        figures["deviations"] = deviations(api, finished)
-    show(figures, progress if as_json else Console(highlight=False))
-    return figures
+        return {**figures_of(finished, api.hosts()), "deviations": deviations(api, finished)}
 
 
 def _submit(admin: Api, planned: Sequence[PlannedBuild], url: str) -> list[str]:

@@ -1,0 +1,37 @@
+"""The benchmarks that need a cluster, small, so that they do not rot. How fast it is, they do not judge."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+TIMEOUT_S = 240
+
+
+def bench(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "framework.cli", "bench", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def test_latency_tells_every_case_apart() -> None:
+    figures = bench("latency", "--builds", "4", "--idle", "1")
+    assert (figures["builds"], figures["warm_up"]["count"], figures["idle"]["count"]) == (4, 5, 1)
+    assert 0 < figures["p50_s"] <= figures["p99_s"]
+    parts = figures["queue_to_launch"]["min_s"] + figures["launch_to_running"]["min_s"]
+    assert 0 < parts <= figures["queue_to_running"]["max_s"]
+
+
+def test_memory_is_told_with_just_as_many_builds_as_asked_for() -> None:
+    figures = bench("memory", "--waiting", "40", "--running", "6")
+    assert (figures["waiting"], figures["running"], figures["hosts"]) == (40, 6, 1)
+    assert 0 < figures["start_mib"] <= figures["settled_mib"] <= figures["rss_mib"]
