@@ -92,8 +92,11 @@ def demo(
     from benchmarks.demo.run import run
 
     with ended_by_signals():
-        code = run(builds, as_json, keep)
-    raise typer.Exit(code)
+        progress = _progress()
+        figures = run(builds, keep, progress, progress if as_json else Console(highlight=False))
+    if as_json:
+        _tell(figures)
+    raise typer.Exit(0 if figures["as_expected"] == figures["builds"] else 1)
 
 
 def _progress() -> Console:
@@ -107,8 +110,8 @@ def ended_by_signals() -> Iterator[None]:
 
     try:
         yield
-    except Interrupted as signal:
-        raise typer.Exit(128 + signal.number) from None
+    except Interrupted as interruption:
+        raise typer.Exit(128 + interruption.number) from None
 
 
 def _tell(figures: dict[str, Any]) -> None:
