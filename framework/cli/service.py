@@ -21,7 +21,7 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
 from framework.edges.sqlite import SqliteStore
-from framework.errors import Fault, InputError
+from framework.errors import Fault, InputError, MesosRefusedError
 from framework.log import configure, get_logger, protect
 from framework.ports import SchedulerDriver
 from framework.runtime.chance import SystemChance, SystemClock
@@ -111,6 +111,8 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await scheduler.run()
+    except MesosRefusedError as error:
+        raise InputError([Fault("mesos.url", str(error))]) from error
     finally:
         server.should_exit = True
         await serving
