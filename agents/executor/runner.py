@@ -153,7 +153,7 @@ class _Run:
         made = environment.of_build(spec, inside + "/workspace", inside + "/home", jvm_sees_limit=True)
         command = self._command("%s/%s" % (inside, workspace.SCRIPT))
         if spec.image is None or command[0] == "/bin/sh":
-            # The engine passes on two streams and not their order, so they are made one where there is a shell to do it.
+            # The engine passes on two streams but not their order: made one where there is a shell to do it.
             command = ["/bin/sh", "-c", 'exec "$0" "$@" 2>&1', *command]
         body = docker_body.DockerBody(
             spec.host.docker_socket, self._slot.name, self._wanted, self._place, self._control.listen

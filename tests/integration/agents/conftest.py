@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import secrets
@@ -24,6 +25,7 @@ PYTHON = "/usr/bin/python3"
 RUN_TIMEOUT_S = 90.0
 GONE_TIMEOUT_S = 5.0
 OTHER_USER = 1500
+NO_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false")
 TEST_UIDS = "300000-300999"  # not those of builds that run on this machine beside the tests
 
 
@@ -160,19 +162,19 @@ def mesos_box() -> Iterator[dict[str, str]]:
     """Groups like those Mesos' cgroups/mem and cgroups/cpu isolators put an executor in: 192 MiB, executor included."""
     name = "mesos/" + secrets.token_hex(8)
     own = cgroup_v1.own_groups()
-    made = {controller: os.path.join(own[controller], name) for controller in ("memory", "cpu", "cpuacct")}
+    made = {controller: f"{own[controller]}/{name}" for controller in ("memory", "cpu", "cpuacct")}
     for path in made.values():
-        os.makedirs(path)
+        Path(path).mkdir(parents=True)
     Path(made["memory"], "memory.limit_in_bytes").write_text(str(192 << 20))
     yield made
     for path in made.values():
-        until(lambda path=path: _removed(path), f"{path} to be empty", 10.0)  # type: ignore[misc]
-        _removed(os.path.dirname(path))
+        until(functools.partial(_removed, Path(path)), f"{path} to be empty", 10.0)
+        _removed(Path(path).parent)
 
 
-def _removed(path: str) -> bool:
+def _removed(path: Path) -> bool:
     try:
-        os.rmdir(path)
+        path.rmdir()
     except FileNotFoundError:
         return True
     except OSError:
@@ -239,8 +241,7 @@ def docker_daemon() -> Iterator[DockerDaemon]:
     dirs = [f"--{kind}-root={directory / kind}" for kind in ("data", "exec")]
     log = (directory / "log").open("wb")
     daemon = subprocess.Popen(
-        ["dockerd", *dirs, f"--pidfile={directory / 'pid'}", f"--host=unix://{socket}"]
-        + ["--bridge=none", "--iptables=false", "--ip6tables=false"],
+        ["dockerd", *dirs, f"--pidfile={directory / 'pid'}", f"--host=unix://{socket}", *NO_NETWORK],
         stdout=log,
         stderr=log,
     )

@@ -27,7 +27,8 @@ def test_a_signal_of_the_builds_own_is_a_failure(executor: Executor) -> None:
 
 def test_a_build_is_nobody_in_a_place_of_its_own(executor: Executor) -> None:
     ended = executor.run(
-        'id -u; id -g; echo "$CI $BUTLERY_TENANT $BUTLERY_JOB $BUTLERY_TASK_ID"; [ "$PWD" = "$WORKSPACE" ] && echo same;'
+        'id -u; id -g; echo "$CI $BUTLERY_TENANT $BUTLERY_JOB $BUTLERY_TASK_ID"\n'
+        '[ "$PWD" = "$WORKSPACE" ] && echo same\n'
         'touch here "$HOME/there" "$TMPDIR/too" && echo writable; cat < /dev/null; ls / >/dev/null 2>&1; echo $LANG'
     )
     uid, gid, names, *rest = ended.log.splitlines()
@@ -53,7 +54,8 @@ def test_the_environment_is_the_builds_and_not_the_executors(executor: Executor)
 
 def test_secrets_reach_the_build_and_not_the_log(executor: Executor) -> None:
     ended = executor.run(
-        'echo "all: $TOKEN"; printf "%s" "${TOKEN%??????}"; sleep 0.3; printf "%s\\n" "${TOKEN#?????}"; echo "short $PIN"',
+        'echo "all: $TOKEN"; printf "%s" "${TOKEN%??????}"; sleep 0.3; printf "%s\\n" "${TOKEN#?????}"\n'
+        'echo "short $PIN"',
         secrets={"TOKEN": "hunter2hunt", "PIN": "12"},
     )
     assert ended.log == "all: ****\n****\nshort 12\n"
@@ -82,8 +84,8 @@ def test_a_jvm_is_sized_to_the_limit_unless_the_build_sees_to_it(executor: Execu
 
 def test_artifacts_are_kept_and_no_link_is_followed(executor: Executor) -> None:
     ended = executor.run(
-        "mkdir -p out/deep; echo 1 > out/a.txt; echo 2 > out/deep/b.txt; echo 3 > other; ln -s /etc/passwd out/link.txt;"
-        "ln -s /etc out/dir; echo 4 > top.txt",
+        "mkdir -p out/deep; echo 1 > out/a.txt; echo 2 > out/deep/b.txt; echo 3 > other\n"
+        "ln -s /etc/passwd out/link.txt; ln -s /etc out/dir; echo 4 > top.txt",
         artifacts=["out/**/*.txt", "out/dir/*", "top.txt", "../*"],
     )
     assert sorted(ended.result.artifacts) == ["out/a.txt", "out/deep/b.txt", "top.txt"], ended

@@ -60,7 +60,7 @@ def dumb_server(repository: Repository) -> Iterator[str]:
         def __init__(self, *arguments: object) -> None:
             super().__init__(*arguments, directory=str(repository.path / ".git"))  # type: ignore[arg-type]
 
-        def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        def do_GET(self) -> None:
             if self.headers.get("Authorization") == wanted:
                 super().do_GET()
             else:

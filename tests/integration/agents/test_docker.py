@@ -7,6 +7,10 @@ import time
 
 from tests.integration.agents.conftest import DockerDaemon, Executor, until
 
+SHOWN = "{{with .HostConfig}}{{.Memory}} {{.MemorySwap}} {{.CpuShares}} {{.PidsLimit}} {{.NetworkMode}}{{end}}"
+
+SHOWN = "{{with .HostConfig}}{{.Memory}} {{.MemorySwap}} {{.CpuShares}} {{.PidsLimit}} {{.NetworkMode}}{{end}}"
+
 
 def test_a_build_in_an_image(docker: Executor, docker_daemon: DockerDaemon) -> None:
     ended = docker.run("echo in; [ ! -e /usr ] && echo not the host; id -u", image=docker_daemon.image)
@@ -38,8 +42,7 @@ def test_limits_are_the_engines(docker: Executor, docker_daemon: DockerDaemon) -
     running.wait_for_log("up\n")
     (name,) = docker_daemon.names()
     told = subprocess.run(
-        ["docker", "-H", "unix://" + docker_daemon.socket, "inspect", "-f"]
-        + ["{{with .HostConfig}}{{.Memory}} {{.MemorySwap}} {{.CpuShares}} {{.PidsLimit}} {{.NetworkMode}}{{end}}", name],
+        ["docker", "-H", "unix://" + docker_daemon.socket, "inspect", "-f", SHOWN, name],
         check=True,
         capture_output=True,
         text=True,

@@ -6,7 +6,9 @@ from tests.integration.agents.conftest import Executor
 
 MEMORY_HOG = 'exec python3 -c "kept = []\nwhile True:\n    kept.append(bytearray(1 << 20))"'
 CPU_HOG = "while :; do :; done"
-FORK_BOMB = 'while :; do sh "$0" & sh "$0" & sleep 0.2; done'  # no faster than the limits, which every executor here has
+FORK_BOMB = (
+    'while :; do sh "$0" & sh "$0" & sleep 0.2; done'  # no faster than the limits, which every executor here has
+)
 ENDLESS_LOG = "yes a line of the log that never ends"
 
 
