@@ -25,7 +25,7 @@ TERMINAL = frozenset(
 
 _WITH_RESULT = frozenset({"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED"})
 OUT_OF_SIGHT = frozenset({"TASK_UNREACHABLE", "TASK_UNKNOWN"})
-_NEVER_STARTED = frozenset({"TASK_DROPPED", "TASK_LOST", "TASK_ERROR", "TASK_UNKNOWN"})
+_NEVER_STARTED = frozenset({"TASK_DROPPED", "TASK_LOST", "TASK_ERROR"})
 _MEGABYTES = re.compile(r"Requested: ?(\d+)\w*.*?Maximum Used: ?(\d+)")
 _BY_REASON = {
     "REASON_CONTAINER_LIMITATION_MEMORY": FailureClass.OOM,
