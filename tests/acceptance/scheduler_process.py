@@ -73,20 +73,28 @@ class SchedulerProcess:
             "HOME": str(self.directory),
         }
 
-    def start(self, *, ready: bool = True) -> None:
-        """Also again, after ``kill9`` or ``stop``. ``ready``: returns once it has subscribed to Mesos."""
+    def start(self, *, ready: bool = True, prefix: tuple[str, ...] = ()) -> None:
+        """Also again, after ``kill9`` or ``stop``. ``ready``: returns once it has subscribed to Mesos.
+
+        ``prefix`` is a command that becomes the one that it is followed by.
+        """
         assert self._process is None, "it runs already"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command, cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [*prefix, *self.command],
+                cwd=self.directory,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         if ready:
             self.wait_ready()
 
-    def run_to_its_end(self, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    def run_to_its_end(self) -> subprocess.CompletedProcess[str]:
         """For a start that must fail: its exit code and what it said."""
         return subprocess.run(
-            [*prefix, *self.command],
+            self.command,
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -95,6 +103,11 @@ class SchedulerProcess:
             timeout=PATIENCE_S,
             check=False,
         )
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def wait_ready(self) -> None:
         eventually(self.well, f"the scheduler's subscription ({self.said()[-2000:]})")
