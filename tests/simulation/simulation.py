@@ -172,21 +172,29 @@ class Simulation:
             getattr(self, f"_do_{action.name}")(action.a, action.b)
 
     def _do_submit(self, a: int, b: int) -> None:
+        self.submit((a, b))
+
+    def _do_burst(self, a: int, b: int) -> None:
+        self.submit(*((a + i, b + i // 3) for i in range(a % 40)))
+
+    def submit(self, *numbers: tuple[int, int]) -> None:
+        """As the API does: refused where no waiting would cure it, saved before the core is told; told twice."""
+        events: list[ev.Event] = []
+        for a, b in numbers:
+            request = self._request(a, b)
+            if not faults(self.state, request.tenant, request.template):
+                self.submitted.append(request.id)
+                self.disk.save(ef.SaveRequest(request))
+                events += [ev.Submitted(request), ev.Submitted(request)]
+        if events:
+            self.turn(events)
+
+    def _request(self, a: int, b: int) -> Request:
         attributes = {"pool": "big" if a % 2 else "small"} if a % 7 == 0 else {}
         image = IMAGES[b % len(IMAGES)]
         template = Template(SIZES[a % len(SIZES)], image, attributes, timeout_s=60.0 + b, grace_s=float(b % 3))
-        self.submit(TENANTS[b % 3], template, priority=a % 3, retries=b % 4)
-
-    def submit(self, tenant: TenantName, template: Template, priority: int = 0, retries: int = 2) -> RequestId | None:
-        """As the API does: refused where no waiting would cure it, saved before the core is told."""
-        if faults(self.state, tenant, template):
-            return None
         request_id = RequestId(f"r{len(self.submitted):04d}")
-        self.submitted.append(request_id)
-        request = Request(request_id, tenant, "job", template, self.now, priority, retries)
-        self.disk.save(ef.SaveRequest(request))
-        self.turn([ev.Submitted(request)])
-        return request_id
+        return Request(request_id, TENANTS[b % 3], "job", template, self.now, priority=a % 3, retries=b % 4)
 
     def _do_cancel(self, a: int, b: int) -> None:
         if self.submitted:
