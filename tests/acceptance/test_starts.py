@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import os
 import socket
 import threading
@@ -53,26 +54,28 @@ def test_mesos_absent_at_start_and_there_later(mesos_cluster: ClusterFactory, sc
 def server(answers: dict[str, bytes]) -> Iterator[str]:
     """What is not the Mesos that was looked for; its URL. Every other path is a 404."""
 
-    def serve(connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as request:  # it may hang up
-            while line := request.readline():
-                path = line.split()[1].decode()
-                while request.readline().strip():
-                    pass
-                body = answers.get(path, b"")
-                status = b"200 OK" if path in answers else b"404 Not Found"
-                connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                threading.Thread(target=serve, args=listener.accept()[:1], daemon=True).start()
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200 if self.path in answers else 404)
+            body = answers.get(self.path, b"")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=accept)
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_request(self, *_: object) -> None:
+            """Not on the tests' output."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
+        yield f"http://127.0.0.1:{listening.server_address[1]}"
+        listening.shutdown()
         thread.join()
 
 
