@@ -187,11 +187,17 @@ _BRANCHES: dict[str, dict[str, str]] = {
 }
 
 
-def make_repository(path: Path) -> None:
-    """A bare repository with the refs above. Raises InputError where there is no git, ButleryError where it fails."""
+def require_git() -> str:
+    """The git program. Raises InputError where there is none."""
     git = shutil.which("git")
     if git is None:
         raise InputError([Fault("git", "is not installed; `apt-get install git`")])
+    return git
+
+
+def make_repository(path: Path) -> None:
+    """A bare repository with the refs above. Raises InputError where there is no git, ButleryError where it fails."""
+    git = require_git()
     stream = [_commit(f"refs/heads/{MAIN}", "Roman numerals", _PROJECT, mark=1)]
     stream.append(f"reset refs/tags/{RELEASE}\nfrom :1\n\n".encode())
     for name, files in _BRANCHES.items():

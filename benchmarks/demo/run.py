@@ -32,6 +32,7 @@ def run(builds: int, keep: bool, progress: Console, tables: Console) -> dict[str
     def say(line: str) -> None:
         progress.print(escape(line), soft_wrap=True)
 
+    repository.require_git()  # said before anything is started
     settings = {"local": {"hosts": [host_shape().model_dump(exclude_none=True)]}}
     with interruptible():
         with temporary_cluster(settings, say, keep=keep) as cluster:
