@@ -69,10 +69,10 @@ class Cluster:
 
 @contextmanager
 def temporary_cluster(settings: Mapping[str, Any], say: Say, *, keep: bool = False) -> Iterator[Cluster]:
-    """A real Mesos and the scheduler on free ports, with ``settings`` as their file has them; ended and removed at the
+    """A real Mesos and the scheduler on free ports, with ``settings`` as their file has them; for ``interruptible``.
 
-    end, unless all went well and it is to be kept. For use inside ``interruptible``. Raises InputError, UnavailableError or
-    ButleryError where it does not come up or cannot be ended.
+    It is ended and removed at the end, unless all went well and it is to be kept. Raises InputError, UnavailableError
+    or ButleryError where it does not come up or cannot be ended.
     """
     directory = Path(tempfile.mkdtemp(prefix="butlery-"))
     kept = False
