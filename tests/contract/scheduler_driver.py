@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
+import time
+import urllib.error
+import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -20,7 +24,7 @@ from framework.core.resources import Resources
 from framework.core.tasks import FailureClass
 from framework.errors import MesosRefusedError, UnavailableError
 from framework.ports import SchedulerDriver
-from tests.fakes.driving import Driving, launch
+from tests.fakes.driving import DEADLINE_S, Driving, launch
 from tests.fakes.fault_proxy import fault_proxy
 
 GONE = ("TASK_GONE", "TASK_UNKNOWN", "TASK_DROPPED", "TASK_LOST")
@@ -32,7 +36,7 @@ class Cluster(Protocol):
     url: str
     port: int
 
-    def hosts(self) -> list[dict[str, object]]: ...
+    def hosts(self) -> list[dict[str, Any]]: ...
 
     def kill9(self) -> None: ...
 
@@ -48,6 +52,9 @@ def task_name() -> str:
 
 class SchedulerDriverContract:
     """Subclasses define ``make``, and fixtures ``cluster`` (shared) and ``own_cluster`` (the test may break it)."""
+
+    role = "contract"
+    """Whose share ``make``'s drivers ask for."""
 
     def make(self, masters: Sequence[str], name: str, framework_id: FrameworkId | None) -> SchedulerDriver:
         raise NotImplementedError
@@ -116,6 +123,20 @@ class SchedulerDriverContract:
             name = task_name()
             driving.driver.accept([rest.id, freed.id], first.host_id, [launch(name, resources=more_than_either)])
             await driving.update(name, "TASK_FINISHED")
+
+    async def test_what_is_reserved_for_its_role_is_used_with_the_rest(self, cluster: Cluster) -> None:
+        host_id = str(cluster.hosts()[0]["id"])
+        await asyncio.to_thread(operate, cluster, "RESERVE_RESOURCES", host_id, self.role)
+        try:
+            async with self.start(cluster.url) as driving:
+                offer, name = await self._offer_of(driving, host_id, 0), task_name()
+                assert offer.resources.cpu_millis == cpu_millis(cluster.hosts()[0])
+                all_of_it = Resources(offer.resources.cpu_millis - 100, offer.resources.mem_mib - 32)
+                driving.driver.accept([offer.id], offer.host_id, [launch(name, resources=all_of_it)])
+                await driving.update(name, "TASK_FINISHED")
+                await driving.nth(ExecutorLost)
+        finally:
+            await asyncio.to_thread(operate, cluster, "UNRESERVE_RESOURCES", host_id, self.role)
 
     async def test_an_update_comes_again_until_it_is_acknowledged(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
@@ -275,6 +296,38 @@ class SchedulerDriverContract:
 
     def _decline_all(self, driving: Driving, refuse_s: float) -> None:
         driving.driver.decline(Decline(tuple(offer.id for offer in offers_of(driving)), refuse_s))
+
+
+def operate(cluster: Cluster, call: str, host_id: str, role: str) -> None:
+    """Reserves 0.5 CPU and 64 MiB of a host for a role, or gives them back."""
+    resources = [
+        {
+            "name": name,
+            "type": "SCALAR",
+            "scalar": {"value": value},
+            "reservations": [{"type": "DYNAMIC", "role": role}],
+        }
+        for name, value in (("cpus", 0.5), ("mem", 64.0))
+    ]
+    body = {"type": call, call.lower(): {"agent_id": {"value": host_id}, "resources": resources}}
+    request = urllib.request.Request(
+        f"{cluster.url}/api/v1", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    deadline = time.monotonic() + DEADLINE_S
+    while True:  # 409 while the last framework's tasks still hold what is asked for
+        try:
+            with urllib.request.urlopen(request, timeout=10):
+                return
+        except urllib.error.HTTPError as error:
+            told = f"{call}: {error.code} {error.read()!r}"
+            error.close()
+            assert error.code == 409, told
+            assert time.monotonic() < deadline, told
+        time.sleep(0.05)
+
+
+def cpu_millis(host: dict[str, Any]) -> int:
+    return round(float(host["resources"]["cpus"]) * 1000)
 
 
 def offers_of(driving: Driving) -> list[Offer]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import httptools
 
@@ -56,11 +56,11 @@ class HttpConnection(asyncio.Protocol):
         """Received so far, to tell whether the peer lives."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (for the type checker: TCP has no other kind)
+        # Not checked: uvloop's transports are asyncio's by their methods alone.
+        self._transport = cast(asyncio.Transport, transport)
         if self._closed:  # while it was being made
-            transport.abort()
+            self.close()
             return
-        self._transport = transport
         sock = transport.get_extra_info("socket")
         for level, option, value in (
             (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),

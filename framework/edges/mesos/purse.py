@@ -35,7 +35,7 @@ def total(resources: Iterable[Resource]) -> Resources:
     """
     cpus = mem = disk = 0
     for resource in resources:
-        if resource.scalar is None or resource.disk is not None or resource.revocable is not None:
+        if resource.scalar is None or len(resource.disk) or len(resource.revocable):
             continue
         amount = round(resource.scalar.value * PER_UNIT)
         if resource.name == "cpus":
@@ -49,17 +49,17 @@ def total(resources: Iterable[Resource]) -> Resources:
 
 def is_plain(resources: Iterable[Resource]) -> bool:
     """Whether nothing of it is reserved, so that a launch need not say which pieces it takes."""
-    return all(resource.role == "*" and resource.reservation is None for resource in resources)
+    return all(resource.role == "*" and not len(resource.reservation) for resource in resources)
 
 
 def purse_of(resources: Iterable[Resource]) -> Purse:
     purse: Purse = {name: [] for name in NAMES}
     for resource in resources:
-        if resource.scalar is None or resource.disk is not None or resource.revocable is not None:
+        if resource.scalar is None or len(resource.disk) or len(resource.revocable):
             continue
         if resource.name in purse:
             # Copied, as a Raw is a view that would keep the whole OFFERS event alive.
-            reservation = resource.reservation.copy() if resource.reservation is not None else None
+            reservation = resource.reservation.copy() if len(resource.reservation) else None
             purse[resource.name].append(Piece(round(resource.scalar.value * PER_UNIT), resource.role, reservation))
     return merged([purse])
 

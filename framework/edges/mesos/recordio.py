@@ -38,7 +38,12 @@ class RecordReader:
             if newline < 0:
                 self._check_prefix(data[position:])
                 break
-            end = newline + 1 + self._length(data[position:newline])
+            digits = data[position:newline]
+            if not digits.isdigit():
+                raise _not_recordio(digits)
+            end = newline + 1 + int(digits)
+            if end - newline - 1 > self._max_bytes:
+                raise RecordIOError(f"a record of {int(digits)} bytes; at most {self._max_bytes} are taken")
             if end > size:
                 self._start, self._end = newline + 1 - position, end - position
                 break
@@ -65,14 +70,10 @@ class RecordReader:
         self._start = self._end = 0
         return rest
 
-    def _length(self, text: bytes) -> int:
-        if not text.isdigit():
-            raise RecordIOError(f"not RecordIO: {bytes(text)!r} stands where a record's length should")
-        length = int(text)
-        if length > self._max_bytes:
-            raise RecordIOError(f"a record of {length} bytes; at most {self._max_bytes} are taken")
-        return length
-
     def _check_prefix(self, text: bytes) -> None:
         if len(text) > _LENGTH_DIGITS or not text.isdigit():
-            raise RecordIOError(f"not RecordIO: {bytes(text[:20])!r} stands where a record's length should")
+            raise _not_recordio(text)
+
+
+def _not_recordio(text: bytes) -> RecordIOError:
+    return RecordIOError(f"not RecordIO: {text[:20]!r} stands where a record's length should")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -62,12 +61,6 @@ class Sent(NamedTuple):
     answered: asyncio.Future[Answer] | None = None  # for those who wait; else only refusals are told
 
 
-class _Phase(enum.Enum):
-    OPENING = enum.auto()
-    STANDING = enum.auto()
-    OVER = enum.auto()
-
-
 class Session:
     """``open`` it, then ``send`` until it is ``lost``.
 
@@ -86,7 +79,9 @@ class Session:
         self._on_event = on_event
         self._on_refused = on_refused
         self._on_lost = on_lost
-        self._phase = _Phase.OPENING
+        self.standing = False
+        """Between SUBSCRIBED and the loss: calls may be sent."""
+        self._over = False
         self._stream: EventStream | None = None
         self._calls: CallConnection | None = None
         self._pending: deque[Sent] = deque()
@@ -99,10 +94,6 @@ class Session:
         self.refusal: MesosRefusedError | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done with the reason when the session is over."""
-
-    @property
-    def standing(self) -> bool:
-        return self._phase is _Phase.STANDING
 
     async def open(self, subscribe: bytes) -> None:
         """Connects, checks what answers, subscribes; returns when SUBSCRIBED has come.
@@ -222,16 +213,16 @@ class Session:
 
     def lose(self, reason: str) -> None:
         """Ends the session, and tells why where a subscription stood."""
-        stood = self.standing
-        if self._phase is _Phase.OVER:
+        if self._over:
             return
+        stood = self.standing
         self._end(reason)
         if stood:
             self._on_lost(reason)
 
     def close(self) -> None:
         """Ends the session once the calls made are sent, and tells nobody."""
-        if self._phase is not _Phase.OVER:
+        if not self._over:
             if self._calls is not None:
                 self._calls.finish()
             self._end("closed")
@@ -242,7 +233,7 @@ class Session:
             self.lose(reason)
 
     def _end(self, reason: str) -> None:
-        self._phase = _Phase.OVER
+        self.standing, self._over = False, True
         self.lost.set_result(reason)
         for connection in (self._stream, self._calls):
             if connection is not None:
@@ -263,17 +254,17 @@ class Session:
             self.refusal = kind(f"Mesos at {self.master}: {event.error.message}")
             self.lose(event.error.message)
             return
-        if type(event) is wire.Subscribed and self._phase is _Phase.OPENING:
+        if type(event) is wire.Subscribed and not self.standing and not self._over:
             # Here, as the answer's head and its first events may have come in one piece, and events lead to calls.
             stream_id = self._stream.headers[STREAM_ID] if self._stream is not None else ""
             self._call_head = self._head(f"POST {PATH}") + f"Mesos-Stream-Id: {stream_id}\r\n".encode("latin-1")
-            self._phase = _Phase.STANDING
+            self.standing = True
             self._subscribed.set_result(None)
         if self.standing:
             self._on_event(event)
 
     def _on_answer(self, answer: Answer) -> None:
-        if self._phase is _Phase.OVER:
+        if self._over:
             return
         if not self._pending:
             self.lose("an answer came to no call")

@@ -11,6 +11,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Struct
 
+_ABSENT = msgspec.Raw()
+
 
 class Value(Struct, gc=False):
     """Any of Mesos' ids, and a text."""
@@ -27,14 +29,17 @@ class AllocationInfo(Struct, frozen=True, gc=False):
 
 
 class Resource(Struct, gc=False):
-    """``scalar`` is None for ranges and sets, which are not read."""
+    """``scalar`` is None for ranges and sets, which are not read; what is Raw is empty where it is not there (msgspec
+
+    has no ``Raw | None``).
+    """
 
     name: str
     scalar: Scalar | None = None
     role: str = "*"
-    reservation: msgspec.Raw | None = None
-    disk: msgspec.Raw | None = None  # a persistent volume or a disk of its own: not plain disk space
-    revocable: msgspec.Raw | None = None
+    reservation: msgspec.Raw = _ABSENT
+    disk: msgspec.Raw = _ABSENT  # a persistent volume or a disk of its own: not plain disk space
+    revocable: msgspec.Raw = _ABSENT
 
 
 class Attribute(Struct, gc=False):

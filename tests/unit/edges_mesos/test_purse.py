@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Raw
 
 from framework.core.resources import Resources
 from framework.edges.mesos.purse import Piece, Purse, draw, is_plain, merged, purse_of, total
@@ -11,6 +11,12 @@ from framework.edges.mesos.wire import Resource, Scalar
 amounts = st.builds(Resources, st.integers(0, 64_000), st.integers(0, 100_000), st.integers(0, 100_000))
 pieces = st.lists(st.builds(Piece, st.integers(1, 10_000_000), st.sampled_from(["*", "butlery"])), max_size=4)
 purses = st.fixed_dictionaries({"cpus": pieces, "mem": pieces, "disk": pieces})
+
+
+def read(**fields: object) -> Resource:
+    """As it comes from the wire."""
+    raw = {"type": "SCALAR", "scalar": {"value": 1.0}, "role": "*", "allocation_info": {"role": "b"}} | fields
+    return msgspec.json.decode(msgspec.json.encode(raw), type=Resource)
 
 
 def scalar(name: str, value: float, role: str = "*") -> Resource:
@@ -27,8 +33,8 @@ def test_parts_of_a_mib_are_not_promised() -> None:
 
 
 def test_what_is_not_ours_to_use_is_left_out() -> None:
-    volume = Resource("disk", Scalar(100), disk=Raw(b'{"persistence":{"id":"v"}}'))
-    revocable = Resource("cpus", Scalar(4), revocable=Raw(b"{}"))
+    volume = read(name="disk", disk={"persistence": {"id": "v"}})
+    revocable = read(name="cpus", revocable={})
     assert total([volume, revocable, Resource("ports"), scalar("gpus", 2), scalar("cpus", 1)]) == Resources(1000)
     assert purse_of([volume, revocable, Resource("ports"), scalar("gpus", 2)]) == {"cpus": [], "mem": [], "disk": []}
 
@@ -36,7 +42,15 @@ def test_what_is_not_ours_to_use_is_left_out() -> None:
 def test_plain_is_what_nobody_reserved() -> None:
     assert is_plain([scalar("cpus", 1), Resource("ports")])
     assert not is_plain([scalar("cpus", 1), scalar("mem", 1, "butlery")])
-    assert not is_plain([Resource("cpus", Scalar(1), reservation=Raw(b"{}"))])
+    assert not is_plain([read(name="cpus", reservation={})])
+    assert is_plain([read(name="cpus")])
+
+
+def test_a_reservation_is_kept_as_it_came() -> None:
+    purse = purse_of([read(name="cpus", role="butlery", reservation={"principal": "p"})])
+    assert [(piece.amount, piece.role, bytes(piece.reservation or b"")) for piece in purse["cpus"]] == [
+        (1000, "butlery", b'{"principal":"p"}')
+    ]
 
 
 def test_reserved_pieces_go_first() -> None:
