@@ -38,6 +38,10 @@ test: ## everything: check, then tests against the real Mesos, processes and lim
 	$(bin)/pytest tests/contract tests/integration tests/acceptance
 	@$(MAKE) docs
 
+.PHONY: soak
+soak: venv ## the property tests a hundred times as long: a quarter of an hour
+	HYPOTHESIS_PROFILE=soak $(bin)/pytest -q tests/property --timeout 3600
+
 .PHONY: test-cgroup2
 test-cgroup2: ## the executor's limits under cgroup v2, in an emulated Debian 12: minutes
 	@.ci/packages venv cgroup2

@@ -215,6 +215,8 @@ def _appetite(state: State, now: float) -> list[Effect]:
                 effects.append(Revive())
             else:
                 state.deadlines.set("revive", "", due)
+        else:
+            state.fresh_demand = False  # it has seen all there is: nothing went back that a REVIVE could bring
     else:
         state.fresh_demand = False
         if not state.suppressed:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +43,7 @@ def history_of(seed: int, length: int) -> list[Action]:
     return [Action(chance.choice(names), chance.randrange(256), chance.randrange(256)) for _ in range(length)]
 
 
-HISTORIES = st.builds(history_of, st.integers(0, 2**64), st.integers(1, 400))
+HISTORIES = st.builds(history_of, st.integers(0, 2**64), st.integers(1, 250))
 
 
 @given(HISTORIES)
@@ -198,3 +203,26 @@ def test_the_same_history_has_the_same_effects(history: list[Action]) -> None:
         each.play(history)
         each.come_to_rest()
     assert first.log == second.log
+
+
+def digest(seed: int) -> str:
+    simulation = Simulation()
+    simulation.play(history_of(seed, 300))
+    return hashlib.sha256(b"".join(simulation.log)).hexdigest()
+
+
+def test_the_same_history_has_the_same_effects_in_another_process() -> None:
+    """Where sets of strings have another order."""
+    program = "import sys; from tests.property.test_invariants import digest; sys.stdout.write(digest(7))"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert digests == {digest(7)}
