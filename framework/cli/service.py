@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import getpass
+import hashlib
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import uvicorn
 
@@ -21,7 +23,7 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
 from framework.edges.sqlite import SqliteStore
-from framework.errors import Fault, InputError, MesosRefusedError
+from framework.errors import Fault, InputError, MesosRefusedError, StoreError
 from framework.log import configure, get_logger, protect
 from framework.ports import SchedulerDriver
 from framework.runtime.chance import SystemChance, SystemClock
@@ -62,8 +64,24 @@ def agent_launch(settings: Settings) -> AgentLaunch:
     if agents.executor is not None and "://" in agents.executor:
         path, uris = "./" + agents.executor.rsplit("/", 1)[-1], (agents.executor,)
     else:
-        path = agents.executor or str(pack.build_pyz(settings.state.path.parent / "butlery-executor.pyz"))
+        path = agents.executor or str(_own_executor(settings.state.path.parent))
     return AgentLaunch(pack.command(path, agents.python), uris, _overhead(settings), agents.policy())
+
+
+def _own_executor(directory: Path) -> Path:
+    """Our Mesos executor, under a name that tells its content: those at work import from the file they began with,
+
+    so another version must not take its place. Raises StoreError.
+    """
+    try:
+        made = pack.build_pyz(directory / pack.NAME)
+        digest = hashlib.sha256(made.read_bytes()).hexdigest()[:12]
+        return made.replace(made.with_name(f"{made.stem}-{digest}{made.suffix}"))
+    except OSError as error:
+        raise StoreError(
+            f"state.path: the Mesos executor cannot be written to {directory}: {error.strerror}; "
+            "make room, or name one with agents.executor"
+        ) from error
 
 
 def _overhead(settings: Settings) -> Resources:

@@ -1,0 +1,66 @@
+"""How the parts of the scheduler are put together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agents import pack
+from framework.cli.service import agent_launch
+from framework.errors import StoreError
+from framework.settings import Settings, load_settings
+
+
+def settings(tmp_path: Path, executor: str = "null") -> Settings:
+    config = tmp_path / "butlery.yaml"
+    config.write_text(f"state: {{path: state/state.db}}\nagents: {{executor: {executor}, python: /opt/python3}}\n")
+    return load_settings(config, {})
+
+
+def made(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "state").glob("*.pyz"))
+
+
+def test_our_own_executor_is_made_beside_the_state(tmp_path: Path) -> None:
+    launch = agent_launch(settings(tmp_path))
+    (pyz,) = made(tmp_path)
+    assert str(pyz) in launch.command
+    assert "/opt/python3" in launch.command
+    assert launch.uris == ()
+    assert agent_launch(settings(tmp_path)) == launch
+    assert made(tmp_path) == [pyz]
+
+
+def test_another_version_leaves_alone_what_executors_at_work_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_launch(settings(tmp_path))
+    (old,) = made(tmp_path)
+    content = old.read_bytes()
+
+    def build_another(target: Path) -> Path:
+        target.write_bytes(b"another version")
+        return target
+
+    monkeypatch.setattr(pack, "build_pyz", build_another)
+    launch = agent_launch(settings(tmp_path))
+    (new,) = set(made(tmp_path)) - {old}
+    assert str(new) in launch.command
+    assert old.read_bytes() == content
+
+
+def test_an_executor_of_a_url_is_fetched_and_one_of_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    fetched = agent_launch(settings(tmp_path, "https://files/v7/executor.pyz"))
+    assert fetched.uris == ("https://files/v7/executor.pyz",)
+    assert "./executor.pyz" in fetched.command
+    named = agent_launch(settings(tmp_path, "/opt/executor.pyz"))
+    assert named.uris == ()
+    assert "/opt/executor.pyz" in named.command
+    assert made(tmp_path) == []
+
+
+def test_no_room_for_the_executor_is_said(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where a directory should be")
+    with pytest.raises(StoreError, match="the Mesos executor cannot be written"):
+        agent_launch(settings(tmp_path))
