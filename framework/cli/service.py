@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import getpass
+import os
+import pwd
 import hashlib
 import signal
 import socket
@@ -95,7 +96,7 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
     framework = FrameworkSettings(
         name=settings.mesos.framework_name,
         role=settings.mesos.role,
-        user=settings.mesos.user or getpass.getuser(),
+        user=settings.mesos.user or _own_user(),
         hostname=socket.gethostname(),
         failover_timeout_s=settings.mesos.failover_timeout_s,
         principal=settings.mesos.principal,
@@ -136,6 +137,15 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
         await serving
         await cluster.close()
     return 0
+
+
+def _own_user() -> str:
+    """Whom the scheduler runs as. Raises InputError where that user has no name on this machine."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError as error:
+        fault = Fault("mesos.user", f"user id {os.geteuid()} has no name here; say as whom Mesos executors are to run")
+        raise InputError([fault]) from error
 
 
 class _Server(uvicorn.Server):
