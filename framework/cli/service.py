@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import os
 import pwd
-import hashlib
 import signal
 import socket
 from collections.abc import Iterator
