@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import subprocess
 import sys
@@ -152,6 +153,12 @@ class SchedulerProcess:
 
     def call(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._http.request(method, path, **options)
+
+    def begin(self, method: str, path: str) -> http.client.HTTPConnection:
+        """A call that has been sent, on a connection of its own, whose answer nobody waits for yet."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
+        connection.request(method, path, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
+        return connection
 
     def get(self, path: str, **parameters: Any) -> Any:
         answer = self.call("GET", path, params=parameters)

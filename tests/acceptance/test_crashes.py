@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
@@ -62,6 +63,27 @@ def test_kill_9_of_the_scheduler_with_50_builds_running(
     witness.release()
     assert_each_ran_once(butlery, witness, jobs)
     assert {name: witness.started(name)[0] for name in jobs} == pids
+    butlery.stop()
+
+
+def test_an_orderly_stop_answers_who_waits_and_leaves_builds_alone(
+    mesos_cluster: ClusterFactory, scheduler: SchedulerFactory, open_dir: Path
+) -> None:
+    butlery, witness = scheduler(mesos_cluster(shapes=SHAPES)), Witness(open_dir)
+    butlery.start()
+    butlery.make_tenant()
+    jobs = submit_waiting(butlery, witness, 3)
+    calls = [butlery.begin("GET", f"/v1/jobs/{job_id}/wait?timeout_s=60") for job_id in jobs.values()]
+    assert butlery.well()  # asked later than those, so those are under way
+    butlery.stop()
+    answers = [call.getresponse() for call in calls]
+    assert [(answer.status, json.load(answer)["state"]) for answer in answers] == [(200, "running")] * 3
+    for call in calls:
+        call.close()
+    assert all(alive(witness.started(name)[0]) for name in jobs)
+    butlery.start()
+    witness.release()
+    assert_each_ran_once(butlery, witness, jobs)
     butlery.stop()
 
 
