@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from agents.executor.limits import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from agents.executor.limits import Verdict
 
 NEEDED = ("memory", "pids")
-CONTROLLERS = ("memory", "pids", "cpu")
+WANTED = "cpu"
 COMMON_PARENT = "butlery"
 OWN_LEAF = "butlery-executor"
 
@@ -73,6 +74,8 @@ def find_parent() -> str:
     if point is None:
         raise NoGroupError("cgroup v2 with the controllers %s is not mounted" % " and ".join(NEEDED))
     own = group_of(os.getpid()) or point
+    if os.path.basename(own) == OWN_LEAF:  # where this process has moved itself before
+        own = os.path.dirname(own)
     candidates = []
     if os.geteuid() == 0:
         candidates.append(point)
@@ -97,17 +100,17 @@ def find_parent() -> str:
 def _hand_out(group: str) -> bool:
     """Gives the controllers to the groups below ``group``; True when the needed ones are given."""
     control = group + "/cgroup.subtree_control"
-    for name in CONTROLLERS:
-        try:
-            if name not in read_text(control).split():
-                write_text(control, "+" + name)
-        except OSError:
-            continue  # busy, or not offered here: what counts is what is given in the end
     try:
-        given = read_text(control).split()
+        # In one write: pids alone would be granted to a group with processes in it, and turn it into a threaded domain,
+        # in which memory can never be.
+        if not set(NEEDED) <= set(read_text(control).split()):
+            write_text(control, " ".join("+" + name for name in NEEDED))
     except OSError:
         return False
-    return all(name in given for name in NEEDED)
+    with contextlib.suppress(OSError):  # without it builds are held in everything but their share of the CPU
+        if WANTED not in read_text(control).split():
+            write_text(control, "+" + WANTED)
+    return True
 
 
 def _move_into_leaf(own: str) -> bool:
