@@ -34,7 +34,8 @@ MORE_REQUESTS = 2000
 WEIGHTS = {"alpha": 100, "beta": 100, "gamma": 200, "delta": 300, "epsilon": 50, "zeta": 250}
 CPU_MILLIS = (250, 500)
 MEM_MIB = (768, 1536)
-TOO_LARGE_MIB = (16 * 1024, 48 * 1024)
+LARGE_CPU_MILLIS = (4000, 8000)
+LARGE_MEM_MIB = (16 * 1024, 48 * 1024)
 _TEMPLATES = 12
 _NOW = 1_700_000_000.0  # any time will do
 
@@ -144,9 +145,13 @@ def _measure(mix: Mix, seed: int, repeats: int) -> dict[str, Any]:
 
 def _overfull(state: State, hosts: tuple[Host, ...], chance: random.Random) -> dict[str, Any]:
     """The second phase: all that is left is offered, and what is asked for fits only large hosts, which are full."""
-    shapes = [Resources(chance.randint(*CPU_MILLIS), chance.randint(*TOO_LARGE_MIB)) for _ in range(MORE_REQUESTS)]
-    free = {host.id: host.total - state.used_on(host.id) for host in hosts}
-    offers = tuple(Offer(OfferId(f"left-{host.id}"), host.id, host.hostname, free[host.id]) for host in hosts)
+    shapes = [
+        Resources(chance.randint(*LARGE_CPU_MILLIS), chance.randint(*LARGE_MEM_MIB)) for _ in range(MORE_REQUESTS)
+    ]
+    used = [host for host in hosts if state.offers.of(host.id) is None]  # what the others have is still held
+    offers = tuple(
+        Offer(OfferId(f"left-{host.id}"), host.id, host.hostname, host.total - state.used_on(host.id)) for host in used
+    )
     gc.collect()
     started = time.perf_counter()
     turn(state, [OffersReceived(offers), *_submissions(shapes, REQUESTS)], _NOW + 1)

@@ -19,11 +19,12 @@ class Deadlines:
             return
         self._when[kind, key] = when
         heapq.heappush(self._heap, (when, (kind, key)))
-        self._shrink()
+        if len(self._heap) > 64 + 2 * len(self._when):
+            self._forget_stale()
 
     def drop(self, kind: str, key: str) -> None:
-        if self._when.pop((kind, key), None) is not None:
-            self._shrink()
+        if self._when.pop((kind, key), None) is not None and len(self._heap) > 64 + 2 * len(self._when):
+            self._forget_stale()
 
     def has(self, kind: str, key: str) -> bool:
         return (kind, key) in self._when
@@ -44,10 +45,9 @@ class Deadlines:
             keys.append(key)
         return keys
 
-    def _shrink(self) -> None:
-        if len(self._heap) > 64 + 2 * len(self._when):
-            self._heap = [(at, each) for each, at in self._when.items()]
-            heapq.heapify(self._heap)
+    def _forget_stale(self) -> None:
+        self._heap = [(at, each) for each, at in self._when.items()]
+        heapq.heapify(self._heap)
 
     def __len__(self) -> int:
         return len(self._when)

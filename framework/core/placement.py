@@ -52,8 +52,14 @@ class Placer:
     def place(self, shape: Shape) -> int | None:
         """Takes the shape's resources from the first host that has them; its index, or None where none has."""
         index = self._first(shape)
-        if index is not None:
-            self._take(index, shape)
+        if index is None:
+            return None
+        self._cpu[index] -= shape.cpu_millis
+        self._mem[index] -= shape.mem_mib
+        self._disk[index] -= shape.disk_mib
+        least = self._least
+        if self._cpu[index] < least[0] or self._mem[index] < least[1] or self._disk[index] < least[2]:
+            self._next[index] = index + 1
         return index
 
     def place_all(self, shapes: Sequence[Shape]) -> list[int] | None:
@@ -86,7 +92,9 @@ class Placer:
         cpu, mem, disk, following = self._cpu, self._mem, self._disk, self._next
         choosy = bool(attributes or avoid_hosts)
         count = len(cpu)
-        index = self._open(self._start.get(shape, 0))
+        index = self._start.get(shape, 0)
+        if following[index] != index:
+            index = self._open(index)
         while index < count:
             if (
                 cpu[index] >= cpu_millis
@@ -114,14 +122,6 @@ class Placer:
         return candidate.host_id in shape.avoid_hosts or any(
             candidate.attributes.get(name) != value for name, value in shape.attributes
         )
-
-    def _take(self, index: int, shape: Shape) -> None:
-        self._cpu[index] -= shape.cpu_millis
-        self._mem[index] -= shape.mem_mib
-        self._disk[index] -= shape.disk_mib
-        least = self._least
-        if self._cpu[index] < least[0] or self._mem[index] < least[1] or self._disk[index] < least[2]:
-            self._next[index] = index + 1
 
     def _open(self, index: int) -> int:
         """Follows the links over used up hosts, shortening them (union-find with path halving)."""

@@ -194,7 +194,8 @@ def _launch(state: State, host_id: HostId, requests: list[Request], now: float) 
             deadline=now + state.config.launch_timeout_s,
         )
         state.adopt(task)
-        state.release_for(request.id, now)
+        if state.earmarks:
+            state.release_for(request.id, now)
         tasks.append(task)
         saves += (SaveTask(task), SaveRequest(request))
     return [*saves, Launch(offer_ids, host_id, tuple(tasks))]
