@@ -24,9 +24,10 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
 from framework.edges.sqlite import SqliteStore
-from framework.errors import Fault, InputError, MesosRefusedError, StoreError
+from framework.errors import Fault, InputError, MesosRefusedError, StoreError, StoreFullError
 from framework.log import configure, get_logger, protect
 from framework.ports import SchedulerDriver
+from framework.runtime import collector
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
@@ -47,10 +48,20 @@ def run(settings: Settings) -> int:
     if settings.admin_token is not None:
         protect(settings.admin_token.get_secret_value())
     digest = settings.admin_token_sha256()
-    with closing(_listen(settings)) as listener, closing(SqliteStore(settings.state.path)) as store:
+    with closing(_listen(settings)) as listener, closing(_open_store(settings)) as store:
         for notice in store.notices:
             log.error(notice)
         return asyncio.run(_serve(settings, store, listener, digest))
+
+
+def _open_store(settings: Settings) -> SqliteStore:
+    """Raises InputError where what ``state.path`` names cannot serve, StoreFullError where it cannot now."""
+    try:
+        return SqliteStore(settings.state.path)
+    except StoreFullError:
+        raise
+    except StoreError as error:
+        raise InputError([Fault("", str(error))]) from error
 
 
 def core_config(settings: Settings) -> Config:
@@ -112,6 +123,7 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
     scheduler = Scheduler(
         store, store.load(), new_driver, cluster, core_config(settings), agent_launch(settings), clock, chance
     )
+    collector.tune()
     app = create_app(scheduler.control, settings.api, settings.templates, admin_token_sha256)
     server = _Server(
         uvicorn.Config(
