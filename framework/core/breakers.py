@@ -28,9 +28,12 @@ class Breakers:
 
     def allows(self, image: str, now: float) -> bool:
         breaker = self._of.get(image)
-        if breaker is None or breaker.failures < self._limit:
-            return True
-        return breaker.open_until <= now and breaker.probe is None
+        return self.closed(image) or (breaker is not None and breaker.open_until <= now and breaker.probe is None)
+
+    def closed(self, image: str) -> bool:
+        """Whether any number of builds may ask for the image."""
+        breaker = self._of.get(image)
+        return breaker is None or breaker.failures < self._limit
 
     def launched(self, image: str, task_id: TaskId) -> None:
         """A build of the image was launched; where the breaker is half open it is the probe."""

@@ -33,6 +33,8 @@ class TenantQueue:
     def __init__(self) -> None:
         self._groups: dict[Shape, _Group] = {}
         self._where: dict[RequestId, tuple[Shape, Rank]] = {}
+        self.cpu_millis = 0  # of all that wait, as their shapes have it
+        self.mem_mib = 0
 
     def add(self, request_id: RequestId, shape: Shape, rank: Rank) -> None:
         self._where[request_id] = (shape, rank)
@@ -41,10 +43,14 @@ class TenantQueue:
             group = self._groups[shape] = _Group()
         heapq.heappush(group.heap, (rank, request_id))
         group.live += 1
+        self.cpu_millis += shape.cpu_millis
+        self.mem_mib += shape.mem_mib
 
     def remove(self, request_id: RequestId) -> None:
         """Takes a request out, wherever in the queue it is. Raises KeyError where it is not in it."""
         shape, _ = self._where.pop(request_id)
+        self.cpu_millis -= shape.cpu_millis
+        self.mem_mib -= shape.mem_mib
         group = self._groups[shape]
         group.live -= 1
         if group.live == 0:
@@ -59,6 +65,18 @@ class TenantQueue:
     def _waits(self, entry: Entry, shape: Shape) -> bool:
         """False for what has left the group, even where it waits again in another shape, as after a lost attempt."""
         return self._where.get(entry[1]) == (shape, entry[0])
+
+    def all(self) -> list[tuple[RequestId, Shape]]:
+        """Every request, in no order that matters."""
+        return [(request_id, shape) for request_id, (shape, _) in self._where.items()]
+
+    def images(self) -> set[str]:
+        return {shape.image for shape in self._groups if shape.image is not None}
+
+    def clear(self) -> None:
+        self._groups.clear()
+        self._where.clear()
+        self.cpu_millis = self.mem_mib = 0
 
     def head(self, shape: Shape) -> Entry | None:
         """The first request of the shape."""
@@ -136,10 +154,13 @@ class TenantBook:
             or (quota.mem_mib is not None and mem_mib > quota.mem_mib)
         )
 
-    def over_quota(self, cpu_millis: int, mem_mib: int) -> str | None:
-        """The part of the quota that a build of this size would break now: ``builds``, ``cpu_millis``, ``mem_mib``."""
+    def over_quota(self, cpu_millis: int, mem_mib: int, builds: int = 1) -> str | None:
+        """The part of the quota that builds of this size, all together, would break now: ``builds``, ``cpu_millis``,
+
+        ``mem_mib``.
+        """
         quota = self.tenant.quota
-        if quota.builds is not None and self.builds >= quota.builds:
+        if quota.builds is not None and self.builds + builds > quota.builds:
             return "builds"
         if quota.cpu_millis is not None and self.used_cpu_millis + cpu_millis > quota.cpu_millis:
             return "cpu_millis"

@@ -1,7 +1,7 @@
 """Which host a request goes to: first fit over hosts in one stable order, the biggest first, which packs.
 
 On the reference cluster (317 hosts of three shapes, 8000 builds) best fit needs about 1.5 times the hosts that the sum
-of the resources does, first fit with big hosts first 1.03 to 1.2 times, and packing all at once (``place_all``) 1.03.
+of the resources does, first fit with big hosts first 1.01 to 1.2, and packing all at once (``place_all``) 1.01 to 1.06.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from framework.core.ids import HostId
-from framework.core.resources import Resources
+from framework.core.resources import ZERO, Resources
 
 
 class Shape(NamedTuple):
@@ -68,6 +68,8 @@ class Placer:
         The shape that goes next is the one with the most memory for its CPU where the host being filled has a larger
         part of its memory left than of its CPU, else the one with the least: so that both run out together.
         """
+        if not self.candidates:
+            return None
         order = sorted(range(len(shapes)), key=lambda i: shapes[i].mem_mib / (shapes[i].cpu_millis or 1))
         indices = [0] * len(shapes)
         light, heavy, filling = 0, len(order) - 1, 0
@@ -130,3 +132,14 @@ class Placer:
             following[index] = following[following[index]]
             index = following[index]
         return index
+
+
+def smallest(shapes: Sequence[Shape]) -> Resources:
+    """The least that any of them asks of each resource; nothing where there are none."""
+    if not shapes:
+        return ZERO
+    return Resources(
+        min(shape.cpu_millis for shape in shapes),
+        min(shape.mem_mib for shape in shapes),
+        min(shape.disk_mib for shape in shapes),
+    )

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 from framework.core import earmarks
 from framework.core.effects import Decline, Effect, Launch, Revive, SaveRequest, SaveTask, Suppress
-from framework.core.ids import HostId, OfferId, RequestId, TenantName, task_id
+from framework.core.ids import HostId, OfferId, RequestId, task_id
 from framework.core.offers import HostOffers
 from framework.core.ordering import TenantBook
-from framework.core.placement import Candidate, Placer, Shape
-from framework.core.resources import Resources
+from framework.core.placement import Candidate, Placer, Shape, smallest
 from framework.core.state import State
 from framework.core.tasks import Request, RequestState, Task, TaskState
 
@@ -40,7 +39,7 @@ def _kept(state: State, host_id: HostId, now: float) -> bool:
     return True
 
 
-_Placed = tuple[int, Request, Shape]
+_Placed = tuple[int, Request]
 """The index of the candidate, and what goes there."""
 
 
@@ -67,26 +66,13 @@ class _Cursor:
 
 def _round(state: State, now: float) -> list[Effect]:
     chosen = earmarks.serve(state, now)
-    cursors = {name: _Cursor(book) for name, book in state.tenants.items() if len(book.queue)}
-    candidates, smallest = _candidates(state, chosen), _smallest(cursors)
-    placer = Placer(candidates, smallest)
-    placed: list[_Placed] = []
-    total = state.total
-    turns = [(cursor.book.standing(total), name) for name, cursor in cursors.items()]
-    heapq.heapify(turns)
-    while turns:
-        name = turns[0][1]
-        cursor = cursors[name]
-        found = _next_of(state, cursor, placer, now)
-        if found is None:
-            heapq.heappop(turns)
-            continue
-        placed.append(found)
-        heapq.heapreplace(turns, (cursor.book.standing(total), name))
-    starved = [request_id for cursor in cursors.values() for request_id in cursor.starved]
-    if not starved:
-        placed = _tighter(placed, Placer(candidates, smallest))
-    for index, request, _ in placed:
+    books = [book for book in state.tenants.values() if len(book.queue)]
+    candidates = _candidates(state, chosen)
+    placed = _everybody(state, books, candidates)
+    starved: list[RequestId] = []
+    if placed is None:
+        placed, starved = _in_turn(state, books, candidates, now)
+    for index, request in placed:
         chosen.setdefault(candidates[index].host_id, []).append(request)
     effects: list[Effect] = []
     if chosen:
@@ -97,16 +83,59 @@ def _round(state: State, now: float) -> list[Effect]:
     return effects + earmarks.keep(state, starved, now)
 
 
-def _tighter(placed: list[_Placed], placer: Placer) -> list[_Placed]:
-    """The same requests on fewer hosts, where that can be. Only for when all found room, so that nobody was passed over
+def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate]) -> list[_Placed] | None:
+    """All that wait, packed together, where each of them may go and finds room: it is then nobody's turn before
 
-    and who goes where is no longer a question of whose turn it is.
+    another's. None where that is not so.
     """
-    hosts = len({index for index, _, _ in placed})
-    indices = placer.place_all([shape for _, _, shape in placed]) if hosts > 1 else None
-    if indices is None or len(set(indices)) >= hosts:
-        return placed
-    return [(index, request, shape) for index, (_, request, shape) in zip(indices, placed, strict=True)]
+    overhead = state.config.overhead
+    for book in books:
+        queue, builds = book.queue, len(book.queue)
+        cpu_millis, mem_mib = queue.cpu_millis - builds * overhead.cpu_millis, queue.mem_mib - builds * overhead.mem_mib
+        if book.over_quota(cpu_millis, mem_mib, builds) is not None:
+            return None
+        if not all(state.breakers.closed(image) for image in queue.images()):
+            return None
+    if sum(book.queue.cpu_millis for book in books) > sum(each.available.cpu_millis for each in candidates):
+        return None
+    if sum(book.queue.mem_mib for book in books) > sum(each.available.mem_mib for each in candidates):
+        return None
+    waiting = [each for book in books for each in book.queue.all()]
+    shapes = [shape for _, shape in waiting]
+    indices = Placer(candidates, smallest(shapes)).place_all(shapes)
+    if indices is None:
+        return None
+    for book in books:
+        book.queue.clear()
+        book.quota_kept_for = None
+    placed = []
+    for index, (request_id, _) in zip(indices, waiting, strict=True):
+        request = state.requests[request_id]
+        state.count(request)
+        placed.append((index, request))
+    return placed
+
+
+def _in_turn(
+    state: State, books: list[TenantBook], candidates: list[Candidate], now: float
+) -> tuple[list[_Placed], list[RequestId]]:
+    """What can go of what waits, the tenant with the smallest standing first; and what no offer fits."""
+    cursors = {book.tenant.name: _Cursor(book) for book in books}
+    placer = Placer(candidates, smallest([head[2] for cursor in cursors.values() for head in cursor.heads]))
+    placed: list[_Placed] = []
+    total = state.total
+    turns = [(book.standing(total), book.tenant.name) for book in books]
+    heapq.heapify(turns)
+    while turns:
+        name = turns[0][1]
+        cursor = cursors[name]
+        found = _next_of(state, cursor, placer, now)
+        if found is None:
+            heapq.heappop(turns)
+            continue
+        placed.append(found)
+        heapq.heapreplace(turns, (cursor.book.standing(total), name))
+    return placed, [request_id for cursor in cursors.values() for request_id in cursor.starved]
 
 
 def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Placed | None:
@@ -130,7 +159,7 @@ def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Plac
             request = state.requests[request_id]
             state.claim(request)
             cursor.launched(shape)
-            return index, request, shape
+            return index, request
         if allowed:
             cursor.starved.append(request_id)
         cursor.pass_over()
@@ -157,17 +186,6 @@ def _candidates(state: State, claimed: Mapping[HostId, list[Request]]) -> list[C
             available -= request.template.resources + state.config.overhead
         candidates.append(Candidate(held.host_id, available, held.attributes))
     return candidates
-
-
-def _smallest(cursors: dict[TenantName, _Cursor]) -> Resources:
-    shapes = [head[2] for cursor in cursors.values() for head in cursor.heads]
-    if not shapes:
-        return Resources()
-    return Resources(
-        min(shape.cpu_millis for shape in shapes),
-        min(shape.mem_mib for shape in shapes),
-        min(shape.disk_mib for shape in shapes),
-    )
 
 
 def _launch(state: State, host_id: HostId, requests: list[Request], now: float) -> list[Effect]:

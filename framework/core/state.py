@@ -109,10 +109,13 @@ class State:
 
     def claim(self, request: Request) -> None:
         """Takes a waiting request out of its queue to launch it; its tenant's use counts it from now on."""
+        self.tenants[request.tenant].queue.remove(request.id)
+        self.count(request)
+
+    def count(self, request: Request) -> None:
+        """Counts a request that has left its queue to be launched."""
         template = request.template
-        book = self.tenants[request.tenant]
-        book.queue.remove(request.id)
-        book.take(template.resources)
+        self.tenants[request.tenant].take(template.resources)
         if template.image is not None:
             self.breakers.launched(template.image, task_id(request.id, request.attempt + 1))
 

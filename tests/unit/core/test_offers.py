@@ -209,6 +209,7 @@ def test_requests_of_one_moment_that_differ_only_in_image_have_an_order() -> Non
     for request in requests:
         request.submitted_at = rig.now
     rig.send(*(ev.Submitted(request) for request in reversed(requests)))
+    rig.submit(Resources(100_000, 1))  # else all go, in no order
     rig.offer()
     (launch,) = rig.effects(Launch)
     assert [task.request_id for task in launch.tasks] == [request.id for request in requests]

@@ -199,8 +199,6 @@ def test_packing_all_at_once_gives_out_no_more_than_there_is(
     free: list[tuple[int, int, str]], shapes: list[Shape]
 ) -> None:
     candidates = [Candidate(HostId(f"h{i}"), Resources(cpu, mem), {"os": os}) for i, (cpu, mem, os) in enumerate(free)]
-    if not candidates:
-        return
     indices = Placer(candidates, ZERO).place_all(shapes)
     if indices is None:
         return
