@@ -27,7 +27,6 @@ from framework.edges.sqlite import SqliteStore
 from framework.errors import Fault, InputError, MesosRefusedError, StoreError, StoreFullError
 from framework.log import configure, get_logger, protect
 from framework.ports import SchedulerDriver
-from framework.runtime import collector
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
@@ -123,7 +122,6 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
     scheduler = Scheduler(
         store, store.load(), new_driver, cluster, core_config(settings), agent_launch(settings), clock, chance
     )
-    collector.tune()
     app = create_app(scheduler.control, settings.api, settings.templates, admin_token_sha256)
     server = _Server(
         uvicorn.Config(
