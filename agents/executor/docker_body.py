@@ -59,10 +59,10 @@ class DockerBody:
         """Raises ImageError, StartError, WireError, docker_engine.Interrupted."""
         binds = ["%s/%s:%s/%s" % (self._place.sandbox, name, INSIDE, name) for name in ("workspace", "home")]
         binds.append("%s/build.sh:%s/build.sh:ro" % (self._place.sandbox, INSIDE))
+        binds.append("%s/home/tmp:/tmp" % self._place.sandbox)  # gone with the build, and counted as its disk
         try:
             if image is None:
                 image = self._host_image()
-                binds += ["%s/home/tmp:/tmp" % self._place.sandbox]
                 binds += ["/%s:/%s:ro" % (name, name) for name in _bound_dirs()]
             else:
                 self._fetch(image)

@@ -117,9 +117,10 @@ def _as_user(uid: int, work: Callable[[], None]) -> int:
 
 
 def _has_capabilities() -> bool:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+    # As bytes: a codec would be imported, perhaps from where only root may read.
+    with open("/proc/self/status", "rb") as file:
         for line in file:
-            if line.startswith("CapEff:"):
+            if line.startswith(b"CapEff:"):
                 return int(line.split()[1], 16) != 0
     return True
 

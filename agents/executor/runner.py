@@ -33,7 +33,12 @@ def main(spec: BuildSpec, slot: Slot, control_fd: int, report_fd: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the driver's pipe tells when to end
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     linux.become_subreaper()
-    _Run(spec, slot, supervision.Control(control_fd), report_fd).to_its_end()
+    try:
+        run = _Run(spec, slot, supervision.Control(control_fd), report_fd)
+    except OSError as error:
+        report_failure(report_fd, "infrastructure", "the sandbox: %s" % error)
+        return
+    run.to_its_end()
 
 
 def report_failure(report_fd: int, result_class: str, message: str) -> None:

@@ -151,6 +151,8 @@ class Supervision:
 
     def _clear(self) -> None:
         if self.verdict is None:
+            self._end(self._body.check(time.monotonic()), 0)  # while what the command left behind is still there
+        if self.verdict is None:
             deadline_s = time.monotonic() + SETTLE_S
             while self._body.living() and time.monotonic() < deadline_s:
                 if self._output_ended or not self._pump():

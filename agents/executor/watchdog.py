@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import resource
 
-from agents.executor.limits import Limits, PidsPressure, Usage, Wanted, oom_verdict, pids_verdict
+from agents.executor.limits import Limits, Usage, Wanted, oom_verdict, pids_verdict
 from agents.executor.processes import descendants, proportional_mib, resident_mib, thread_count
 
 TYPE_CHECKING = False
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 FULL_SPEED_MILLIS = 4000  # a build that may have this many CPU runs at nice 0
 NICE_STEP = 1.25  # weight ratio of two neighbouring nice levels, kernel/sched/core.c
-SHARED_UID_FACTOR = 8  # see ``enter``
+OWN_UID_FACTOR = 2  # see ``enter``
+SHARED_UID_FACTOR = 8
 
 
 def nice_level(cpu_millis: int) -> int:
@@ -40,13 +41,14 @@ class Watchdog(Limits):
         self._root = root
         self._own_uid = own_uid
         self._peak_mib = 0.0
-        self._pressure = PidsPressure()
-        self._crowded = False
 
     def enter(self) -> None:
-        # RLIMIT_NPROC counts all of a user's threads. Where the user is not the build's own it cannot be exact: it is
-        # then a backstop against fork bombs, wide enough not to be met by other builds of the same user.
-        limit = self.wanted.pids if self._own_uid else _threads_of_user() + SHARED_UID_FACTOR * self.wanted.pids
+        # A backstop: the kernel does not tell whom it refused a process, so the watchdog must get to see a tree over
+        # its limit. RLIMIT_NPROC counts all of a user's threads; other builds of a shared user must not meet it.
+        if self._own_uid:
+            limit = OWN_UID_FACTOR * self.wanted.pids
+        else:
+            limit = _threads_of_user() + SHARED_UID_FACTOR * self.wanted.pids
         hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
         if hard != resource.RLIM_INFINITY:
             limit = min(limit, hard)
@@ -60,6 +62,7 @@ class Watchdog(Limits):
             pass
 
     def check(self, now_s: float) -> Verdict | None:
+        del now_s
         tree = descendants(self._root)
         used = resident_mib(tree)
         if used > self.wanted.mem_mib:
@@ -67,14 +70,10 @@ class Watchdog(Limits):
         self._peak_mib = max(self._peak_mib, used)
         if used > self.wanted.mem_mib:
             return oom_verdict(self._peak_mib, self.wanted.mem_mib)
-        count = thread_count(tree)
-        self._crowded = self._crowded or count >= self.wanted.pids
-        if not self._own_uid and count > self.wanted.pids:
-            return pids_verdict(self.wanted.pids)
-        return pids_verdict(self.wanted.pids) if self._pressure.sustained(now_s, count >= self.wanted.pids) else None
+        return pids_verdict(self.wanted.pids) if thread_count(tree) > self.wanted.pids else None
 
     def hindsight(self) -> Verdict | None:
-        return pids_verdict(self.wanted.pids) if self._crowded else None
+        return None  # what a tree that is gone had, no one can tell
 
     def usage(self) -> Usage:
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import stat
+import sys
 import time
 
 from agents.executor import users
@@ -67,7 +68,7 @@ class Place:
         for name in ("workspace", "home"):
             path = os.path.join(self.sandbox, name)
             for _ in range(3):  # a directory without write permission stops the first pass of its own, non-root owner
-                shutil.rmtree(path, onerror=_loosen)
+                _remove_tree(path)
                 if not os.path.lexists(path) or time.monotonic() > deadline:
                     break
         with contextlib.suppress(FileNotFoundError):
@@ -83,14 +84,20 @@ def _bind_target(uid: int) -> str:
     return os.path.join(users.RUN_DIR, "builds", str(uid))
 
 
-def _loosen(function: object, path: str, error: object) -> None:
-    del function, error
-    for target in (os.path.dirname(path), path):
-        try:
-            if not os.path.islink(target):
-                os.chmod(target, 0o700)
-        except OSError:
-            continue
+def _remove_tree(root: str) -> None:
+    """Removes what it can below ``root`` and makes the rest removable for the next attempt."""
+
+    def loosen(function: object, path: str, error: object) -> None:
+        del function, error
+        for target in (os.path.dirname(path), path):
+            with contextlib.suppress(OSError):
+                if target.startswith(root) and not os.path.islink(target):
+                    os.chmod(target, 0o700)
+
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(root, onexc=loosen)
+    else:
+        shutil.rmtree(root, onerror=loosen)
 
 
 def _reachable(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""``python -m tests.cgroup2``: boots the machine, runs the hogs, prints one JSON object last, exits 0 if all is well."""
+"""``python -m tests.cgroup2``: boots the machine, runs the hogs, prints a JSON object last, exits 0 if all is well."""
 
 from __future__ import annotations
 

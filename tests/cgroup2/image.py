@@ -49,7 +49,7 @@ def ensure() -> Image:
     missing = [program for program in NEEDED if shutil.which(program, path=_search_path()) is None]
     if missing:
         raise ImageError(
-            f"{', '.join(missing)} missing: apt-get install --no-install-recommends mmdebstrap e2fsprogs qemu-system-x86"
+            f"{', '.join(missing)}: apt-get install --no-install-recommends mmdebstrap e2fsprogs qemu-system-x86"
         )
     sources = [path for path in DEBIAN_SOURCES if path.exists() and path.read_text().strip()][:1]
     if not sources:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from queue import Queue
@@ -46,7 +47,8 @@ class OddAgent:
 
     def hang_up(self) -> None:
         for made in self._open:
-            made.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # one that the executor has closed is closed here too by now
+                made.shutdown(socket.SHUT_RDWR)
         self._open.clear()
 
     def close(self) -> None:
@@ -134,6 +136,9 @@ def sandbox() -> Iterator[Path]:
         yield made
 
 
+Start = Callable[..., "Started"]
+
+
 class Started:
     def __init__(self, pyz: Path, agent: OddAgent, sandbox: Path, **environment: str) -> None:
         self.sandbox = sandbox
@@ -157,8 +162,26 @@ class Started:
     def code(self) -> int:
         return self.process.wait(TIMEOUT_S)
 
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(TIMEOUT_S)
+
     def log(self) -> str:
         return (self.sandbox / "stderr").read_text()
+
+
+@pytest.fixture
+def start(pyz: Path, agent: OddAgent, sandbox: Path) -> Iterator[Start]:
+    """Starts the executor of ``agent``, with more of an environment where given."""
+    made: list[Started] = []
+
+    def begin(**environment: str) -> Started:
+        made.append(Started(pyz, agent, sandbox, **environment))
+        return made[-1]
+
+    yield begin
+    for started in made:
+        started.close()
 
 
 def launch(script: str, task_id: str = "task-1") -> dict[str, Any]:
@@ -172,8 +195,8 @@ def result(status: dict[str, Any]) -> BuildResult:
     return BuildResult.from_json(base64.b64decode(status["data"]))
 
 
-def test_a_task_from_launch_to_exit(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
-    started = Started(pyz, agent, sandbox, MESOS_EXECUTOR_AUTHENTICATION_TOKEN="token-1")
+def test_a_task_from_launch_to_exit(start: Start, agent: OddAgent, sandbox: Path) -> None:
+    started = start(MESOS_EXECUTOR_AUTHENTICATION_TOKEN="token-1")
     subscribe = agent.next("SUBSCRIBE")
     assert subscribe["executor_id"] == {"value": "executor-1"}
     assert subscribe["framework_id"] == {"value": "framework-1"}
@@ -189,9 +212,9 @@ def test_a_task_from_launch_to_exit(pyz: Path, agent: OddAgent, sandbox: Path) -
     assert "token-1" not in started.log()
 
 
-def test_a_recovering_agent_is_asked_again(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
+def test_a_recovering_agent_is_asked_again(start: Start, agent: OddAgent) -> None:
     agent.refusals = [503, 503, 404]
-    started = Started(pyz, agent, sandbox)
+    started = start()
     agent.next("SUBSCRIBE")
     agent.send(launch("true"))
     assert agent.state()["state"] == "TASK_RUNNING"
@@ -200,11 +223,9 @@ def test_a_recovering_agent_is_asked_again(pyz: Path, agent: OddAgent, sandbox: 
     assert started.log().count("HTTP status") == 1
 
 
-def test_what_was_not_acknowledged_goes_along_with_the_next_subscription(
-    pyz: Path, agent: OddAgent, sandbox: Path
-) -> None:
+def test_what_was_not_acknowledged_goes_along_with_the_next_subscription(start: Start, agent: OddAgent) -> None:
     agent.acknowledge = False
-    started = Started(pyz, agent, sandbox)
+    started = start()
     agent.next("SUBSCRIBE")
     task = launch("true")
     agent.send(task)
@@ -219,8 +240,8 @@ def test_what_was_not_acknowledged_goes_along_with_the_next_subscription(
     assert started.code() == 0
 
 
-def test_an_update_is_sent_again_until_it_is_acknowledged(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
-    started = Started(pyz, agent, sandbox)
+def test_an_update_is_sent_again_until_it_is_acknowledged(start: Start, agent: OddAgent) -> None:
+    started = start()
     agent.next("SUBSCRIBE")
     agent.send(launch("true"))
     agent.acknowledge = False
@@ -232,8 +253,8 @@ def test_an_update_is_sent_again_until_it_is_acknowledged(pyz: Path, agent: OddA
     assert started.code() == 0
 
 
-def test_without_checkpointing_a_lost_agent_ends_the_build(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
-    started = Started(pyz, agent, sandbox, MESOS_CHECKPOINT="0")
+def test_without_checkpointing_a_lost_agent_ends_the_build(start: Start, agent: OddAgent, sandbox: Path) -> None:
+    started = start(MESOS_CHECKPOINT="0")
     agent.next("SUBSCRIBE")
     agent.send(launch("echo $$; sleep 600"))
     agent.state()
@@ -243,8 +264,8 @@ def test_without_checkpointing_a_lost_agent_ends_the_build(pyz: Path, agent: Odd
     assert "does not checkpoint" in started.log()
 
 
-def test_an_agent_that_does_not_come_back_ends_the_build(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
-    started = Started(pyz, agent, sandbox, MESOS_RECOVERY_TIMEOUT="500ms")
+def test_an_agent_that_does_not_come_back_ends_the_build(start: Start, agent: OddAgent, sandbox: Path) -> None:
+    started = start(MESOS_RECOVERY_TIMEOUT="500ms")
     agent.next("SUBSCRIBE")
     agent.send(launch("sleep 600"))
     agent.state()
@@ -255,8 +276,8 @@ def test_an_agent_that_does_not_come_back_ends_the_build(pyz: Path, agent: OddAg
     assert "did not come back" in started.log()
 
 
-def test_shutdown_ends_the_build_and_tells(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
-    started = Started(pyz, agent, sandbox)
+def test_shutdown_ends_the_build_and_tells(start: Start, agent: OddAgent) -> None:
+    started = start()
     agent.next("SUBSCRIBE")
     agent.send(launch("trap '' TERM; while :; do sleep 0.1; done"))
     agent.state()
@@ -266,15 +287,15 @@ def test_shutdown_ends_the_build_and_tells(pyz: Path, agent: OddAgent, sandbox: 
     assert started.code() == 0
 
 
-def test_shutdown_before_any_task(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
-    started = Started(pyz, agent, sandbox)
+def test_shutdown_before_any_task(start: Start, agent: OddAgent) -> None:
+    started = start()
     agent.next("SUBSCRIBE")
     agent.send({"type": "SHUTDOWN"})
     assert started.code() == 0
 
 
-def test_a_second_task_and_odd_events_do_no_harm(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
-    started = Started(pyz, agent, sandbox)
+def test_a_second_task_and_odd_events_do_no_harm(start: Start, agent: OddAgent, sandbox: Path) -> None:
+    started = start()
     agent.next("SUBSCRIBE")
     agent.send(launch("while [ ! -e $HOME/go ]; do sleep 0.05; done"))
     assert agent.state()["state"] == "TASK_RUNNING"
@@ -291,8 +312,8 @@ def test_a_second_task_and_odd_events_do_no_harm(pyz: Path, agent: OddAgent, san
     assert started.code() == 0
 
 
-def test_an_error_event_ends_the_build(pyz: Path, agent: OddAgent, sandbox: Path) -> None:
-    started = Started(pyz, agent, sandbox)
+def test_an_error_event_ends_the_build(start: Start, agent: OddAgent) -> None:
+    started = start()
     agent.next("SUBSCRIBE")
     agent.send(launch("sleep 600"))
     agent.state()
