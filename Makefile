@@ -32,11 +32,12 @@ check: venv ## style, types, import rules, unit and property tests: seconds
 	$(bin)/pytest -q tests/unit tests/property
 
 .PHONY: test
-test: ## everything: check, then tests against the real Mesos, processes and limits, then the docs
+test: ## everything: check, docs, limits in an emulated machine, tests against the real Mesos, processes and limits
 	@.ci/packages venv demo test
 	@$(MAKE) check
-	$(bin)/pytest tests/contract tests/integration tests/acceptance
 	@$(MAKE) docs
+	@$(MAKE) test-cgroup2
+	$(bin)/pytest tests/contract tests/integration tests/acceptance
 
 .PHONY: soak
 soak: venv ## the property tests a hundred times as long: a quarter of an hour

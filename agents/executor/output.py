@@ -67,7 +67,7 @@ class BuildLog:
     def __init__(self, path: str, limit_bytes: int, secrets: list[str]) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._masker = Masker(secrets)
-        self._limit = limit_bytes
+        self.limit_bytes = limit_bytes
         self._tail = b""
         self.size_bytes = 0
         self.full = False
@@ -100,7 +100,7 @@ class BuildLog:
         os.close(self._file)
 
     def _append(self, shown: bytes) -> None:
-        room = self._limit - self.size_bytes
+        room = self.limit_bytes - self.size_bytes
         if len(shown) > room:
             self.full = True
             shown = shown[: max(0, room)]

@@ -110,7 +110,8 @@ class Supervision:
             if now_s >= deadline_s:
                 self._end(timeout, grace_s)
             if self._log.full:
-                self._end(("log_limit", "wrote more output than it may"), 0)
+                limit_mib = self._log.limit_bytes >> 20
+                self._end(("log_limit", "wrote more output than the %d MiB of agents.log_mib" % limit_mib), 0)
         self._clear()
         self._drain()
 
