@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
@@ -17,6 +18,7 @@ from benchmarks.api import Api
 from framework.errors import ButleryError, InputError
 from framework.local import control
 from framework.local.cluster import free_port
+from framework.local.processes import ProcessId
 from framework.local.status import Paths, Status, status_file
 
 Say = Callable[[str], None]
@@ -71,13 +73,14 @@ class Cluster:
 def temporary_cluster(settings: Mapping[str, Any], say: Say, *, keep: bool = False) -> Iterator[Cluster]:
     """A real Mesos and the scheduler on free ports, with ``settings`` as their file has them; for ``interruptible``.
 
-    It is ended and removed at the end, unless all went well and it is to be kept. Raises InputError, UnavailableError
-    or ButleryError where it does not come up or cannot be ended.
+    It is ended and removed at the end, also where this process is killed, unless all went well and it is to be kept.
+    Raises InputError, UnavailableError or ButleryError where it does not come up or cannot be ended.
     """
     directory = Path(tempfile.mkdtemp(prefix="butlery-"))
     kept = False
     try:
-        yield Cluster(directory, _up(directory, settings, say))
+        owner = None if keep else ProcessId.of(os.getpid())
+        yield Cluster(directory, _up(directory, settings, owner, say))
         kept = keep
     finally:
         if not kept:
@@ -86,7 +89,7 @@ def temporary_cluster(settings: Mapping[str, Any], say: Say, *, keep: bool = Fal
             _clear(directory, say)
 
 
-def _up(directory: Path, settings: Mapping[str, Any], say: Say) -> Status:
+def _up(directory: Path, settings: Mapping[str, Any], owner: ProcessId | None, say: Say) -> Status:
     """Between choosing a free port and taking it somebody else may; then another is chosen."""
     file = directory / "settings.yaml"
     for attempt in range(PORT_ATTEMPTS):
@@ -94,7 +97,7 @@ def _up(directory: Path, settings: Mapping[str, Any], say: Say) -> Status:
         sections = {name: {**settings.get(name, {}), **ports.get(name, {})} for name in {*settings, *ports}}
         file.write_text(yaml.safe_dump(sections))
         try:
-            return control.up_detached(control.request_for(directory=directory, config=file), say)
+            return control.up_detached(control.request_for(directory=directory, config=file, owner=owner), say)
         except InputError as error:
             taken = all(fault.where in ("local.port", "api.port") for fault in error.faults)
             if not taken or attempt == PORT_ATTEMPTS - 1:

@@ -272,8 +272,8 @@ def _start(directory: Path) -> _Daemon:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
-                    "git",
-                    "daemon",
+                    *("setpriv", "--pdeathsig", "KILL"),  # it must not outlive a demo that was killed
+                    str(_git_daemon()),
                     "--listen=127.0.0.1",
                     f"--port={port}",
                     "--export-all",
@@ -296,6 +296,12 @@ def _start(directory: Path) -> _Daemon:
             raise
         _stop(process)
     raise UnavailableError(f"git daemon does not start: {log.read_text(errors='replace').strip()[-500:]}")
+
+
+def _git_daemon() -> Path:
+    """The program itself: `git daemon` would be a parent of it, and hear alone of our end."""
+    where = subprocess.run(["git", "--exec-path"], check=True, capture_output=True, text=True, timeout=GIT_TIMEOUT_S)
+    return Path(where.stdout.strip()) / "git-daemon"
 
 
 def _trusting(repository: Path) -> dict[str, str]:

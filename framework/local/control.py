@@ -33,14 +33,19 @@ def request_for(
     hosts: int | None = None,
     port: int | None = None,
     scheduler_command: tuple[str, ...] = SCHEDULER_COMMAND,
+    owner: ProcessId | None = None,
 ) -> Request:
-    """What is asked for, checked. Raises InputError with the faults of the command line and of the file."""
+    """What is asked for, checked. With an ``owner`` it ends, and its directory goes, when that process does.
+
+    Raises InputError with the faults of the command line and of the file.
+    """
     request = Request(
         directory="",
         config=str(config.absolute()) if config else None,
         hosts=hosts,
         port=port,
         scheduler_command=scheduler_command,
+        owner=owner,
     )
     settings = request.local_settings()
     return replace(request, directory=str(_directory(directory, settings.directory)))

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -51,6 +52,8 @@ class Request:
     port: int | None = None
     scheduler_command: tuple[str, ...] = ()
     """The scheduler's command line, with CONFIG_PLACE where its settings file goes; empty: Mesos alone."""
+    owner: ProcessId | None = None
+    """The process that the cluster is for: when it is gone, killed perhaps, the cluster and its directory go too."""
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))
@@ -58,7 +61,8 @@ class Request:
     @staticmethod
     def load(path: Path) -> Request:
         raw = json.loads(path.read_text())
-        return Request(**{**raw, "scheduler_command": tuple(raw["scheduler_command"])})
+        owner = ProcessId(*raw["owner"]) if raw["owner"] else None
+        return Request(**{**raw, "scheduler_command": tuple(raw["scheduler_command"]), "owner": owner})
 
     def local_settings(self) -> LocalSettings:
         """The ``local:`` section with what the command line says instead. Raises InputError."""
@@ -142,7 +146,9 @@ class Supervisor:
         self._scheduler: Scheduler | None = None
 
     def run(self, ready: Callable[[Status], None]) -> None:
-        """Returns when a signal (TERM, INT, HUP) has stopped it. ``ready`` is called once, when all is up.
+        """Returns when a signal (TERM, INT, HUP) has stopped it, or its owner's end. ``ready`` is called once, when
+
+        all is up.
 
         Raises InputError where a setting is faulty or another supervisor has the directory, ButleryError where
         something does not come up; then everything is stopped again.
@@ -163,6 +169,8 @@ class Supervisor:
             except (ButleryError, OSError) as fault:
                 error = error or _named(fault)
             self._record_end(error)
+            if self._orphaned():
+                shutil.rmtree(self._directory, ignore_errors=True)
             if error is not None:
                 raise error
 
@@ -227,7 +235,7 @@ class Supervisor:
         mesos = Keeper("Mesos", self._cluster, self._say)
         scheduler = Keeper("the scheduler", self._scheduler, self._say) if self._scheduler else None
         rotate_at = 0.0
-        while True:
+        while not self._orphaned():
             now = time.monotonic()
             changed = mesos.tick(now)
             if scheduler is not None and self._scheduler is not None:
@@ -242,6 +250,9 @@ class Supervisor:
                     with contextlib.suppress(OSError):  # a full disk must not end the cluster
                         rotate(log)
             time.sleep(TICK_S)
+
+    def _orphaned(self) -> bool:
+        return self._request.owner is not None and not self._request.owner.alive()
 
     def _save(self) -> None:
         """As well as it can: a full disk must not end the cluster, nor keep it from being stopped."""

@@ -61,6 +61,22 @@ def test_every_build_ends_as_it_should_and_nothing_is_left(place: Path) -> None:
 
 @pytest.mark.parametrize(("number", "words"), [(signal.SIGTERM, b"builds ended"), (signal.SIGINT, b"isolation: ")])
 def test_a_signal_ends_it_and_nothing_is_left(place: Path, number: signal.Signals, words: bytes) -> None:
+    assert signalled(place, number, words) == 128 + number
+    assert list(place.iterdir()) == []
+    wait_for_none(str(place))
+
+
+def test_kill_9_leaves_nothing_either(place: Path) -> None:
+    assert signalled(place, signal.SIGKILL, b"builds ended") == -signal.SIGKILL
+    deadline = time.monotonic() + TIMEOUT_S
+    while left := list(place.iterdir()):
+        assert time.monotonic() < deadline, f"left: {left}"
+        time.sleep(0.1)
+    wait_for_none(str(place))
+
+
+def signalled(place: Path, number: signal.Signals, words: bytes) -> int:
+    """The exit code of a demo that gets the signal once it has said ``words``."""
     with subprocess.Popen(
         [*DEMO, "--builds", "12"],
         env=environment(place),
@@ -73,11 +89,9 @@ def test_a_signal_ends_it_and_nothing_is_left(place: Path, number: signal.Signal
             wait_for_words(demo.stderr, words)
             demo.send_signal(number)
             demo.stderr.read()
-            assert demo.wait(TIMEOUT_S) == 128 + number
+            return demo.wait(TIMEOUT_S)
         finally:
             demo.kill()
-    assert list(place.iterdir()) == []
-    wait_for_none(str(place))
 
 
 def wait_for_words(stream: IO[bytes], words: bytes) -> None:
