@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 
 import msgspec
@@ -22,7 +23,7 @@ from framework.core.effects import (
 from framework.core.ids import HostId, RequestId, TaskId
 from framework.core.outcomes import OUT_OF_SIGHT, TERMINAL, never_started, outcome_of, result_follows
 from framework.core.schedule import settle
-from framework.core.state import State
+from framework.core.state import Config, State
 from framework.core.tasks import (
     FailureClass,
     InvalidTransitionError,
@@ -109,6 +110,9 @@ def _subscribed(state: State, event: ev.Subscribed, now: float) -> list[Effect]:
     state.demand_at = now
     state.returned = state.fresh_demand = False
     state.deadlines.set("reconcile", "", now + state.config.reconcile_every_s)
+    for task in state.tasks.values():
+        if task.state in _ON_MESOS_WORD:  # which could not reach us; what we ask now is answered within seconds
+            _until(state, task, max(task.deadline, now + state.config.kill_confirm_s))
     effects: list[Effect] = []
     if state.framework_id != event.framework_id:
         state.framework_id = event.framework_id
@@ -302,10 +306,11 @@ def _end(state: State, task: Task, outcome: Outcome, now: float, dropped: bool =
         state.breakers.probe_ended(image, task.id)
     if request.cancel_reason is None:
         if _try_again(state, request, task, outcome, now, dropped):
-            return [*effects, SaveRequest(request)]
+            text = f"attempt {request.attempt} is lost and tried again: {outcome.message}"
+            return [*effects, SaveRequest(request), _report("warning", text, request, task)]
     elif outcome.result_class in (FailureClass.INFRASTRUCTURE, FailureClass.IMAGE):  # would have been tried again
         outcome = msgspec.structs.replace(outcome, result_class=FailureClass.CANCELLED, message=request.cancel_reason)
-    return effects + _end_request(state, request, outcome, now)
+    return effects + _end_request(state, request, outcome, now, task)
 
 
 def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now: float, dropped: bool) -> bool:
@@ -326,20 +331,32 @@ def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now
         return False
     request.state = RequestState.WAITING
     request.running_at = None
-    request.not_before = now + min(config.retry_base_s * float(2 ** min(nth, 30)), config.retry_cap_s)
+    request.not_before = now + _back_off_s(config, nth, task.id)
     state.enqueue(request, now)
     return True
 
 
-def _end_request(state: State, request: Request, outcome: Outcome, now: float) -> list[Effect]:
+def _back_off_s(config: Config, nth: int, key: str) -> float:
+    """Before retry ``nth`` (from 0): exponential, spread over its upper half by the key, as the core draws nothing."""
+    ceiling = min(config.retry_base_s * float(2 ** min(nth, 30)), config.retry_cap_s)
+    return ceiling * (1 + zlib.crc32(key.encode()) / 2**32) / 2
+
+
+def _end_request(
+    state: State, request: Request, outcome: Outcome, now: float, task: Task | None = None
+) -> list[Effect]:
     request.state = RequestState.ENDED
     request.ended_at = now
     request.outcome = outcome
     del state.requests[request.id]
-    return [
-        SaveRequest(request),
-        Report("info", f"build {outcome.result_class.value}", tenant=request.tenant, request_id=request.id),
-    ]
+    return [SaveRequest(request), _report("info", f"build {outcome.result_class.value}", request, task)]
+
+
+def _report(level: str, message: str, request: Request, task: Task | None) -> Report:
+    tenant, request_id = request.tenant, request.id
+    if task is None:
+        return Report(level, message, tenant, request_id)
+    return Report(level, message, tenant, request_id, task.id, host=task.hostname)
 
 
 def _all_tasks(state: State) -> tuple[tuple[TaskId, HostId], ...]:
@@ -364,7 +381,14 @@ def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:
     return []
 
 
+_ON_MESOS_WORD = (TaskState.LAUNCHING, TaskState.UNREACHABLE)
+"""States whose deadlines are for what Mesos should have said by then."""
+
+
 def _task_due(state: State, task: Task, now: float) -> list[Effect]:
+    if not state.connected and task.state in _ON_MESOS_WORD:
+        _until(state, task, now + state.config.kill_confirm_s)  # it may run well: nobody could tell us
+        return []
     match task.state:
         case TaskState.LAUNCHING:
             reason = f"did not run within {state.config.launch_timeout_s:.0f} s of its launch"
