@@ -249,8 +249,6 @@ class SqliteStore:
                     self._create()
                 writer = stack.enter_context(closing(self._connect()))
                 writer.execute("PRAGMA journal_mode = WAL")
-                # A file that may only be read is told of now; nothing less than a write finds that out.
-                writer.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {SCHEMA_VERSION}; ROLLBACK")
                 reader = stack.enter_context(closing(self._connect()))
             except (sqlite3.Error, OSError) as error:
                 raise _translated(error, self.path) from error
@@ -264,6 +262,10 @@ class SqliteStore:
             return f"is gone, though there is a {self.path.name}{traces[0]}" if traces else None
         if not self.path.is_file():
             raise StoreError(f"state.path {self.path}: is not a file; name another path or move it away")
+        for part in (self.path, self._beside("-wal"), self._beside("-shm")):
+            # Told before SQLite opens it, which makes its other files with the same permissions and leaves them behind.
+            if part.exists() and not os.access(part, os.R_OK | os.W_OK):
+                raise StoreError(f"state.path {self.path}: this user may not read and write {part}; give it that right")
         try:
             with closing(self._connect()) as db:
                 return self._fault_in(db)

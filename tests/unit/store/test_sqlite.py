@@ -208,10 +208,12 @@ def test_no_permission_is_said_with_the_path(
     lock = Path(f"{open_path}.lock")
     for path, mode in ((open_path, file_mode), (lock, lock_mode), (open_path.parent, directory_mode)):
         path.chmod(mode)
+    there = sorted(open_path.parent.iterdir())
     script = textwrap.dedent(CHILD.format(nobody=NOBODY))
     answer = subprocess.run([sys.executable, "-c", script, open_path], capture_output=True, text=True, timeout=60)
     assert answer.stderr == ""
     assert answer.stdout.startswith(f"state.path {open_path}: ")
+    assert sorted(open_path.parent.iterdir()) == there, "what is left behind may stand in the way of the next start"
     for path, mode in ((open_path.parent, 0o755), (lock, 0o600), (open_path, 0o600)):
         path.chmod(mode)
     snapshot, notices = opened(open_path)
