@@ -76,6 +76,10 @@ class SchedulerDriver(Protocol):
 
     def message(self, host_id: HostId, executor_id: str, data: bytes) -> None: ...
 
+    async def drain(self) -> None:
+        """Returns once Mesos has taken so much of the calls made that there is room for more; within a bounded time."""
+        ...
+
 
 class ClusterView(Protocol):
     """Mesos' operator side: hosts and sandboxes."""

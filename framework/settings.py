@@ -235,8 +235,8 @@ class SchedulingSettings(DocumentModel):
     )
     retry_base_s: PositiveSeconds = Field(
         default=1,
-        description="Longest wait before the second attempt after a loss that was none of the build's doing; doubles after. "
-        "Waits are spread over their upper half.",
+        description="Longest wait before the second attempt after a loss that was none of the build's doing; doubles "
+        "after. Waits are spread over their upper half.",
     )
     retry_cap_s: PositiveSeconds = Field(default=60, description="Longest such wait.")
     max_drops: Annotated[int, Field(ge=0, le=1000)] = Field(

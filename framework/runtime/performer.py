@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agents.spec import BuildSpec, HostPolicy
@@ -17,6 +17,9 @@ from framework.log import get_logger
 from framework.ports import Emit, SchedulerDriver, Store, TaskLaunch
 
 log = get_logger(__name__)
+
+TASKS_AT_ONCE = 32
+"""Launches whose builds are in memory together, but for those of one host: a build may have a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class Performer:
 
         Raises StoreError where the state can no longer be kept.
         """
-        specs = await self._specs(effects)
-        for effect in effects:
+        specs: dict[TaskId, BuildSpec | None] = {}
+        for index, effect in enumerate(effects):
             match effect:
                 case ef.Launch():
-                    launches = [self._launch(task, specs[task.id]) for task in effect.tasks if task.id in specs]
-                    self._driver.accept(effect.offer_ids, effect.host_id, launches)
+                    if effect.tasks[0].id not in specs:
+                        await self._driver.drain()
+                        specs = await self._specs(_tasks_from(effects, index))
+                    self._accept(effect, specs)
                 case ef.Decline():
                     self._driver.decline(effect)
                 case ef.Revive():
@@ -68,27 +73,32 @@ class Performer:
                 case ef.Report():
                     _report(effect)
 
-    async def _specs(self, effects: Sequence[ef.Effect]) -> dict[TaskId, BuildSpec]:
-        tasks = [task for effect in effects if isinstance(effect, ef.Launch) for task in effect.tasks]
-        if not tasks:
-            return {}
+    async def _specs(self, tasks: Sequence[Task]) -> dict[TaskId, BuildSpec | None]:
+        """Of every task; None where its launch cannot be made now, of which the core is told."""
         try:
             found = await asyncio.to_thread(lambda: [self._store.payload(task.request_id) for task in tasks])
         except StoreFullError as error:
             log.error("builds' descriptions cannot be read now; they are tried again", reason=str(error))
             for task in tasks:
                 self._emit(TaskUpdate(task.id, "TASK_DROPPED", task.host_id, message=str(error)))
-            return {}
-        specs: dict[TaskId, BuildSpec] = {}
+            return {task.id: None for task in tasks}
+        specs: dict[TaskId, BuildSpec | None] = {}
         for task, spec in zip(tasks, found, strict=True):
             if spec is None:
                 log.error("a build's description is not in the store", tenant=task.tenant, task_id=task.id)
                 self._emit(
                     TaskUpdate(task.id, "TASK_ERROR", task.host_id, message="its description is not in the store")
                 )
-            else:
-                specs[task.id] = replace(spec, task_id=task.id, host=self._agent.policy)
+            specs[task.id] = None if spec is None else replace(spec, task_id=task.id, host=self._agent.policy)
         return specs
+
+    def _accept(self, launch: ef.Launch, specs: Mapping[TaskId, BuildSpec | None]) -> None:
+        launches = [self._launch(task, spec) for task in launch.tasks if (spec := specs[task.id]) is not None]
+        self._driver.accept(launch.offer_ids, launch.host_id, launches)
+        for task in launch.tasks:
+            if specs[task.id] is not None:
+                offers = ",".join(launch.offer_ids)
+                log.info("launched", tenant=task.tenant, task_id=task.id, offer_id=offers, host=task.hostname)
 
     def _launch(self, task: Task, spec: BuildSpec) -> TaskLaunch:
         return TaskLaunch(
@@ -101,6 +111,17 @@ class Performer:
             data=spec.to_json(),
             labels={"tenant": task.tenant, "job": spec.job},
         )
+
+
+def _tasks_from(effects: Sequence[ef.Effect], index: int) -> list[Task]:
+    """Those of the launch at ``index`` and of those that follow, up to about ``TASKS_AT_ONCE``."""
+    tasks: list[Task] = []
+    for effect in effects[index:]:
+        if isinstance(effect, ef.Launch):
+            if tasks and len(tasks) + len(effect.tasks) > TASKS_AT_ONCE:
+                break
+            tasks += effect.tasks
+    return tasks
 
 
 def _report(report: ef.Report) -> None:

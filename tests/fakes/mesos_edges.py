@@ -84,6 +84,9 @@ class FakeDriver:
     def message(self, host_id: HostId, executor_id: str, data: bytes) -> None:
         self._journal.append(("message", host_id, executor_id, data))
 
+    async def drain(self) -> None:
+        self._journal.append("drain")
+
 
 class FakeCluster:
     """Implements ``framework.ports.ClusterView``. Without hosts Mesos does not answer."""

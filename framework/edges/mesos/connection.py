@@ -20,6 +20,9 @@ MAX_ANSWER_BYTES = 64 * 1024
 MAX_OUTGOING_BYTES = 64 * 1024 * 1024
 """Not yet taken by the peer. 8000 launches of 2 kB are 16 MiB; a peer that is behind by more than this is lost."""
 
+ROOM_BELOW_BYTES = 4 * 1024 * 1024
+"""Not yet taken by the peer, up to which ``drain`` does not wait."""
+
 NOT_HTTP = "what came is not HTTP"
 """How the reason begins, where a connection is lost for this."""
 
@@ -168,6 +171,28 @@ class CallConnection(HttpConnection):
         self._outgoing_bytes = 0
         self._answers: list[Answer] = []
         self._body = bytearray()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=ROOM_BELOW_BYTES)
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._room.set()
+        super().connection_lost(exc)
+
+    async def drain(self) -> None:
+        """Returns once the peer has taken most of what was sent, or is lost."""
+        self._flush()
+        await self._room.wait()
 
     def send(self, request: bytes) -> None:
         """Queues a request. Where the peer is too far behind the connection is lost instead."""
@@ -176,11 +201,12 @@ class CallConnection(HttpConnection):
         if not self._outgoing:
             self._outgoing_bytes = self._transport.get_write_buffer_size()
             self._loop.call_soon(self._flush)
-        self._outgoing_bytes += len(request)
-        self._outgoing.append(request)
         if self._outgoing_bytes > MAX_OUTGOING_BYTES:
             self._outgoing.clear()
             self.lose(f"more than {MAX_OUTGOING_BYTES} bytes of calls wait to be taken")
+            return
+        self._outgoing_bytes += len(request)
+        self._outgoing.append(request)
 
     def _flush(self) -> None:
         outgoing, self._outgoing = self._outgoing, []

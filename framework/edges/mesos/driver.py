@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,9 @@ NOT_MESOS_PATIENCE = 5
 
 answers 404 for a moment.
 """
+
+DRAIN_TIMEOUT_S = 30.0
+"""A master that takes nothing for so long is lost soon, by ``connection.USER_TIMEOUT_MS`` or its heartbeats."""
 
 
 def _nobody(_: events.Event) -> None:
@@ -207,6 +211,12 @@ class MesosDriver:
 
     def message(self, host_id: HostId, executor_id: str, data: bytes) -> None:
         self._send(Sent("MESSAGE"), self._encoder.message(host_id, executor_id, data))
+
+    async def drain(self) -> None:
+        if self._session is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                    await self._session.drain()
 
     def _send(self, sent: Sent, body: bytes) -> None:
         if self._session is not None:

@@ -182,6 +182,11 @@ class Session:
         self._pending.append(sent)
         self._calls.send(b"%bContent-Length: %d\r\n\r\n%b" % (self._call_head, len(body), body))
 
+    async def drain(self) -> None:
+        """Returns once Mesos has taken most of the calls made, or is lost."""
+        if self._calls is not None:
+            await self._calls.drain()
+
     async def teardown(self, body: bytes) -> None:
         """Sends a TEARDOWN and waits for its answer. Raises UnavailableError, MesosRefusedError."""
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

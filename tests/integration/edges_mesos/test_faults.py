@@ -271,6 +271,21 @@ async def test_calls_that_nobody_takes_lose_the_connection(
         await driving.subscribed(2)
 
 
+async def test_whoever_has_much_to_send_can_wait_until_it_is_taken(proxy: FaultProxy, start: Start) -> None:
+    async with start(proxy.url) as driving:
+        await driving.subscribed()
+        await asyncio.wait_for(driving.driver.drain(), 10)
+        proxy.stall()
+        for _ in range(4):
+            driving.driver.message(HostId("h"), "e", bytes(connection.ROOM_BELOW_BYTES))
+        waiting = asyncio.ensure_future(driving.driver.drain())
+        await asyncio.wait({waiting}, timeout=0.1)
+        assert not waiting.done()
+        proxy.flow()
+        await asyncio.wait_for(waiting, 30)
+        assert driving.driver.connected
+
+
 async def test_too_many_unanswered_calls_lose_the_connection(
     proxy: FaultProxy, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
