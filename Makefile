@@ -37,7 +37,8 @@ test: ## everything: check, docs, limits in an emulated machine, tests against t
 	@$(MAKE) check
 	@$(MAKE) docs
 	@$(MAKE) test-cgroup2
-	$(bin)/pytest tests/contract tests/integration tests/acceptance
+	$(bin)/pytest -m 'not root' tests/contract tests/integration tests/acceptance
+	.ci/as-root $(bin)/pytest -m root tests/contract tests/integration tests/acceptance
 
 .PHONY: soak
 soak: venv ## the property tests a hundred times as long: a quarter of an hour
@@ -47,7 +48,7 @@ soak: venv ## the property tests a hundred times as long: a quarter of an hour
 test-cgroup2: ## the executor's limits under cgroup v2, in an emulated Debian 12: minutes
 	@.ci/packages venv cgroup2
 	@.ci/venv
-	$(bin)/python -m tests.cgroup2
+	.ci/as-root $(bin)/python -m tests.cgroup2
 
 .PHONY: bench
 bench: ## the figures of docs/performance.rst

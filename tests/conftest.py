@@ -1,7 +1,26 @@
 """What holds for every test."""
 
+from __future__ import annotations
+
+import os
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from agents.executor import cgroup_v1
 
 # Machines differ in speed and are shared, so how long an example takes says nothing about the code.
 settings.register_profile("butlery", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("butlery")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A kernel runs cgroup v1 or v2, so what needs the one has nothing to be tested on where there is the other."""
+    if "memory" not in cgroup_v1.own_groups():
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("cgroup_v1")])
+        items[:] = [item for item in items if not item.get_closest_marker("cgroup_v1")]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if os.geteuid() != 0 and item.get_closest_marker("root"):
+        pytest.fail("has to be root: .ci/as-root .venv/bin/pytest -m root ...; others: -m 'not root'", pytrace=False)

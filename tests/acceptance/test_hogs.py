@@ -56,7 +56,12 @@ HOGS = {
         MEMORY_HOG,
         "oom",
         "limit 64 MiB",
-        lambda result: result["limit_mem_mib"] == 64 and 60 <= result["peak_mem_mib"] <= 80,
+        # The watchdog, which looks from time to time, may see more than the limit; the kernel grants no more.
+        lambda result: (
+            result["limit_mem_mib"] == 64
+            and result["peak_mem_mib"] >= 60
+            and (result["peak_mem_mib"] <= 80 or result["isolation"] == "watchdog")
+        ),
     ),
     "cpu": Hog(CPU_HOG, "timeout", "over its time of 3 s", lambda result: result["cpu_s"] > 0.1, timeout_s=3.0),
     "fork-bomb": Hog(FORK_BOMB, "pids", f"{PIDS} processes", mem_mib=256),

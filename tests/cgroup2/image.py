@@ -52,9 +52,7 @@ def ensure() -> Image:
             f"{', '.join(missing)}: apt-get install --no-install-recommends mmdebstrap e2fsprogs qemu-system-x86"
         )
     sources = [path for path in DEBIAN_SOURCES if path.exists() and path.read_text().strip()][:1]
-    if not sources:
-        raise ImageError(f"this host's Debian sources are not at {' or '.join(map(str, DEBIAN_SOURCES))}")
-    content = [SUITE, *PACKAGES, IMAGE_SIZE, UNIT, sources[0].read_text()]
+    content = [SUITE, *PACKAGES, IMAGE_SIZE, UNIT, *(path.read_text() for path in sources)]
     key = hashlib.sha256("\0".join(content).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "butlery" / "cgroup2"
     cache.mkdir(parents=True, exist_ok=True)
@@ -64,7 +62,7 @@ def ensure() -> Image:
         if not kept.exists():
             print(f"making a Debian {SUITE} in {kept} (once)", flush=True)  # noqa: T201
             with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as scratch:
-                _make(Path(scratch), sources[0])
+                _make(Path(scratch), sources)
                 (Path(scratch) / "image").rename(kept)
             for old in cache.iterdir():
                 if old.is_dir() and old != kept:
@@ -72,10 +70,11 @@ def ensure() -> Image:
     return Image(kept / "root.img", kept / "vmlinuz", kept / "initrd.img")
 
 
-def _make(scratch: Path, sources: Path) -> None:
+def _make(scratch: Path, sources: list[Path]) -> None:
+    """``sources``: where packages come from; by none, from where mmdebstrap knows them to be."""
     tree, made = scratch / "tree", scratch / "image"
     made.mkdir()
-    _run("mmdebstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), SUITE, str(tree), str(sources))
+    _run("mmdebstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES), SUITE, str(tree), *map(str, sources))
     units = tree / "etc/systemd/system"
     (units / "butlery-test.service").write_text(UNIT)
     wants = units / "multi-user.target.wants"

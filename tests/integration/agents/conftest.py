@@ -26,6 +26,8 @@ RUN_TIMEOUT_S = 90.0
 GONE_TIMEOUT_S = 5.0
 OTHER_USER = 1500
 NO_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false")
+KERNEL = "mesos" if "memory" in cgroup_v1.own_groups() else "cgroup2"
+"""The isolation that holds builds with the kernel's groups: cgroup v1's below those of Mesos, or version 2's."""
 TEST_UIDS = "300000-300999"  # not those of builds that run on this machine beside the tests
 
 
@@ -159,13 +161,17 @@ def open_dir() -> Iterator[Path]:
 
 @pytest.fixture
 def mesos_box() -> Iterator[dict[str, str]]:
-    """Groups like those Mesos' cgroups/mem and cgroups/cpu isolators put an executor in: 192 MiB, executor included."""
+    """Groups like those Mesos' cgroups/mem and cgroups/cpu isolators put an executor in: 192 MiB, executor included.
+
+    None where the kernel runs cgroup v2, of which Mesos makes nothing.
+    """
     name = "mesos/" + secrets.token_hex(8)
     own = cgroup_v1.own_groups()
-    made = {controller: f"{own[controller]}/{name}" for controller in ("memory", "cpu", "cpuacct")}
+    made = {controller: f"{own[controller]}/{name}" for controller in ("memory", "cpu", "cpuacct") if KERNEL == "mesos"}
     for path in made.values():
         Path(path).mkdir(parents=True)
-    Path(made["memory"], "memory.limit_in_bytes").write_text(str(192 << 20))
+    if made:
+        Path(made["memory"], "memory.limit_in_bytes").write_text(str(192 << 20))
     yield made
     for path in made.values():
         until(functools.partial(_removed, Path(path)), f"{path} to be empty", 10.0)
@@ -209,8 +215,8 @@ def unprivileged(pyz: Path, open_dir: Path) -> Iterator[Executor]:
 
 
 @pytest.fixture
-def nested(pyz: Path, open_dir: Path, mesos_box: dict[str, str]) -> Iterator[Executor]:
-    """In a nested group below one like Mesos', which ``auto`` must find."""
+def grouped(pyz: Path, open_dir: Path, mesos_box: dict[str, str]) -> Iterator[Executor]:
+    """In a group of the kernel's, which ``auto`` must find: below one like Mesos' or, with version 2, of its own."""
     policy = HostPolicy(isolation="auto", docker_socket="/nonexistent", uids=TEST_UIDS, pids=60, log_mib=1)
     executor = Executor(pyz, open_dir, policy, box=mesos_box)
     yield executor
@@ -279,7 +285,7 @@ def docker(pyz: Path, open_dir: Path, docker_daemon: DockerDaemon) -> Iterator[E
     _stop(executor)
 
 
-@pytest.fixture(params=["watchdog", "unprivileged", "nested", "docker"])
+@pytest.fixture(params=["watchdog", "unprivileged", "grouped", "docker"])
 def executor(request: pytest.FixtureRequest) -> Executor:
     """Each way of holding a build that there is on this machine."""
     found = request.getfixturevalue(request.param)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.integration.agents.conftest import OTHER_USER, Executor
+import pytest
+
+from tests.integration.agents.conftest import KERNEL, OTHER_USER, Executor
+
+pytestmark = pytest.mark.root
 
 
 def test_passing_and_failing_are_told_by_exit_code(executor: Executor) -> None:
@@ -17,6 +21,12 @@ def test_passing_and_failing_are_told_by_exit_code(executor: Executor) -> None:
     failed = executor.run("exit 7")
     assert (failed.result.result_class, failed.result.exit_code) == ("failed", 7), failed
     assert failed.result.message == "exit code 7"
+
+
+@pytest.mark.parametrize(("name", "mode"), [("grouped", KERNEL), ("docker", "docker")])
+def test_what_holds_builds_best_is_taken(request: pytest.FixtureRequest, name: str, mode: str) -> None:
+    ended = request.getfixturevalue(name).run("true")
+    assert ended.result.isolation == mode, ended
 
 
 def test_a_signal_of_the_builds_own_is_a_failure(executor: Executor) -> None:

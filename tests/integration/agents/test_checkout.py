@@ -14,6 +14,8 @@ import pytest
 from agents.spec import GitSource
 from tests.integration.agents.conftest import Executor
 
+pytestmark = pytest.mark.root
+
 
 class Repository:
     """Three commits: one and two on main, three on side; two is tagged v2."""

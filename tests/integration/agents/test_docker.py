@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import time
 
+import pytest
+
 from tests.integration.agents.conftest import DockerDaemon, Executor, until
 
-SHOWN = "{{with .HostConfig}}{{.Memory}} {{.MemorySwap}} {{.CpuShares}} {{.PidsLimit}} {{.NetworkMode}}{{end}}"
+pytestmark = pytest.mark.root
 
 SHOWN = "{{with .HostConfig}}{{.Memory}} {{.MemorySwap}} {{.CpuShares}} {{.PidsLimit}} {{.NetworkMode}}{{end}}"
 

@@ -20,6 +20,8 @@ from tests.integration.agents.conftest import (
     until,
 )
 
+pytestmark = pytest.mark.root
+
 HIDING = (
     "sleep 600 &\nsetsid sleep 600 &\n(setsid setsid sleep 600 &)\n"
     "trap '' TERM INT HUP\necho hidden; while :; do sleep 600; done"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.agents.conftest import Executor
+
+pytestmark = pytest.mark.root
 
 MEMORY_HOG = 'exec python3 -c "kept = []\nwhile True:\n    kept.append(bytearray(1 << 20))"'
 CPU_HOG = "while :; do :; done"

@@ -18,9 +18,11 @@ from agents.executor import processes
 from agents.pack import command
 from agents.spec import BuildResult, BuildSpec, HostPolicy
 from framework.local.cluster import MesosCluster
-from tests.integration.agents.conftest import TEST_UIDS, assert_nothing_left, processes_marked, read, until
+from tests.integration.agents.conftest import KERNEL, TEST_UIDS, assert_nothing_left, processes_marked, read, until
 from tests.integration.conftest import ClusterFactory
 from tests.integration.local.tiny_framework import TinyFramework
+
+pytestmark = pytest.mark.root
 
 MARKER = "butlery-mesos-test"
 END = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED")
@@ -49,7 +51,7 @@ class Framework(TinyFramework):
 
 @pytest.fixture
 def cluster(mesos_cluster: ClusterFactory) -> MesosCluster:
-    return mesos_cluster(hosts=1, isolation="mesos")
+    return mesos_cluster(hosts=1, isolation=KERNEL)
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_a_build_passes_and_its_log_is_readable_meanwhile(
     home = sandbox / "home"
     (home / "go").touch()
     state, result = framework.result()
-    assert (state, result.result_class, result.isolation) == ("TASK_FINISHED", "passed", "mesos"), result
+    assert (state, result.result_class, result.isolation) == ("TASK_FINISHED", "passed", KERNEL), result
     assert read(sandbox / "build.log") == "first\nlast\n"
     until(lambda: "exits with code 0" in read(sandbox / "stderr"), "the executor to exit")
 
@@ -141,7 +143,7 @@ def is_of(process: Path, task_id: str) -> bool:
 
 
 def test_a_build_outlives_a_crash_of_its_mesos_agent(mesos_cluster: ClusterFactory, pyz: Path) -> None:
-    cluster = mesos_cluster(hosts=1, isolation="mesos", fresh=True)
+    cluster = mesos_cluster(hosts=1, isolation=KERNEL, fresh=True)
     with Framework(cluster.url) as before:
         task_id = before.build(pyz, "echo up; while [ ! -e $HOME/go ]; do sleep 0.1; done; echo on")
         build = processes_marked(MARKER)
@@ -160,7 +162,7 @@ def test_a_build_outlives_a_crash_of_its_mesos_agent(mesos_cluster: ClusterFacto
 
 
 def test_a_build_that_ends_while_its_mesos_agent_is_away_is_reported(mesos_cluster: ClusterFactory, pyz: Path) -> None:
-    cluster = mesos_cluster(hosts=1, isolation="mesos", fresh=True)
+    cluster = mesos_cluster(hosts=1, isolation=KERNEL, fresh=True)
     with Framework(cluster.url) as before:
         task_id = before.build(pyz, "echo up; sleep 1; echo on")
         sandbox = sandbox_of(cluster, task_id)

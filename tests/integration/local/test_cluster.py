@@ -22,6 +22,7 @@ SHAPES = [
     HostShape(name="small", cpus=0.5, mem_mib=64, disk_mib=0, ports=0),
 ]
 DEADLINE_S = 30.0
+ISOLATORS = (pytest.mark.root, pytest.mark.cgroup_v1)
 
 
 def ids(cluster: MesosCluster) -> dict[str, str]:
@@ -71,7 +72,7 @@ def test_a_changed_host_begins_anew_and_the_others_stay(mesos_cluster: ClusterFa
     assert any("small-1" in line for line in said)
 
 
-@pytest.mark.parametrize("mode", ["mesos", "watchdog"])
+@pytest.mark.parametrize("mode", [pytest.param("mesos", marks=ISOLATORS), "watchdog"])
 def test_a_running_task_outlives_kill_9_of_mesos(mesos_cluster: ClusterFactory, mode: str) -> None:
     cluster = mesos_cluster(hosts=2, isolation=mode, fresh=True)
     with TinyFramework(cluster.url) as framework:
@@ -86,6 +87,8 @@ def test_a_running_task_outlives_kill_9_of_mesos(mesos_cluster: ClusterFactory, 
         framework.status("TASK_FINISHED")
 
 
+@pytest.mark.root
+@pytest.mark.cgroup_v1
 def test_mesos_holds_a_task_to_its_memory(mesos_cluster: ClusterFactory) -> None:
     cluster = mesos_cluster(isolation="mesos")
     hog = f"exec {sys.executable} -c 'import time; hog = bytearray(512 << 20); time.sleep(60)'"
@@ -96,6 +99,8 @@ def test_mesos_holds_a_task_to_its_memory(mesos_cluster: ClusterFactory) -> None
     assert "Memory limit exceeded" in status["message"]
 
 
+@pytest.mark.root
+@pytest.mark.cgroup_v1
 def test_stop_leaves_no_process_and_no_control_group(mesos_cluster: ClusterFactory) -> None:
     cluster = mesos_cluster(isolation="mesos", fresh=True)
     with TinyFramework(cluster.url) as framework:
