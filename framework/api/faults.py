@@ -21,10 +21,11 @@ def faults_of(errors: Iterable[Mapping[str, Any]], skip: int = 0, known: Sequenc
     ``known`` are the fields there are, for the nearest one to be named in place of one that is unknown.
     """
     faults = []
-    for error in errors:
+    for number, error in enumerate(errors):
         loc = tuple(error["loc"])[skip:]
         where = dotted(tuple(_shown(key) for key in loc if key != "[key]"))
-        faults.append(Fault(where, _message(error, loc, known)))
+        # A name like it is sought only for those that are told: a body may hold 100,000 unknown ones.
+        faults.append(Fault(where, _message(error, loc, known if number < MAX_FAULTS else ())))
     return list(dict.fromkeys(faults))
 
 

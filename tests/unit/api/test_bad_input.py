@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 
 from framework.api import checks
 from framework.api.app import create_app
+from framework.api.faults import MAX_FAULTS
 from framework.errors import StoreError, StoreFullError, UnavailableError
 from framework.settings import ApiSettings
 from framework.tokens import token_sha256
@@ -110,6 +112,19 @@ async def test_all_faults_come_at_once(red: Client) -> None:
     assert "did you mean `command`" in faults["comand"]
     assert "small" in faults["label"]
     assert "hunter2" not in str(faults)
+
+
+async def test_what_is_not_told_costs_little(red: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    sought: list[str] = []
+
+    def seek(word: str, among: Sequence[str], **_: object) -> list[str]:
+        sought.extend([word] if among else [])
+        return []
+
+    monkeypatch.setattr(difflib, "get_close_matches", seek)
+    response = await red("POST", "/v1/jobs", {**JOB, **{f"priorities{number}": 1 for number in range(5000)}})
+    assert response.json()["faults"][-1]["message"] == "and 4900 more faults"
+    assert len(sought) == MAX_FAULTS
 
 
 async def test_many_faults_are_bounded(red: Client) -> None:
