@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from framework.core.events import Event, FrameworkRemoved, HostsObserved, Subscribed
 from framework.core.ids import FrameworkId
+from framework.core.offers import Host
 from framework.core.state import Config, restore
 from framework.errors import ButleryError, FrameworkRemovedError, UnavailableError
 from framework.log import get_logger
@@ -20,7 +21,8 @@ log = get_logger(__name__)
 
 HOSTS_EVERY_S = 10.0
 """How often Mesos is asked which hosts there are; offers tell of free ones at once anyway."""
-HOSTS_RETRY_S = 1.0
+HOSTS_RETRY_BASE_S = 1.0
+"""Where Mesos does not answer, or has no hosts yet; up to ``HOSTS_EVERY_S``."""
 
 REMOVED_BASE_S = 0.1
 REMOVED_CAP_S = 60.0
@@ -109,9 +111,10 @@ class Scheduler:
     async def _watch_hosts(self) -> None:
         """Tells the core of every host; the first time as soon as Mesos answers, so that sizes can be judged."""
         told = True
+        retries = 0
         while True:
             self._subscribed.clear()
-            pause_s = HOSTS_RETRY_S
+            hosts: tuple[Host, ...] = ()
             try:
                 hosts = await self._cluster.hosts()
             except UnavailableError as error:
@@ -122,8 +125,10 @@ class Scheduler:
                 told = True
                 if not self.loop.saving_fails:  # else nobody would take it in, again and again
                     self._emit(HostsObserved(hosts))
-                    pause_s = HOSTS_EVERY_S if hosts else HOSTS_RETRY_S
-            await until_set(self._subscribed, self._clock, pause_s)
+            pause_s = HOSTS_EVERY_S if hosts else jittered(self._chance, retries, HOSTS_RETRY_BASE_S, HOSTS_EVERY_S)
+            retries = 0 if hosts else retries + 1
+            if await until_set(self._subscribed, self._clock, pause_s):
+                retries = 0
 
 
 def _foreseen(group: BaseExceptionGroup) -> ButleryError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
@@ -19,6 +20,8 @@ from framework.edges.mesos.purse import total
 from framework.errors import UnavailableError
 
 TIMEOUT_S = 10.0
+LIST_TIMEOUT_S = 25.0
+"""Of a whole listing, one call a directory; less than those who ask the API wait for an answer."""
 CONNECT_TIMEOUT_S = 3.0
 MAX_REDIRECTS = 3
 
@@ -26,6 +29,9 @@ MAX_DIRECTORIES = 500
 MAX_FILES = 10_000
 MAX_DEPTH = 20
 """Of one listing: links among directories may go round in circles."""
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""The list of some 20,000 hosts. A build decides how many files it keeps, and so how long the list of them is."""
 
 MAX_SHOWN_CHARS = 200
 
@@ -99,6 +105,13 @@ class MesosOperator:
     ) -> list[tuple[str, int]]:
         """As the port says, sorted; at most ``MAX_FILES`` in ``MAX_DIRECTORIES`` directories."""
         top = _sandbox_path(framework_id, task_id, path)
+        try:
+            async with asyncio.timeout(LIST_TIMEOUT_S):
+                return await self._walk(host_url, top)
+        except TimeoutError as error:
+            raise UnavailableError(f"{host_url} does not list the sandbox within {LIST_TIMEOUT_S:g} s") from error
+
+    async def _walk(self, host_url: str, top: str) -> list[tuple[str, int]]:
         found: list[tuple[str, int]] = []
         directories = [(top, 0)]
         for directory, depth in directories:  # grows as directories are found
@@ -123,7 +136,7 @@ class MesosOperator:
             async with self._http.post(
                 url, data=msgspec.json.encode(call), allow_redirects=True, max_redirects=MAX_REDIRECTS
             ) as answer:
-                body = await answer.read()
+                body = await _bounded(answer)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: a URL that is none
             raise UnavailableError(
                 f"Mesos at {where} does not answer {call['type']}: {error or 'time is up'}"
@@ -137,6 +150,16 @@ class MesosOperator:
             return msgspec.json.decode(body.decode("utf-8", "replace"), type=kind)
         except ValueError as error:
             raise UnavailableError(f"Mesos at {where} answers {call['type']} with what is not of its kind") from error
+
+
+async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
+    """The answer's body. Raises aiohttp.ClientPayloadError where it is too large."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise aiohttp.ClientPayloadError(f"more than {MAX_ANSWER_BYTES} bytes come")
+    return bytes(body)
 
 
 def _host(agent: wire.Agent) -> Host:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from framework.core.ids import FrameworkId, HostId, TaskId
+from framework.edges.mesos import operator as operator_module
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
@@ -101,6 +102,26 @@ async def test_what_is_no_answer_is_unavailable(cluster: MesosCluster, reply: by
                 await operator.hosts()
         finally:
             await operator.close()
+
+
+async def test_an_answer_without_end_is_cut_off(cluster: MesosCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator_module, "MAX_ANSWER_BYTES", 100)
+    operator = MesosOperator([cluster.url])
+    try:
+        with pytest.raises(UnavailableError, match="more than 100 bytes"):
+            await operator.hosts()
+    finally:
+        await operator.close()
+
+
+async def test_a_listing_takes_a_bounded_time(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operator_module, "LIST_TIMEOUT_S", 0.0)
+    operator = MesosOperator(["http://127.0.0.1:1"])
+    try:
+        with pytest.raises(UnavailableError, match="does not list"):
+            await operator.list_files(*sandbox.of, "artifacts")
+    finally:
+        await operator.close()
 
 
 def test_no_master() -> None:

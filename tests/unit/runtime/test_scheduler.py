@@ -10,7 +10,7 @@ from framework.core.events import Disconnected, Subscribed
 from framework.core.ids import FrameworkId, HostId
 from framework.core.tasks import FailureClass
 from framework.errors import FrameworkRemovedError, MesosRefusedError, UnavailableError
-from framework.runtime.scheduler import HOSTS_EVERY_S, HOSTS_RETRY_S
+from framework.runtime.scheduler import HOSTS_EVERY_S, HOSTS_RETRY_BASE_S
 from tests.fakes import samples
 from tests.fakes.clockwork import eventually, quiet
 from tests.unit.runtime.conftest import Rig
@@ -132,9 +132,10 @@ async def test_hosts_are_asked_for_again_and_again(rig: Rig) -> None:
     assert not await asked_after(HOSTS_EVERY_S - 0.1)
     rig.cluster.known = ()
     assert await asked_after(0.1)
-    assert await asked_after(HOSTS_RETRY_S)  # it did not answer, so sooner
+    assert await asked_after(HOSTS_RETRY_BASE_S)  # it did not answer, so sooner
+    assert not await asked_after(HOSTS_RETRY_BASE_S / 2)  # each time a little later
     rig.cluster.known = (samples.HOST, msgspec.structs.replace(samples.HOST, id=HostId("h2")))
-    assert await asked_after(HOSTS_RETRY_S)
+    assert await asked_after(2 * HOSTS_RETRY_BASE_S)
     assert len(rig.control.hosts()) == 2
     assert not await asked_after(HOSTS_EVERY_S - 0.1)
     asked = rig.cluster.asked
