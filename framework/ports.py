@@ -16,7 +16,7 @@ from framework.core.offers import Host
 from framework.core.resources import Resources
 from framework.core.tasks import Request, Task, Tenant
 from framework.core.templates import Template
-from framework.errors import IdempotencyConflictError
+from framework.errors import Fault, IdempotencyConflictError
 
 Emit = Callable[[Event], None]
 """Where an edge puts what happened; never blocks, called on the loop's thread only."""
@@ -211,6 +211,10 @@ class Control(Protocol):
         Raises InputError (unknown tenant; resources beyond every host or the quota, the largest host named),
         IdempotencyConflictError, UnavailableError (state cannot be saved now; too many waiting).
         """
+        ...
+
+    def refusals(self, tenant: TenantName | None, template: Template) -> list[Fault]:
+        """What ``submit`` would refuse such a request for; a tenant that is not known yet (None) is not judged."""
         ...
 
     async def cancel(self, request_id: RequestId, reason: str) -> Request | None:

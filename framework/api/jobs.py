@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -12,7 +13,7 @@ from framework.api.answers import JobDetail, JobList, JobOut, WhyOut
 from framework.api.auth import Authenticated, Principal
 from framework.api.body import read_object
 from framework.api.context import Context, Serving
-from framework.api.models import Name, digest, submission, take_job
+from framework.api.models import Name, digest, sound_part, submission, take_job, template_of
 from framework.api.problems import ProblemError, documented, invalid, not_found
 from framework.core import tasks
 from framework.core.ids import RequestId, TenantName
@@ -27,6 +28,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_NO_TENANT = Fault("tenant", "is missing: the administrator's token does not imply one")
 
 
 class ListQuery(BaseModel):
@@ -74,7 +76,10 @@ async def submit(
     raw = await read_object(request, context.settings.max_body_bytes)
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise invalid([Fault("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
-    job = take_job(raw, context.templates, context.settings.allow_file_urls)
+    try:
+        job = take_job(raw, context.templates, context.settings.allow_file_urls)
+    except InputError as error:
+        raise invalid([*error.faults, *_refusals_beside(error.faults, raw, principal, context)]) from error
     tenant = _tenant_of(principal, job.tenant)
     sent = submission(job, tenant, context.templates, idempotency_key, digest(job, tenant, context.digest_salt))
     try:
@@ -83,17 +88,32 @@ async def submit(
         raise invalid([_in_words_of_the_api(fault) for fault in error.faults]) from error
 
 
+def _refusals_beside(
+    faults: Sequence[Fault], raw: Mapping[str, Any], principal: Principal, context: Context
+) -> list[Fault]:
+    """What the runtime would refuse in the fields without fault, so that these faults are told in one go too."""
+    wrong = {re.split(r"[.\[]", fault.where, maxsplit=1)[0] for fault in faults}
+    job = sound_part(raw, wrong, context.settings.allow_file_urls)
+    if job is None:
+        return []
+    tenant = principal.tenant or (TenantName(job.tenant) if job.tenant is not None else None)
+    found = []
+    if tenant is None and "tenant" not in wrong:
+        found.append(_NO_TENANT)
+    template = template_of(job, context.templates)
+    found += [_in_words_of_the_api(fault) for fault in context.control.refusals(tenant, template)]
+    return [fault for fault in found if fault.where == "tenant" or fault.where in raw.keys() - wrong]
+
+
 def _in_words_of_the_api(fault: Fault) -> Fault:
-    """The core counts thousandths of a CPU, the API takes CPUs."""
-    if fault.where != "cpu_millis":
-        return fault
-    return Fault("cpus", f"{fault.message} (in thousandths of a CPU)")
+    """The core names the field in which it counts thousandths of a CPU, the API takes CPUs."""
+    return Fault("cpus", fault.message) if fault.where == "cpu_millis" else fault
 
 
 def _tenant_of(principal: Principal, asked: str | None) -> TenantName:
     if principal.tenant is None:
         if asked is None:
-            raise invalid([Fault("tenant", "is missing: the administrator's token does not imply one")])
+            raise invalid([_NO_TENANT])
         return TenantName(asked)
     if asked is not None and asked != principal.tenant:
         raise ProblemError(403, "forbidden", f"This token is {principal.name}'s and can act for no other tenant.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema
@@ -163,27 +163,39 @@ def take_job(raw: Mapping[str, Any], templates: Mapping[str, TemplateSettings], 
     return job
 
 
+def sound_part(raw: Mapping[str, Any], wrong: Collection[str], allow_file_urls: bool) -> JobIn | None:
+    """A job of the fields of ``raw`` that are not ``wrong``, with stand-ins for those that no job is without."""
+    sound = {key: value for key, value in raw.items() if key in JobIn.model_fields.keys() - wrong}
+    sound |= {"name": "stand-in", "command": "true", "script": None}
+    return _taken(JobIn, sound, {"allow_file_urls": allow_file_urls})[0]
+
+
 def _known_labels(templates: Mapping[str, TemplateSettings]) -> str:
     return f"known are {', '.join(sorted(templates))}" if templates else "the settings have no templates"
 
 
-def submission(
-    job: JobIn, tenant: TenantName, templates: Mapping[str, TemplateSettings], key: str | None, digest: str
-) -> Submission:
-    """The job with its template's values where it gave none of its own."""
+def template_of(job: JobIn, templates: Mapping[str, TemplateSettings]) -> Template:
+    """What the job asks for, with its label's values where it gave none of its own."""
     base = templates[job.label] if job.label is not None else TemplateSettings()
-    resources = Resources(
-        cpu_millis=round(job.cpus * 1000) if job.cpus is not None else base.cpu_millis,
-        mem_mib=job.mem_mib if job.mem_mib is not None else base.mem_mib,
-        disk_mib=job.disk_mib if job.disk_mib is not None else base.disk_mib,
-    )
-    template = Template(
-        resources=resources,
+    return Template(
+        resources=Resources(
+            cpu_millis=round(job.cpus * 1000) if job.cpus is not None else base.cpu_millis,
+            mem_mib=job.mem_mib if job.mem_mib is not None else base.mem_mib,
+            disk_mib=job.disk_mib if job.disk_mib is not None else base.disk_mib,
+        ),
         image=job.image if job.image is not None else base.image,
         attributes={**base.attributes, **job.attributes},
         timeout_s=job.timeout_s if job.timeout_s is not None else base.timeout_s,
         grace_s=job.grace_s,
     )
+
+
+def submission(
+    job: JobIn, tenant: TenantName, templates: Mapping[str, TemplateSettings], key: str | None, digest: str
+) -> Submission:
+    """The job as the runtime takes it."""
+    template = template_of(job, templates)
+    resources = template.resources
     spec = BuildSpec(
         task_id="",
         tenant=tenant,

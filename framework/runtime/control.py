@@ -12,7 +12,8 @@ from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.events import CancelAsked, TenantSet
 from framework.core.ids import HostId, RequestId, TenantName, task_id
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
-from framework.errors import InputError, UnavailableError
+from framework.core.templates import Template
+from framework.errors import Fault, InputError, UnavailableError
 from framework.ports import (
     Chance,
     Clock,
@@ -55,7 +56,7 @@ class RuntimeControl:
 
     async def submit(self, submission: Submission) -> Request:
         state = self._loop.state
-        faults = admission.faults(state, submission.tenant, submission.template)
+        faults = self.refusals(submission.tenant, submission.template)
         if faults:
             raise InputError(faults)
         if state.waiting() >= state.config.max_waiting:
@@ -73,6 +74,9 @@ class RuntimeControl:
         request_id = await self._loop.submit(new, SAVE_TIMEOUT_S)
         taken = await self.request(request_id)
         return taken or request
+
+    def refusals(self, tenant: TenantName | None, template: Template) -> list[Fault]:
+        return admission.faults(self._loop.state, tenant, template)
 
     async def cancel(self, request_id: RequestId, reason: str) -> Request | None:
         if request_id in self._loop.state.requests:

@@ -11,6 +11,7 @@ from framework.core.ids import HostId, RequestId, TenantName, task_id
 from framework.core.offers import Host
 from framework.core.resources import ZERO, Resources
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState, Tenant
+from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError, InputError
 from framework.ports import FileChunk, JobQuery, Submission
 from framework.tokens import tenant_token, token_sha256
@@ -98,11 +99,8 @@ class FakeControl:
 
     async def submit(self, submission: Submission) -> Request:
         self._fail()
-        if submission.tenant not in self.known:
-            raise InputError([Fault("tenant", f"is not known: {submission.tenant}")])
-        if lacking := submission.template.resources.lacking_in(LARGEST.total):
-            message = f"no host could ever hold it; the largest, {LARGEST.hostname}, has {LARGEST.total}"
-            raise InputError([Fault(name, message) for name in lacking])
+        if faults := self.refusals(submission.tenant, submission.template):
+            raise InputError(faults)
         key = (submission.tenant, submission.idempotency_key or "")
         if submission.idempotency_key is not None and key in self.keys:
             digest, first = self.keys[key]
@@ -124,6 +122,12 @@ class FakeControl:
         if submission.idempotency_key is not None:
             self.keys[key] = (submission.digest, request_id)
         return self.jobs[request_id]
+
+    def refusals(self, tenant: TenantName | None, template: Template) -> list[Fault]:
+        known = tenant is None or tenant in self.known
+        faults = [] if known else [Fault("tenant", f"is not known: {tenant}")]
+        message = f"no host could ever hold it; the largest, {LARGEST.hostname}, has {LARGEST.total}"
+        return faults + [Fault(name, message) for name in template.resources.lacking_in(LARGEST.total)]
 
     async def cancel(self, request_id: RequestId, reason: str) -> Request | None:
         self._fail()

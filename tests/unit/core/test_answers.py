@@ -20,15 +20,15 @@ from tests.unit.core.rig import SMALL, TEAM, Rig
     [
         (Template(SMALL), Quota(), [], ""),
         (Template(Resources(3950, 8160, 1000)), Quota(), [], ""),
-        (Template(Resources(3951, 1)), Quota(), ["cpu_millis"], "host-0 with 4000, of which a build may ask 3950"),
-        (Template(Resources(9999, 99_999, 9999)), Quota(), ["cpu_millis", "mem_mib", "disk_mib"], "99999 is more than"),
+        (Template(Resources(3951, 1)), Quota(), ["cpu_millis"], "with 4 CPUs, of which a build may ask 3.95"),
+        (Template(Resources(9999, 99_999, 9999)), Quota(), ["cpu_millis", "mem_mib", "disk_mib"], "99999 MiB is more"),
         (
             Template(Resources(1, 1), attributes={"rack": "r9"}),
             Quota(),
             ["attributes"],
             "none of the 2 hosts has rack=r9",
         ),
-        (Template(SMALL), Quota(cpu_millis=400, mem_mib=400), ["cpu_millis", "mem_mib"], "whole quota of 400"),
+        (Template(SMALL), Quota(cpu_millis=400, mem_mib=400), ["cpu_millis", "mem_mib"], "whole quota of 0.4 CPUs"),
         (Template(SMALL), Quota(builds=0), ["tenant"], "quota of builds is 0"),
     ],
 )
@@ -49,12 +49,18 @@ def test_hosts_that_have_enough_of_each_but_never_together() -> None:
     )
     rig.send(ev.HostsObserved(hosts))
     (fault,) = faults(rig.state, TEAM, Template(Resources(4000, 4000)))
-    assert (fault.where, "b with 1000 cpu_millis, 8000 mem_mib" in fault.message) == ("resources", True)
+    assert (fault.where, "b with 1 CPUs (cpu), 8000 MiB (mem)" in fault.message) == ("resources", True)
 
 
 def test_an_unknown_tenant_is_told_how_to_make_it() -> None:
     (fault,) = faults(Rig().state, TenantName("who"), Template(SMALL))
     assert "butlery tenants set who" in fault.message
+
+
+def test_size_is_judged_whoever_asks() -> None:
+    large = Template(Resources(9999, 1))
+    assert [fault.where for fault in faults(Rig().state, TenantName("who"), large)] == ["tenant", "cpu_millis"]
+    assert [fault.where for fault in faults(Rig().state, None, large)] == ["cpu_millis"]
 
 
 def test_before_hosts_are_known_size_is_not_judged() -> None:
