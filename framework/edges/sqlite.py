@@ -14,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +69,7 @@ class SqliteStore:
         self.notices: list[str] = []
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._secrets_in_journal = False  # of builds that have ended
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -128,7 +129,10 @@ class SqliteStore:
             )
             ended = [(request.id,) for request in requests.values() if request.state is RequestState.ENDED]
             if ended:
-                db.executemany("UPDATE requests SET secrets = NULL WHERE id = ?", ended)
+                wiped = db.executemany(
+                    "UPDATE requests SET secrets = NULL WHERE id = ? AND secrets IS NOT NULL", ended
+                ).rowcount
+                self._secrets_in_journal |= wiped > 0
             db.executemany(
                 "INSERT INTO tasks (id, request_id, live, record) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET live = excluded.live, record = excluded.record",
@@ -137,6 +141,8 @@ class SqliteStore:
                     for task in tasks.values()
                 ],
             )
+        if self._secrets_in_journal:
+            self._empty_journal()
 
     def add_submissions(self, batch: Sequence[NewRequest]) -> list[RequestId | IdempotencyConflictError]:
         with self._writing() as db:
@@ -355,6 +361,17 @@ class SqliteStore:
             except BaseException:
                 self._roll_back()
                 raise
+
+    def _empty_journal(self) -> None:
+        """The write-ahead log keeps what was written until it is full, which may be days; secrets may not stay there.
+
+        Where somebody reads the file just now, or the disk is full, the next frame tries again.
+        """
+        with self._write_lock, self._read_lock, suppress(sqlite3.Error):  # the frame itself is saved
+            self._writer.execute("PRAGMA busy_timeout = 0")
+            busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._secrets_in_journal = bool(busy)
+            self._writer.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
 
     def _roll_back(self) -> None:
         if self._writer.in_transaction:

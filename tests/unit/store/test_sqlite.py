@@ -232,9 +232,24 @@ def test_secrets_of_ended_builds_are_not_left_in_the_file(path: Path) -> None:
             [samples.new(request, build), samples.new(other, samples.spec(secrets={"T": "lives on"}))]
         )
         store.commit(samples.ended(request))
-    content = path.read_bytes()
-    assert b"battery staple" not in content
-    assert b"lives on" in content
+        for file in path.parent.iterdir():
+            assert b"battery staple" not in file.read_bytes(), file
+        assert b"lives on" in path.read_bytes()
+    assert b"battery staple" not in path.read_bytes()
+    assert b"lives on" in path.read_bytes()
+
+
+def test_a_reader_delays_the_end_of_secrets_but_nothing_else(path: Path) -> None:
+    requests = [samples.request("r1"), samples.request("r2")]
+    with closing(SqliteStore(path)) as store:
+        store.add_submissions([samples.new(one, samples.spec(secrets={"T": "hunter2hunter2"})) for one in requests])
+        with closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM requests").fetchone()
+            store.commit(samples.ended(requests[0]))
+        store.commit(samples.ended(requests[1]))
+        for file in path.parent.iterdir():
+            assert b"hunter2hunter2" not in file.read_bytes(), file
 
 
 # Crashes.
