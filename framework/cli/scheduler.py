@@ -1,4 +1,4 @@
-"""``butlery scheduler run`` and ``butlery validate``."""
+"""``butlery scheduler run`` and ``teardown``, and ``butlery validate``."""
 
 from __future__ import annotations
 
@@ -28,6 +28,25 @@ def run(config: Config = None) -> None:
     from framework.settings import load_settings
 
     raise typer.Exit(service.run(load_settings(config, os.environ)))
+
+
+@scheduler_app.command("teardown")
+def teardown(
+    config: Config = None,
+    agreed: Annotated[bool, typer.Option("--yes", help="Without it, only say what would end.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End the framework in Mesos, with every build that runs. The scheduler must be stopped first."""
+    from framework.cli import teardown as tearing_down
+    from framework.settings import load_settings
+
+    framework_id, tasks = tearing_down.run(load_settings(config, os.environ), agreed)
+    if as_json:
+        print_json({"framework_id": framework_id, "tasks": tasks})
+    elif framework_id is None:
+        print_line("there is no framework to end")
+    else:
+        print_line(f"framework {framework_id} is ended, and {tasks} builds with it")
 
 
 def validate(

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import pwd
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ from framework.settings import Settings
 
 log = get_logger(__name__)
 
+MAX_FILES = 65_536
+"""Open at once: thirty times the callers that may wait."""
+
 STOP_GRACE_S = 5
 """For API calls under way, such as somebody's wait for a build, when the scheduler is told to stop."""
 
@@ -47,13 +51,22 @@ def run(settings: Settings) -> int:
     if settings.admin_token is not None:
         protect(settings.admin_token.get_secret_value())
     digest = settings.admin_token_sha256()
-    with closing(_listen(settings)) as listener, closing(_open_store(settings)) as store:
+    _allow_files()
+    with closing(_listen(settings)) as listener, closing(open_store(settings)) as store:
         for notice in store.notices:
             log.error(notice)
         return asyncio.run(_serve(settings, store, listener, digest))
 
 
-def _open_store(settings: Settings) -> SqliteStore:
+def _allow_files() -> None:
+    """Every caller who waits holds one open, and shells give a process 1024 where the system would grant many more."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if most == resource.RLIM_INFINITY else min(most, MAX_FILES)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
+def open_store(settings: Settings) -> SqliteStore:
     """Raises InputError where what ``state.path`` names cannot serve, StoreFullError where it cannot now."""
     try:
         return SqliteStore(settings.state.path)
@@ -103,20 +116,10 @@ def _overhead(settings: Settings) -> Resources:
 
 async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket, admin_token_sha256: str) -> int:
     clock, chance = SystemClock(), SystemChance()
-    framework = FrameworkSettings(
-        name=settings.mesos.framework_name,
-        role=settings.mesos.role,
-        user=settings.mesos.user or _own_user(),
-        hostname=socket.gethostname(),
-        failover_timeout_s=settings.mesos.failover_timeout_s,
-        principal=settings.mesos.principal,
-        webui_url=_url(listener),
-    )
+    mesos, told = settings.mesos, mesos_framework(settings, _url(listener))
 
     def new_driver(framework_id: FrameworkId | None) -> SchedulerDriver:
-        return MesosDriver(
-            settings.mesos.urls, framework, clock, chance, framework_id, settings.mesos.heartbeats_missed
-        )
+        return MesosDriver(mesos.urls, told, clock, chance, framework_id, mesos.heartbeats_missed)
 
     cluster = MesosOperator(settings.mesos.urls)
     scheduler = Scheduler(
@@ -147,6 +150,19 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
         await serving
         await cluster.close()
     return 0
+
+
+def mesos_framework(settings: Settings, webui_url: str | None = None) -> FrameworkSettings:
+    """What Mesos is told of us. Raises InputError where it is to be our own user, and that has no name."""
+    return FrameworkSettings(
+        name=settings.mesos.framework_name,
+        role=settings.mesos.role,
+        user=settings.mesos.user or _own_user(),
+        hostname=socket.gethostname(),
+        failover_timeout_s=settings.mesos.failover_timeout_s,
+        principal=settings.mesos.principal,
+        webui_url=webui_url,
+    )
 
 
 def _own_user() -> str:
@@ -184,5 +200,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _url(listener: socket.socket) -> str:
+    """Where others find us: by this machine's name where we listen on all its addresses."""
     host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared only
+        host = socket.gethostname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

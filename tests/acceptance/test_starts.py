@@ -226,3 +226,13 @@ def test_resources_beyond_every_host_are_refused_with_the_largest_named(
     assert all("the largest is host-" in message for message in faults.values()), faults
     assert butlery.get("/v1/jobs")["jobs"] == []
     butlery.stop()
+
+
+def test_a_scheduler_opens_as_many_files_as_the_system_grants(
+    mesos_cluster: ClusterFactory, scheduler: SchedulerFactory
+) -> None:
+    butlery = scheduler(mesos_cluster(shapes=SHAPES))
+    butlery.start(prefix=("prlimit", "--nofile=256:4000"))
+    limits = Path(f"/proc/{butlery.pid}/limits").read_text().splitlines()
+    assert [line.split()[3] for line in limits if line.startswith("Max open files")] == ["4000"]
+    butlery.stop()

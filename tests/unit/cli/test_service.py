@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from agents import pack
-from framework.cli.service import agent_launch
+from framework.cli.service import _url, agent_launch
 from framework.errors import StoreError
 from framework.settings import Settings, load_settings
 
@@ -64,3 +65,12 @@ def test_no_room_for_the_executor_is_said(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where a directory should be")
     with pytest.raises(StoreError, match="the Mesos executor cannot be written"):
         agent_launch(settings(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", socket.gethostname()), ("::1", "[::1]")]
+)
+def test_the_address_told_to_mesos_can_be_gone_to(host: str, shown: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.bind((host, 0))
+        assert _url(listener) == f"http://{shown}:{listener.getsockname()[1]}"
