@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from framework.core.effects import SaveTenant
+from framework.core.effects import SaveRequest, SaveTenant
 from framework.core.ids import FrameworkId
+from framework.core.tasks import RequestState
 from framework.edges import sqlite
 from framework.edges.sqlite import SCHEMA_VERSION, SqliteStore
 from framework.errors import StoreError, StoreFullError
-from framework.ports import Snapshot
+from framework.ports import JobQuery, Snapshot
 from tests.fakes import samples
 from tests.unit.store.damage import PAGE_BYTES, kept_aside, overwrite, saved_state
 
@@ -391,3 +392,33 @@ def test_a_locked_file_can_be_saved_to_later(path: Path, monkeypatch: pytest.Mon
                 store.commit([SaveTenant(samples.tenant())])
         store.commit([SaveTenant(samples.tenant())])
         assert len(store.load().tenants) == 1
+
+
+LIVE = ("waiting", "launching", "running", "ending")
+LISTS = [
+    JobQuery(limit=10),
+    JobQuery(tenant=samples.TEAM, limit=10),
+    JobQuery(states=LIVE, limit=10),
+    JobQuery(tenant=samples.TEAM, states=LIVE, limit=10),
+    JobQuery(tenant=samples.TEAM, job="unit-tests", states=LIVE, limit=10),
+    JobQuery(tenant=samples.TEAM, states=("ended",), limit=10),
+    JobQuery(states=(*LIVE, "ended"), limit=10),
+    JobQuery(job="none"),
+    JobQuery(tenant=samples.TEAM, job="none"),
+]
+
+
+def test_a_list_reads_little_of_what_there_ever_was(path: Path) -> None:
+    """Who asks for it must not keep the scheduler from reading builds."""
+    steps: list[None] = []
+    with closing(SqliteStore(path)) as store:
+        requests = [samples.request(f"r{number:04}") for number in range(2000)]
+        store.add_submissions([samples.new(request) for request in requests])
+        for request in requests[5:-5]:
+            request.state = RequestState.ENDED
+        store.commit([SaveRequest(request) for request in requests])
+        store._reader.set_progress_handler(lambda: steps.append(None), 1)
+        for query in LISTS:
+            steps.clear()
+            store.requests(query)
+            assert len(steps) < 1000, f"SQLite took {len(steps)} steps for {query}"
