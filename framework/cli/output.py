@@ -18,6 +18,7 @@ RESULT_STYLES = {"passed": "green", "cancelled": "dim", "infrastructure": "magen
 """Colours of how a build ended; red for the others."""
 STATE_STYLES = {"running": "cyan", "launching": "cyan", "ending": "yellow", "waiting": "yellow"}
 _WIDTH_UNKNOWN = 200
+_WIDTH_MAX = 2000
 """Columns of a table that goes into a file or pipe, so that no cell is cut."""
 
 
@@ -46,14 +47,25 @@ def print_line(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Numbers go to the right; where there are no rows only the heading is printed."""
-    console().print(table(columns, rows))
+    """Numbers go to the right; where there are no rows only the heading is printed.
+
+    A terminal that is too narrow breaks the lines itself: an id that is folded within its column cannot be copied.
+    """
+    screen, found = console(), table(columns, rows)
+    needed = screen.measure(found, options=screen.options.update(max_width=_WIDTH_MAX)).maximum
+    screen.width = max(needed, screen.width)
+    screen.print(found)
 
 
 def console() -> Console:
     from rich.console import Console
 
     return Console(soft_wrap=False, width=None if sys.stdout.isatty() else _WIDTH_UNKNOWN, highlight=False)
+
+
+def one_line(text: str) -> str:
+    """Text such as a file's name, which may hold anything, on one line of a terminal."""
+    return printable(text).replace("\n", "\\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> Table:
@@ -67,7 +79,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
         numbers = bool(listed) and all(isinstance(row[index], int | float) for row in listed)
         found.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in listed:
-        found.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
+        found.add_row(*(cell if isinstance(cell, Text) else Text(one_line(str(cell))) for cell in row))
     return found
 
 

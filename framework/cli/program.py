@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -36,6 +38,10 @@ COMMANDS = {
     "version": ("framework.cli.version", "version"),
 }
 """Command to module and name, loaded only when it is run or help is asked for: start-up must not cost more than it."""
+
+
+_OF_OUTPUT = frozenset((errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
+"""What writing to stdout can end with."""
 
 
 class Commands(TyperGroup):
@@ -89,7 +95,7 @@ def _program() -> Any:
         help="One Mesos framework for all the Jenkins of a company: builds on isolated agents.",
         no_args_is_help=True,
         rich_markup_mode="markdown",
-        epilog="Exit codes: 0 well; 1 the build did not pass; 2 bad input; 3 no server; 130 Ctrl-C.",
+        epilog="Exit codes: 0 well; 1 the build did not pass; 2 bad input; 3 no server; 124 time is up; 130 Ctrl-C.",
     )
     app.callback()(_nothing)
     return typer.main.get_command(app)
@@ -101,15 +107,46 @@ def _nothing() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line, without the program's name; the exit code. Never raises but for SystemExit's like."""
+    _prepare_output()
+    code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        return _unwritten(error)
+    return code
+
+
+def _unwritten(error: OSError) -> int:
+    _leave_stdout()
+    if isinstance(error, BrokenPipeError):
+        return 128 + signal.SIGPIPE
+    say(f"butlery: the output cannot be written: {error.strerror}")
+    return exits.FAILED
+
+
+def _prepare_output() -> None:
+    """A stream that was closed before the start takes what is written and drops it; a character that the terminal's
+
+    encoding does not have is escaped.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 for as long as the program runs
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         _program().main(args=list(arguments), prog_name="butlery")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else exits.OK if ended.code is None else exits.FAILED
     except KeyboardInterrupt:
         return exits.INTERRUPTED
-    except BrokenPipeError:
-        _leave_stdout()
-        return 128 + signal.SIGPIPE
+    except OSError as error:
+        # A file that the program opens has a name, and its commands tell of what they write there themselves.
+        return _unwritten(error) if error.filename is None and error.errno in _OF_OUTPUT else _told(error)
     except Exception as error:  # noqa: BLE001 the last resort: no traceback reaches a user
         return _told(error)
     return exits.OK

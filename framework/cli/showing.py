@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from framework.cli.output import amount, console, outcome, print_table, printable, seconds, since
+from framework.cli.output import amount, console, one_line, outcome, print_table, printable, seconds, since
+
+ARTIFACTS_SHOWN = 20
+"""By name; a build may keep a thousand, and `butlery jobs artifacts` lists them."""
 
 
 def show_job(job: Mapping[str, Any]) -> None:
@@ -59,7 +62,14 @@ def _result(result: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
     if result["isolation"]:
         yield "held by", result["isolation"]
     if result["artifacts"]:
-        yield "artifacts", " ".join(result["artifacts"])
+        yield "artifacts", _some(result["artifacts"])
+    if result["leftover_processes"]:
+        yield "left behind", f"{result['leftover_processes']} processes, which were ended"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - ARTIFACTS_SHOWN} more" if len(names) > ARTIFACTS_SHOWN else ""
+    return " ".join(one_line(name) for name in names[:ARTIFACTS_SHOWN]) + more
 
 
 def _spec(spec: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
