@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from starlette.requests import Request
 
 from framework.api.problems import ProblemError
+from framework.documents import Key, dotted
 from framework.errors import Fault
 
 READ_TIMEOUT_S = 30.0
@@ -71,14 +73,37 @@ def _parse(body: bytes) -> Any:
     except json.JSONDecodeError as error:
         at = f"line {error.lineno} column {error.colno}"
         ended = " (the body ends there: was it cut off?)" if error.pos >= len(text.rstrip()) else ""
-        raise _not_json(at, f"{error.msg} at {at}{ended}") from None
+        raise _not_json(at, f"{error.msg.removesuffix(' at')} at {at}{ended}") from None
     except UnicodeDecodeError as error:
         raise _not_json(f"byte {error.start}", f"not UTF-8 at byte {error.start}") from None
     except UnicodeEncodeError:
-        raise _not_json("", "a text holds half of a surrogate pair (\\ud800 to \\udfff)") from None
+        message = "a text holds half of a surrogate pair (\\ud800 to \\udfff), so it is not UTF-8"
+        raise _not_json(_half(value), message) from None
     except RecursionError:
         raise _not_json("", "nested too deeply") from None
     return value
+
+
+def _half(value: object) -> str:
+    """Where the first such text is; "" where it lies too deep."""
+    try:
+        return next(_halves(value), "")
+    except RecursionError:
+        return ""
+
+
+def _halves(value: object, path: tuple[Key, ...] = ()) -> Iterator[str]:
+    """Where texts are that UTF-8 cannot hold."""
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            yield dotted(path)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield from _halves(name, path)
+            yield from _halves(one, (*path, name))
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from _halves(one, (*path, index))
 
 
 def _not_json(where: str, message: str) -> ProblemError:

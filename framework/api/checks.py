@@ -78,6 +78,8 @@ def script(text: str) -> str:
     _without_nul(text)
     if not text.strip():
         raise ValueError("must not be empty")
+    if text.partition("\n")[0].endswith("\r"):  # the kernel would look for an interpreter of that name
+        raise ValueError("must end its lines with LF, not with CR LF as Windows does; save it so, or use dos2unix")
     if len(text.encode()) > COMMAND_MAX_BYTES:
         raise ValueError(
             f"must have at most {COMMAND_MAX_BYTES >> 10} KiB; put the script into the repository and call it there"

@@ -24,7 +24,7 @@ from framework.api.models import TenantIn, take
 from framework.api.problems import documented, invalid
 from framework.core.ids import TenantName
 from framework.core.tasks import Quota, Tenant
-from framework.errors import Fault
+from framework.errors import Fault, InputError
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -49,11 +49,18 @@ async def tenants(principal: Authenticated, context: Serving) -> TenantList:
 )
 async def set_tenant(name: str, request: Request, _: Administrator, context: Serving) -> TenantSetOut:
     """The administrator's alone. A new tenant always gets a token, which is told this once."""
+    raw = await read_object(request, context.settings.max_body_bytes)
+    faults = []
     try:
         checks.name(name)
     except ValueError as error:
-        raise invalid([Fault("name", str(error))]) from error
-    given = take(TenantIn, await read_object(request, context.settings.max_body_bytes))
+        faults.append(Fault("name", str(error)))
+    try:
+        given = take(TenantIn, raw)
+    except InputError as error:
+        raise invalid([*faults, *error.faults]) from error
+    if faults:
+        raise invalid(faults)
     quota = Quota(
         cpu_millis=None if given.quota.cpus is None else round(given.quota.cpus * 1000),
         mem_mib=given.quota.mem_mib,

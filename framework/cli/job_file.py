@@ -58,11 +58,12 @@ class Draft:
     ) -> None:
         """``NAME=VALUE`` each, added to the file's; ``read`` makes the value of the text after ``=``."""
         added: dict[str, str] = {}
-        for pair in pairs:
+        for number, pair in enumerate(pairs, start=1):
             name, equals, value = pair.partition("=")
             if not equals or not name:
                 # The text is not repeated: somebody who forgot the name may have given the secret.
-                self._faults.append(Fault(option, "must be NAME=VALUE"))
+                which = f"number {number} of {len(pairs)} " if len(pairs) > 1 else ""
+                self._faults.append(Fault(option, f"{which}must be NAME=VALUE"))
             elif name in added:
                 self._faults.append(Fault(option, f"{name} stands twice"))
             else:

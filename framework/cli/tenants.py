@@ -73,10 +73,10 @@ def set_tenant(
 
     A new tenant's token is told this once.
     """
-    _check_name(name)
-    quota = _quota({"cpus": cpus, "mem_mib": mem_mib, "builds": builds})
-    if token_to is not None and token_to.exists():
-        raise InputError([Fault("--token-to", f"{token_to} is there already; name a new file")])
+    quota, faults = _quota({"cpus": cpus, "mem_mib": mem_mib, "builds": builds})
+    faults += _faults_of_name(name) + (_faults_of_place(token_to) if token_to is not None else [])
+    if faults:
+        raise InputError(faults)
     client = connect(server, token_file, directory)
     present = {tenant["name"]: tenant for tenant in client.get("/v1/tenants")["tenants"]}.get(name)
     body: dict[str, Any] = {"weight": present["weight"], "quota": present["quota"]} if present else {"quota": {}}
@@ -98,20 +98,29 @@ def set_tenant(
         print_line(found["token"])
 
 
-def _check_name(name: str) -> None:
+def _faults_of_name(name: str) -> list[Fault]:
     """Here too, since a name such as ``..`` would make another path of the call."""
     from framework.api import checks
 
     try:
         checks.name(name)
     except ValueError as error:
-        raise InputError([Fault("NAME", str(error))]) from error
+        return [Fault("NAME", str(error))]
+    return []
 
 
-def _quota(given: Mapping[str, str | None]) -> dict[str, float | None]:
-    """Raises InputError with every one that is no number."""
+def _faults_of_place(token_to: Path) -> list[Fault]:
+    """Before the call, since the token is told but once."""
+    if token_to.exists():
+        return [Fault("--token-to", f"{token_to} is there already; name a new file")]
+    if not os.access(token_to.parent, os.W_OK | os.X_OK):
+        return [Fault("--token-to", f"no file can be made in {token_to.parent}")]
+    return []
+
+
+def _quota(given: Mapping[str, str | None]) -> tuple[dict[str, float | None], list[Fault]]:
     quota: dict[str, float | None] = {}
-    faults = []
+    faults: list[Fault] = []
     for key, text in given.items():
         if text is None:
             continue
@@ -119,9 +128,7 @@ def _quota(given: Mapping[str, str | None]) -> dict[str, float | None]:
             quota[key] = None if text == NO_LIMIT else float(text) if key == "cpus" else int(text)
         except ValueError:
             faults.append(Fault(f"--{key.replace('_', '-')}", f"must be a number, or `{NO_LIMIT}`"))
-    if faults:
-        raise InputError(faults)
-    return quota
+    return quota, faults
 
 
 def _write(path: Path, token: str) -> None:

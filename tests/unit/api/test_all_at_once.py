@@ -35,6 +35,31 @@ async def test_a_tenant_s_token_implies_the_tenant(red: Client) -> None:
     assert set(await red.faults("POST", "/v1/jobs", {"name": "..", **HUGE})) == {"name", "command", *HUGE}
 
 
+async def test_a_tenant_s_name_and_its_settings(admin: Client) -> None:
+    body = {"weight": 0, "quota": {"cpus": -1}}
+    assert set(await admin.faults("PUT", "/v1/tenants/a..b", body)) == {"name", "weight", "quota.cpus"}
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"name": "\\ud83e"}', "name"),
+        (b'{"git": {"url": "\\ud83e"}}', "git.url"),
+        (b'{"artifacts": ["ok", "\\udfff"]}', "artifacts[1]"),
+        (b'{"env": {"\\ud83e": ""}}', "env"),
+    ],
+)
+async def test_a_text_that_is_no_text_is_named(red: Client, body: bytes, where: str) -> None:
+    response = await red("POST", "/v1/jobs", body)
+    assert (response.status_code, response.json()["faults"][0]["where"]) == (400, where)
+
+
+async def test_scripts_with_the_line_ends_of_windows(red: Client) -> None:
+    faults = await red.faults("POST", "/v1/jobs", {"name": "n", "script": "#!/bin/bash\r\nmake\r\n"})
+    assert "CR LF" in faults["script"]
+    assert (await red("POST", "/v1/jobs", {"name": "n", "script": "printf 'a\\r'\nprintf 'b\r\n'"})).status_code == 201
+
+
 async def test_what_the_job_did_not_say_is_not_held_against_it(admin: Client) -> None:
     faults = await admin.faults("POST", "/v1/jobs", {"tenant": "red", "name": "..", "command": "true", "cpus": "x"})
     assert set(faults) == {"name", "cpus"}
