@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import sys
@@ -147,6 +148,10 @@ def down(directory: Path, say: Callable[[str], None], *, wipe: bool = False) -> 
             raise InputError([Fault("--dir", f"{directory} holds no cluster; it is not removed")])
         say(f"nothing runs: there is no cluster in {directory}")
         return
+    owner = directory.stat().st_uid
+    if os.geteuid() not in (0, owner):
+        whose = _user_name(owner)
+        raise InputError([Fault("--dir", f"{directory} is of user {whose}, who alone (and root) can end it")])
     paths = Paths(directory)
     supervisor = ProcessId.load(paths.supervisor_pid)
     if supervisor is not None and supervisor.alive():
@@ -170,6 +175,13 @@ def down(directory: Path, say: Callable[[str], None], *, wipe: bool = False) -> 
     status.save()
     paths.supervisor_pid.unlink(missing_ok=True)
     say("stopped")
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def directory_of(directory: Path | None, config: Path | None) -> Path:
