@@ -7,6 +7,7 @@ import re
 
 MASK = b"****"
 SHORTEST_SECRET = 4  # bytes; shorter values would mask half of every log
+SHORTEST_LINE = 8  # of a secret of several lines, such as a key: programs often show these by line, as `env | sort`
 TAIL_BYTES = 4096
 
 
@@ -18,6 +19,8 @@ class Masker:
 
     def __init__(self, secrets: list[str]) -> None:
         values = {value.encode("utf-8", "surrogateescape") for value in secrets}
+        lines = {line.strip() for value in values if b"\n" in value for line in value.splitlines()}
+        values |= {line for line in lines if len(line) >= SHORTEST_LINE}
         self._secrets = sorted((value for value in values if len(value) >= SHORTEST_SECRET), key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(re.escape, self._secrets))) if self._secrets else None
         self._held = b""

@@ -60,3 +60,10 @@ def test_the_last_line_is_masked_and_has_something_in_it(path: Path) -> None:
     log.forget_tail()
     assert log.last_line() == ""
     log.close()
+
+
+def test_lines_of_a_secret_are_masked_by_themselves() -> None:
+    key = "-----BEGIN-----\nc2VjcmV0c2VjcmV0\n  x\n"
+    masker = Masker([key])
+    assert masker.feed(key.encode()) + masker.finish() == MASK
+    assert masker.whole("KEY=-----BEGIN-----\nA=b\nc2VjcmV0c2VjcmV0\n  x") == "KEY=****\nA=b\n****\n  x"
