@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import placement as placement_benchmark
+from benchmarks.demo import BUILDS, MAX_BUILDS, MIN_BUILDS
 
 bench = typer.Typer(name="bench", help="Measure what the project promises.", no_args_is_help=True)
 
@@ -85,7 +86,7 @@ def demo(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the figures as one JSON object; progress goes to standard error.")
     ] = False,
-    builds: Annotated[int, typer.Option(min=9, max=300, help="How many builds.")] = 60,
+    builds: Annotated[int, typer.Option(min=MIN_BUILDS, max=MAX_BUILDS, help="How many builds.")] = BUILDS,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the cluster up afterwards, to look around.")] = False,
 ) -> None:
     """Three tenants' builds on a real Mesos of this machine. Exit code 0 where every build ended as it should."""

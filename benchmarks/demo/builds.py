@@ -8,10 +8,6 @@ from typing import Any
 from benchmarks.demo import repository
 from framework.local.spec import HostShape, default_shape
 
-BUILDS = 60
-MIN_BUILDS = 9  # with fewer, not every tenant would have a build that passes
-MAX_BUILDS = 300
-
 TENANTS = {"payments": 300, "web": 200, "mobile": 100}
 """Weights by name: while all wait, payments gets three builds started for each of mobile's."""
 

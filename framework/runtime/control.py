@@ -29,7 +29,6 @@ from framework.runtime.loop import Loop
 from framework.tokens import tenant_token, token_sha256
 
 SAVE_TIMEOUT_S = 15.0
-BUILD_LOG = "build.log"
 
 T = TypeVar("T")
 

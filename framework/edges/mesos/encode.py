@@ -16,7 +16,7 @@ from framework.core.effects import Acknowledge, Decline, Kill, Reconcile
 from framework.core.ids import FrameworkId, HostId, OfferId
 from framework.core.resources import Resources
 from framework.edges.mesos.purse import PER_UNIT, Piece, Purse, draw, in_thousandths
-from framework.edges.mesos.wire import AllocationInfo, Scalar, Value
+from framework.edges.mesos.wire import Scalar, Value
 from framework.ports import TaskLaunch
 
 _encode = msgspec.json.Encoder().encode
@@ -36,10 +36,14 @@ class FrameworkSettings(Struct, frozen=True):
     principal: str | None = None
 
 
+class _AllocationInfo(Struct, gc=False):
+    role: str
+
+
 class _Resource(Struct, gc=False, omit_defaults=True):
     name: str
     scalar: Scalar
-    allocation_info: AllocationInfo
+    allocation_info: _AllocationInfo
     role: str = "*"
     reservation: Raw | None = None
     type: str | None = None  # never left out, as its default is not what is sent
@@ -268,7 +272,7 @@ def _encoded_plain(amount: Resources, role: str) -> Raw:
 
 
 def _encoded(pieces: Iterable[tuple[str, Piece]], role: str) -> Raw:
-    allocated = AllocationInfo(role)
+    allocated = _AllocationInfo(role)
     resources = [
         _Resource(name, Scalar(piece.amount / PER_UNIT), allocated, piece.role, piece.reservation, "SCALAR")
         for name, piece in pieces

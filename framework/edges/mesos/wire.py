@@ -24,10 +24,6 @@ class Scalar(Struct, gc=False):
     value: float
 
 
-class AllocationInfo(Struct, frozen=True, gc=False):
-    role: str = "*"
-
-
 class Resource(Struct, gc=False):
     """``scalar`` is None for ranges and sets, which are not read; what is Raw is empty where it is not there (msgspec
 
@@ -66,7 +62,6 @@ class Offer(Struct, gc=False):
     hostname: str
     resources: list[Resource] = []
     attributes: list[Attribute] = []
-    allocation_info: AllocationInfo = AllocationInfo()
     url: Url | None = None
 
 
@@ -182,5 +177,4 @@ class Version(Struct, gc=False):
 
 event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 any_event_decoder = msgspec.json.Decoder(AnyEvent)
-agents_decoder = msgspec.json.Decoder(GetAgents)
 version_decoder = msgspec.json.Decoder(Version)

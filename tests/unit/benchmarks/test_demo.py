@@ -11,7 +11,8 @@ from rich.console import Console
 
 from agents.spec import RESULT_CLASSES
 from benchmarks.api import Api
-from benchmarks.demo.builds import BUILDS, CLASSES, MAX_BUILDS, MEM_MIB, MIN_BUILDS, TENANTS, PlannedBuild, plan
+from benchmarks.demo import BUILDS, MAX_BUILDS, MIN_BUILDS
+from benchmarks.demo.builds import CLASSES, MEM_MIB, TENANTS, PlannedBuild, plan
 from benchmarks.demo.report import Finished, deviations, figures_of, show
 from framework.cli.client import RefusedError
 
