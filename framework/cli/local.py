@@ -34,6 +34,7 @@ def up(
 ) -> None:
     """Bring up Mesos and the scheduler; without --detach, until Ctrl-C."""
     from framework.local import control
+    from framework.local.status import read
 
     request = control.request_for(directory=directory, config=config, hosts=hosts, port=port)
     if detach:
@@ -41,7 +42,7 @@ def up(
         return
 
     def ready(status: Status) -> None:
-        _show(status)
+        _show(read(Path(status.directory)))
         _say("Ctrl-C stops all of it")
 
     control.up(request, _say, ready)
@@ -107,6 +108,8 @@ def _show(found: Status) -> None:
             numbers = (f"{host['cpus']:g}", str(host["mem_mib"]), str(host["disk_mib"]))
             table.add_row(host["name"], *numbers, escape(attributes), "yes" if host.get("registered") else "no")
         console.print(table)
+    for notice in found.notices:
+        console.print(f"! {escape(notice)}", style="yellow", soft_wrap=True)
 
 
 def _process(url: str | None, pid: int | None, restarts: int) -> str | None:

@@ -39,6 +39,7 @@ class Status:
         default_factory=list
     )  # where and message of each, where ``error`` is of the settings
     hosts: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)  # what the scheduler says that an operator should know
 
     def complete(self) -> bool:
         """Whether all that belongs to it runs."""
@@ -89,6 +90,7 @@ def read(directory: Path) -> Status:
     for host in status.hosts:
         host["id"] = active.get(host["name"])
         host["registered"] = host["id"] is not None
+    status.notices = [] if status.scheduler_pid is None else _notices(f"{status.api_url}/v1/status", paths.admin_token)
     return status
 
 
@@ -98,6 +100,14 @@ def _registered(url: str) -> dict[str, str]:
         return {host["hostname"]: host["id"] for host in get_json(url, READ_TIMEOUT_S)["slaves"] if host["active"]}
     except (UnavailableError, KeyError, TypeError):
         return {}
+
+
+def _notices(url: str, token: Path) -> list[str]:
+    """Empty where the scheduler does not answer, or the token is not ours to read."""
+    try:
+        return [str(notice) for notice in get_json(url, READ_TIMEOUT_S, token.read_text().strip())["notices"]]
+    except (UnavailableError, OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _alive(pid_file: Path) -> int | None:
