@@ -66,16 +66,19 @@ def test_processes_of_a_directory_are_found_by_where_they_work_and_by_their_sand
     sleeper: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     elsewhere = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(600)"],
+        [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"],
         cwd="/",
         env={"MESOS_SANDBOX": f"{tmp_path}/agents/0"},
+        stdout=subprocess.PIPE,
     )
     try:
+        assert elsewhere.stdout is not None
+        elsewhere.stdout.readline()  # a program that has only just begun has no environment to be seen yet
         assert processes.of_directory(tmp_path) == {sleeper.pid, elsewhere.pid}
         assert processes.of_directory(tmp_path / "agents") == {elsewhere.pid}
     finally:
         elsewhere.kill()
-        elsewhere.wait()
+        elsewhere.communicate()
 
 
 def test_who_looks_at_a_directory_from_a_terminal_is_not_of_it(tmp_path: Path) -> None:
