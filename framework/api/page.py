@@ -14,7 +14,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 code, .path { font-family: ui-monospace, monospace; font-size: 0.92em; }
 section { border-top: 1px solid #d5dce3; padding: 0.5rem 0 1rem; }
 h2 { margin-top: 2.5rem; } h3 { margin: 0.5rem 0; font-weight: 600; }
-.verb { display: inline-block; min-width: 4.5rem; font-weight: 700; color: #0b5c8a; }
+.verb { display: inline-block; min-width: 5.5rem; font-weight: 700; color: #0b5c8a; }
 table { border-collapse: collapse; width: 100%; margin: 0.5rem 0; }
 th, td { text-align: left; vertical-align: top; padding: 0.2rem 0.8rem 0.2rem 0; border-bottom: 1px solid #eef1f4; }
 a { color: #0b5c8a; }
@@ -52,7 +52,8 @@ def _operations(document: Mapping[str, Any]) -> Iterator[str]:
         for verb, operation in operations.items():
             yield f'<section id="{escape(operation["operationId"])}">'
             yield f'<h3><span class="verb">{escape(verb.upper())}</span><span class="path">{escape(path)}</span></h3>'
-            yield f"<p><b>{escape(operation['summary'])}.</b> {_prose(operation.get('description', ''))}</p>"
+            summary = operation["summary"] if operation["summary"].endswith("?") else f"{operation['summary']}."
+            yield f"<p><b>{escape(summary)}</b> {_prose(operation.get('description', ''))}</p>"
             yield from _parameters(operation.get("parameters", ()))
             for media in operation.get("requestBody", {}).get("content", {}).values():
                 yield f"<p>Body: {_kind(media['schema'])}</p>"
