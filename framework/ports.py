@@ -159,6 +159,12 @@ class Store(Protocol):
         """
         ...
 
+    def repeat_of(
+        self, tenant: TenantName, idempotency_key: str, digest: str
+    ) -> RequestId | IdempotencyConflictError | None:
+        """What ``add_submissions`` would answer where the tenant's key is known; None where it is not."""
+        ...
+
     def payload(self, request_id: RequestId) -> BuildSpec | None:
         """The build as it was submitted; without its secrets once the request has ended. None where unknown."""
         ...

@@ -141,6 +141,7 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
         loop.add_signal_handler(number, stop)
     log.info("serving", url=_url(listener), mesos=settings.mesos.url, state=str(settings.state.path))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving.add_done_callback(lambda _: stop())  # a scheduler that nobody can ask is of no use
     try:
         await scheduler.run()
     except MesosRefusedError as error:

@@ -151,6 +151,12 @@ class SqliteStore:
         with self._writing() as db:
             return [self._add(db, new) for new in batch]
 
+    def repeat_of(
+        self, tenant: TenantName, idempotency_key: str, digest: str
+    ) -> RequestId | IdempotencyConflictError | None:
+        with self._reading() as db:
+            return _repeat_of(db, tenant, idempotency_key, digest)
+
     def payload(self, request_id: RequestId) -> BuildSpec | None:
         with self._reading() as db:
             row = db.execute("SELECT spec, secrets FROM requests WHERE id = ?", (request_id,)).fetchone()
@@ -199,15 +205,9 @@ class SqliteStore:
     def _add(self, db: sqlite3.Connection, new: NewRequest) -> RequestId | IdempotencyConflictError:
         request, key = new.request, new.idempotency_key
         if key is not None:
-            row = db.execute(
-                "SELECT id, digest FROM requests WHERE tenant = ? AND idempotency_key = ?", (request.tenant, key)
-            ).fetchone()
-            if row is not None and row[1] != new.digest:
-                return IdempotencyConflictError(
-                    f"idempotency key {key!r} stands for another job, {row[0]}; use a new key"
-                )
-            if row is not None:
-                return RequestId(row[0])
+            known = _repeat_of(db, request.tenant, key, new.digest)
+            if known is not None:
+                return known
         plain = asdict(new.spec)
         secrets = plain.pop("secrets")
         db.execute(
@@ -391,6 +391,19 @@ class SqliteStore:
                 yield self._reader
             except sqlite3.Error as error:
                 raise _translated(error, self.path) from error
+
+
+def _repeat_of(
+    db: sqlite3.Connection, tenant: TenantName, key: str, digest: str
+) -> RequestId | IdempotencyConflictError | None:
+    row = db.execute(
+        "SELECT id, digest FROM requests WHERE tenant = ? AND idempotency_key = ?", (tenant, key)
+    ).fetchone()
+    if row is None:
+        return None
+    if row[1] != digest:
+        return IdempotencyConflictError(f"idempotency key {key!r} stands for another job, {row[0]}; use a new key")
+    return RequestId(row[0])
 
 
 def _sync_directory(directory: Path) -> None:

@@ -13,7 +13,7 @@ from framework.core.events import CancelAsked, TenantSet
 from framework.core.ids import HostId, RequestId, TenantName, task_id
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
-from framework.errors import Fault, InputError, UnavailableError
+from framework.errors import Fault, IdempotencyConflictError, InputError, UnavailableError
 from framework.ports import (
     Chance,
     Clock,
@@ -50,16 +50,17 @@ class RuntimeControl:
         self._store = store
         self._cluster = cluster
         self._tokens = tokens
+        self._drawing = asyncio.Lock()
         self._clock = clock
         self._chance = chance
 
     async def submit(self, submission: Submission) -> Request:
-        state = self._loop.state
-        faults = self.refusals(submission.tenant, submission.template)
-        if faults:
-            raise InputError(faults)
-        if state.waiting() >= state.config.max_waiting:
-            raise UnavailableError(f"{state.waiting()} builds wait already; try again when some have started")
+        refusal = self._refusal(submission)
+        if refusal is not None:
+            first = await self._first_of(submission)  # which was taken, as whoever asks again must learn
+            if first is None:
+                raise refusal
+            return first
         request = Request(
             id=new_request_id(self._clock, self._chance),
             tenant=submission.tenant,
@@ -73,6 +74,25 @@ class RuntimeControl:
         request_id = await self._loop.submit(new, SAVE_TIMEOUT_S)
         taken = await self.request(request_id)
         return taken or request
+
+    def _refusal(self, submission: Submission) -> InputError | UnavailableError | None:
+        faults = self.refusals(submission.tenant, submission.template)
+        if faults:
+            return InputError(faults)
+        state = self._loop.state
+        if state.waiting() >= state.config.max_waiting:
+            return UnavailableError(f"{state.waiting()} builds wait already; try again when some have started")
+        return None
+
+    async def _first_of(self, submission: Submission) -> Request | None:
+        """The request that came with the same idempotency key. Raises IdempotencyConflictError."""
+        tenant, key, digest = submission.tenant, submission.idempotency_key, submission.digest
+        if key is None:
+            return None
+        known = await asyncio.to_thread(self._store.repeat_of, tenant, key, digest)
+        if isinstance(known, IdempotencyConflictError):
+            raise known
+        return None if known is None else await self.request(known)
 
     def refusals(self, tenant: TenantName | None, template: Template) -> list[Fault]:
         return admission.faults(self._loop.state, tenant, template)
@@ -111,8 +131,9 @@ class RuntimeControl:
             return None
         token = tenant_token(tenant.name, self._chance.token())
         digest = token_sha256(token)
-        await asyncio.to_thread(self._store.set_token, tenant.name, digest)
-        self._tokens[tenant.name] = digest
+        async with self._drawing:  # so that of two at once the same one stays here and in the store
+            await asyncio.to_thread(self._store.set_token, tenant.name, digest)
+            self._tokens[tenant.name] = digest
         return token
 
     def token_sha256(self, tenant: TenantName) -> str | None:

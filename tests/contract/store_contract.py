@@ -194,6 +194,14 @@ class StoreContract:
         batch += [samples.new(samples.request(name)) for name in ("r3", "r4")]
         assert store.add_submissions(batch) == ["r1", "r2", "r3", "r4"]
 
+    def test_a_known_key_is_told_without_a_submission(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        store.add_submissions([samples.new(samples.request("r1"), key="k", digest="d1")])
+        assert store.repeat_of(samples.TEAM, "k", "d1") == "r1"
+        assert isinstance(store.repeat_of(samples.TEAM, "k", "d2"), IdempotencyConflictError)
+        assert store.repeat_of(samples.TEAM, "k2", "d1") is None
+        assert store.repeat_of(TenantName("other"), "k", "d1") is None
+
     # Listing.
 
     def test_lists_are_filtered_and_paged_newest_first(self, open_store: StoreFactory) -> None:

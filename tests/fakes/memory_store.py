@@ -86,6 +86,12 @@ class MemoryStore:
             self.journal.append(tuple(batch))
             return taken
 
+    def repeat_of(
+        self, tenant: TenantName, idempotency_key: str, digest: str
+    ) -> RequestId | IdempotencyConflictError | None:
+        first, its_digest = self._tables.keys.get((tenant, idempotency_key), (None, digest))
+        return first if its_digest == digest else IdempotencyConflictError(f"the key stands for {first}")
+
     def payload(self, request_id: RequestId) -> BuildSpec | None:
         if self.unreadable is not None:
             raise self.unreadable

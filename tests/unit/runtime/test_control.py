@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import msgspec
 import pytest
 
 from framework.core.effects import Kill
@@ -58,6 +59,21 @@ async def test_a_repeat_is_the_first_one_again_and_another_body_a_conflict(ready
     assert ready.control.health().waiting == 1
     with pytest.raises(IdempotencyConflictError):
         await ready.control.submit(samples.submission(idempotency_key="k", digest="other"))
+
+
+async def test_a_repeat_is_the_first_one_also_where_it_would_now_be_refused(
+    ready: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await ready.control.submit(samples.submission(idempotency_key="k", digest="d"))
+    state = ready.scheduler.loop.state
+    monkeypatch.setattr(type(state), "waiting", lambda _: state.config.max_waiting)
+    ready.driver.tell(HostsObserved((msgspec.structs.replace(samples.HOST, total=Resources(1, 1, 1)),)))
+    await eventually(lambda: ready.control.hosts()[0].host.total.mem_mib == 1, "the smaller host")
+    assert (await ready.control.submit(samples.submission(idempotency_key="k", digest="d"))).id == first.id
+    with pytest.raises(IdempotencyConflictError):
+        await ready.control.submit(samples.submission(idempotency_key="k", digest="other"))
+    with pytest.raises(InputError):
+        await ready.control.submit(samples.submission(idempotency_key="k2", digest="d"))
 
 
 async def test_cancel_of_what_waits_runs_has_ended_or_never_was(ready: Rig) -> None:
