@@ -51,8 +51,10 @@ class _BearerAuth(requests.auth.AuthBase):
 class ApiClient:
     """Asks one server with one token. ``server`` is its URL, without a path."""
 
-    def __init__(self, server: str, token: str) -> None:
+    def __init__(self, server: str, token: str, told_by: str = "the token") -> None:
+        """``told_by`` says where the token was found, for the one whose token is refused."""
         self.server = server.rstrip("/")
+        self._told_by = told_by
         self._session = requests.Session()
         self._session.auth = _BearerAuth(token)
         self._session.headers["User-Agent"] = f"butlery/{framework.__version__}"
@@ -104,6 +106,10 @@ class ApiClient:
                     )
                 if response.ok and not response.is_redirect:
                     return response
+                if response.status_code == 401:
+                    message = f"the token from here is not, or no longer, valid at {self.server}; the administrator"
+                    message += " draws another with `butlery tenants set NAME --new-token`"
+                    raise RefusedError(401, "The token is refused.", [Fault(self._told_by, message)])
                 raise _refusal(response)
             except UnavailableError:
                 if attempt == RETRIES:

@@ -64,13 +64,13 @@ def connect(server: str | None, token_file: Path | None, directory: Path | None)
     from framework.cli.client import ApiClient
 
     found = _Found(_checked(server), None) if server else _local(directory)
-    token = _told_token(token_file)
+    token, where = _told_token(token_file), "--token-file" if token_file is not None else TOKEN_VARIABLE
     if token is None and found.token_file is not None:
-        token = read_token(found.token_file, "admin.token")
+        token, where = read_token(found.token_file, "admin.token"), str(found.token_file)
     if token is None:
         message = f"no token for {found.server}: set {TOKEN_VARIABLE}, or give --token-file"
         raise InputError([Fault(TOKEN_VARIABLE, message)])
-    return ApiClient(found.server, token)
+    return ApiClient(found.server, token, where)
 
 
 def _told_token(token_file: Path | None) -> str | None:

@@ -108,7 +108,7 @@ def test_the_administrator_s_own(as_red: Butlery) -> None:
 def test_a_wrong_token(as_red: Butlery, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUTLERY_TOKEN", "bt~red~wrong")
     ended = as_red("jobs", "list")
-    assert (ended.code, "valid bearer token" in ended.err) == (2, True)
+    assert (ended.code, "BUTLERY_TOKEN: the token from here" in ended.err) == (2, True)
     assert "wrong" not in ended.err
 
 
