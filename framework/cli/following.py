@@ -114,10 +114,10 @@ def follow(client: ApiClient, job_id: str) -> None:
             if error.status != 404 or not attempt:
                 raise
             say(printable(f"attempt {attempt}: {error}"))
-            ended = client.get(job_path(job_id))
-            if ended["state"] == "ended" and ended["attempt"] <= attempt:
+            following = _next_attempt(client, job_id, attempt, patience)
+            if following <= attempt:
                 return
-            offset, attempt = 0, _next_attempt(client, job_id, attempt)
+            offset, attempt = 0, following
             continue
         patience.answered()
         sys.stdout.buffer.write(response.content)
@@ -130,7 +130,7 @@ def follow(client: ApiClient, job_id: str) -> None:
         if response.headers["Butlery-Job-Ended"] == "true":
             return
         if response.headers["Butlery-Attempt-Ended"] == "true":
-            following = _next_attempt(client, job_id, attempt)
+            following = _next_attempt(client, job_id, attempt, patience)
             if following != attempt:
                 say(f"attempt {attempt} is over and was not the build's fault; attempt {following}:")
                 offset, attempt = 0, following
@@ -143,10 +143,18 @@ def _newest(client: ApiClient, job_id: str) -> int:
         return 0
 
 
-def _next_attempt(client: ApiClient, job_id: str, attempt: int) -> int:
-    """The number of the next attempt once there is one, or the same where the job ended without."""
+def _next_attempt(client: ApiClient, job_id: str, attempt: int, patience: Patience) -> int:
+    """The number of the next attempt once there is one, or the same where the job ended without.
+
+    Raises RefusedError, UnavailableError.
+    """
     while True:
-        job = client.get(job_path(job_id))
+        try:
+            job = client.get(job_path(job_id))
+        except UnavailableError as error:
+            patience.failed(error)
+            continue
+        patience.answered()
         if job["attempt"] > attempt or job["state"] == "ended":
             return int(job["attempt"])
         time.sleep(PAUSE_S)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from framework.cli import following
+from framework.cli.client import ApiClient, job_path
 from framework.core.tasks import FailureClass
 from framework.errors import UnavailableError
 from tests.unit.cli.conftest import Butlery, Serving
@@ -264,6 +266,31 @@ def test_follow_outlives_a_server_that_is_away(
     assert ended.out == "output\n"
     assert "host-1 does not answer" in ended.err
     assert "answers again" in ended.err
+
+
+def test_follow_outlives_a_server_that_is_away_between_attempts(
+    as_red: Butlery, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "PAUSE_S", 0.02)
+    job = submitted(as_red)
+    serving.do(serving.control.run, job, b"first\n")
+    serving.do(serving.control.lose, job)
+    get, failures = ApiClient.get, list[str]()
+
+    def restarting(self: ApiClient, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        if path == job_path(job) and len(failures) < 3:
+            failures.append(path)
+            raise UnavailableError("the scheduler restarts")
+        serving.do(serving.control.run, job, b"second\n")
+        serving.do(serving.control.end, job)
+        return get(self, path, *args, **kwargs)
+
+    monkeypatch.setattr("framework.cli.jobs._say_why", lambda *_: None)
+    monkeypatch.setattr(ApiClient, "get", restarting)
+    ended = as_red("jobs", "logs", "-f", job)
+    assert (ended.code, len(failures)) == (0, 3), ended
+    assert ended.out.endswith("second\n")
+    assert "the scheduler restarts" in ended.err
 
 
 def test_artifacts(as_red: Butlery, serving: Serving, tmp_path: Path) -> None:
