@@ -139,6 +139,7 @@ class CgroupV2(Limits):
         self._pressure = PidsPressure()
         self._refused = 0
         self._peak = 0  # bytes seen, for kernels before 5.19, which have no memory.peak
+        self._cpu_usec = 0  # seen, for the group of a container goes with it
 
     def create(self) -> None:
         if os.path.isdir(self._path) and not (self.kill() and remove_group(self._path)):
@@ -171,9 +172,9 @@ class CgroupV2(Limits):
         return pids_verdict(self.wanted.pids) if read_counter(self._path + "/pids.events", "max") else None
 
     def usage(self) -> Usage:
-        peak = max(self._peak, read_int(self._path + "/memory.peak") or 0)
-        usec = read_counter(self._path + "/cpu.stat", "usage_usec")
-        return Usage(peak / MIB if peak else None, usec / 1e6)
+        self._peak = max(self._peak, read_int(self._path + "/memory.peak") or 0)
+        self._cpu_usec = max(self._cpu_usec, read_counter(self._path + "/cpu.stat", "usage_usec"))
+        return Usage(self._peak / MIB if self._peak else None, self._cpu_usec / 1e6)
 
     def kill(self) -> bool:
         if not os.path.isdir(self._path):

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from agents.executor.limits import PIDS_STREAK_S, PidsPressure, cpu_shares, cpu_weight, read_counter, read_int
+from agents.executor.cgroup_v2 import CgroupV2
+from agents.executor.limits import (
+    PIDS_STREAK_S,
+    PidsPressure,
+    Wanted,
+    cpu_shares,
+    cpu_weight,
+    read_counter,
+    read_int,
+)
 from agents.executor.watchdog import nice_level
 
 
@@ -48,3 +57,17 @@ def test_kernel_files(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert read_int(str(tmp_path / "memory.max")) is None
     assert read_int(str(tmp_path / "gone")) is None
+
+
+def test_what_a_group_used_is_known_when_it_is_gone(tmp_path: Path) -> None:
+    """As a container's is, which the engine removes. Files as of a kernel with memory.peak."""
+    files = {"memory.current": "1048576\n", "memory.peak": "3145728\n", "cpu.stat": "usage_usec 2500000\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    group = CgroupV2(Wanted(mem_mib=64, cpu_millis=500, pids=60), str(tmp_path))
+    assert group.check(0.0) is None
+    assert vars(group.usage()) == {"peak_mem_mib": 3.0, "cpu_s": 2.5}
+    for name in files:
+        (tmp_path / name).unlink()
+    assert group.check(1.0) is None
+    assert vars(group.usage()) == {"peak_mem_mib": 3.0, "cpu_s": 2.5}
