@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+# A file for each run: another attempt may run as another user, who could not write to the first one's.
 SCRIPT = """
-echo "$$" >> {directory}/"$BUTLERY_JOB".started
+echo "$$" > {directory}/"$BUTLERY_JOB.started.$BUTLERY_TASK_ID.$$"
 while [ ! -e {directory}/"$BUTLERY_JOB".go ] && [ ! -e {directory}/go ]; do sleep 1; done
-echo "$$" >> {directory}/"$BUTLERY_JOB".ended
+echo "$$" > {directory}/"$BUTLERY_JOB.ended.$BUTLERY_TASK_ID.$$"
 """
 
 
@@ -36,8 +37,7 @@ class Witness:
         return self._pids(job, "ended")
 
     def _pids(self, job: str, what: str) -> list[int]:
-        path = self._directory / f"{job}.{what}"
-        return [int(line) for line in path.read_text().split()] if path.exists() else []
+        return [int(line) for path in self._directory.glob(f"{job}.{what}.*") for line in path.read_text().split()]
 
 
 def alive(pid: int) -> bool:
