@@ -79,7 +79,12 @@ def delegated() -> Path:
 
 def left() -> list[str]:
     """Build processes that live and groups of builds that are there."""
-    found = [str(path) for path in GROUPS.rglob("butlery-*") if path.is_dir() and path.name not in NOT_BUILDS]
+    found = [
+        f"{parent}/{name}"
+        for parent, below, _ in os.walk(GROUPS)  # groups may go meanwhile, which Path.rglob takes for an error
+        for name in below
+        if name.startswith("butlery-") and name not in NOT_BUILDS
+    ]
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cmdline").read_bytes().startswith((b"sleep\x00600", b"sh\x00/var/tmp/sandbox")):
