@@ -66,6 +66,10 @@ class BuildSpec:
     timeout_s: float = 3600.0
     grace_s: float = 10.0  # between TERM and KILL
     artifacts: List[str] = field(default_factory=list)  # globs below the workspace, copied to the sandbox's artifacts/
+    gpus: int = 0
+    ports: List[int] = field(default_factory=list)  # of the host, the build's own while it runs; told it as PORT0, ...
+    container: str = ""  # its name, where this is one more container of an agent, beside the one that builds
+    pretend_until: Optional[str] = None  # starts nothing, and passes once this file is there: for load tests
     host: HostPolicy = field(default_factory=HostPolicy)
     version: int = VERSION
 

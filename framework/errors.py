@@ -44,6 +44,10 @@ class StoreFullError(StoreError):
     retryable = True
 
 
+class DeposedError(StoreError):
+    """Another scheduler leads now, so that nothing of ours was saved; only a new election can change that."""
+
+
 class IdempotencyConflictError(ButleryError):
     """An idempotency key came again with another body."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 from agents.spec import BuildSpec
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
-from framework.core.effects import Acknowledge, Decline, Kill, Reconcile, Save
-from framework.core.events import Event
+from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile, Save
+from framework.core.events import Event, OperationUpdate
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
 from framework.core.offers import Host
+from framework.core.pieces import Piece, ReservedUse
 from framework.core.resources import Resources
 from framework.core.tasks import Request, Task, Tenant
 from framework.core.templates import Template
@@ -22,18 +23,91 @@ Emit = Callable[[Event], None]
 """Where an edge puts what happened; never blocks, called on the loop's thread only."""
 
 
+class MesosExecutor(msgspec.Struct, frozen=True):
+    """A Mesos executor as it is started where the host has none of its id yet.
+
+    Tasks that share one on a host give it in every part alike, else Mesos refuses them.
+    """
+
+    id: str
+    name: str
+    resources: Resources  # of its own, on top of its tasks'
+    command: str  # starts it on the host, by /bin/sh
+    uris: tuple[str, ...] = ()  # fetched into the sandbox first
+    environment: dict[str, str] = {}  # seen in Mesos' state, so no secrets
+    shutdown_grace_s: float | None = None
+
+
 class TaskLaunch(msgspec.Struct, frozen=True):
-    """One task with a Mesos executor of its own, whose id is the task's."""
+    """One task. Plain ``resources`` are drawn from the offers by ``reserved``; ``pieces`` are taken as they are.
+
+    Of ``resources.ports`` only those named in ``ports`` are taken.
+    """
 
     task_id: TaskId
     name: str
     resources: Resources
-    executor_resources: Resources
-    command: str  # starts the Mesos executor on the host, by /bin/sh
-    uris: tuple[str, ...] = ()  # fetched into the sandbox first
-    environment: dict[str, str] = {}  # of the Mesos executor; seen in Mesos' state, so no secrets
-    data: bytes = b""  # TaskInfo.data; not seen there
+    executor: MesosExecutor
+    ports: tuple[int, ...] = ()
+    reserved: ReservedUse = ReservedUse.LAST
+    pieces: tuple[Piece, ...] = ()  # such as a persistent volume
+    data: bytes = b""  # TaskInfo.data; not seen in Mesos' state
     labels: dict[str, str] = {}
+
+
+class LaunchTasks(msgspec.Struct, frozen=True):
+    tasks: tuple[TaskLaunch, ...]
+
+
+class LaunchGroup(msgspec.Struct, frozen=True):
+    """Tasks of one Mesos executor, of which Mesos launches all or none."""
+
+    tasks: tuple[TaskLaunch, ...]
+
+
+class Reserve(msgspec.Struct, frozen=True):
+    """``pieces`` as they shall be: the innermost of their reservations is made."""
+
+    pieces: tuple[Piece, ...]
+    operation_id: str | None = None  # asks for an OperationUpdate
+
+
+class Unreserve(msgspec.Struct, frozen=True):
+    """``pieces`` as they are: the innermost of their reservations is ended."""
+
+    pieces: tuple[Piece, ...]
+    operation_id: str | None = None
+
+
+class CreateVolumes(msgspec.Struct, frozen=True):
+    """``pieces`` as they shall be: disks with their volumes."""
+
+    pieces: tuple[Piece, ...]
+    operation_id: str | None = None
+
+
+class DestroyVolumes(msgspec.Struct, frozen=True):
+    """What is in the volumes is gone for good."""
+
+    pieces: tuple[Piece, ...]
+    operation_id: str | None = None
+
+
+class GrowVolume(msgspec.Struct, frozen=True):
+    volume: Piece
+    addition: Piece
+    operation_id: str | None = None
+
+
+class ShrinkVolume(msgspec.Struct, frozen=True):
+    volume: Piece
+    subtract_thousandths: int
+    operation_id: str | None = None
+
+
+Operation: TypeAlias = (
+    LaunchTasks | LaunchGroup | Reserve | Unreserve | CreateVolumes | DestroyVolumes | GrowVolume | ShrinkVolume
+)
 
 
 class SchedulerDriver(Protocol):
@@ -60,19 +134,55 @@ class SchedulerDriver(Protocol):
         """Ends the framework and every task of it: on the operator's own command only."""
         ...
 
-    def accept(self, offer_ids: Sequence[OfferId], host_id: HostId, launches: Sequence[TaskLaunch]) -> None: ...
+    def accept(
+        self,
+        offer_ids: Sequence[OfferId],
+        host_id: HostId,
+        operations: Sequence[Operation],
+        refuse_s: float = 0.0,
+    ) -> None:
+        """Uses offers of one host and role, operation after operation; none gives them back to be offered at once.
+
+        What is left is not offered again for ``refuse_s``. Where Mesos refuses the call as a whole, each task gets
+        TASK_DROPPED and each operation with an id OPERATION_DROPPED from here.
+        """
+        ...
 
     def decline(self, call: Decline) -> None: ...
 
-    def revive(self) -> None: ...
+    def accept_inverse(self, call: AcceptInverse) -> None: ...
 
-    def suppress(self) -> None: ...
+    def decline_inverse(self, call: DeclineInverse) -> None: ...
+
+    def revive(self, roles: Sequence[str] = ()) -> None:
+        """Asks for offers again, of these roles or, with none named, of all."""
+        ...
+
+    def suppress(self, roles: Sequence[str] = ()) -> None: ...
+
+    def request_resources(self, resources: Sequence[Resources]) -> None:
+        """REQUEST: a hint to allocators that heed it; Mesos' own does not."""
+        ...
+
+    def update_framework(self, roles: Sequence[str], suppressed: Sequence[str] = ()) -> None:
+        """Takes up other roles, and keeps them for the subscriptions to come."""
+        ...
+
+    def shutdown(self, host_id: HostId, executor_id: str) -> None:
+        """Ends a Mesos executor and all its tasks."""
+        ...
 
     def kill(self, call: Kill) -> None: ...
 
     def acknowledge(self, call: Acknowledge) -> None: ...
 
     def reconcile(self, call: Reconcile) -> None: ...
+
+    def acknowledge_operation(self, update: OperationUpdate) -> None: ...
+
+    def reconcile_operations(self, operations: Sequence[tuple[str, HostId]]) -> None:
+        """Asks for an OperationUpdate of each (id and host); with none named, of every one that Mesos knows."""
+        ...
 
     def message(self, host_id: HostId, executor_id: str, data: bytes) -> None: ...
 
@@ -89,16 +199,16 @@ class ClusterView(Protocol):
         ...
 
     async def read_file(
-        self, host_url: str, framework_id: FrameworkId, task_id: TaskId, path: str, offset: int, length: int
+        self, host_url: str, framework_id: FrameworkId, executor_id: str, path: str, offset: int, length: int
     ) -> tuple[int, bytes]:
-        """Reads a file of the task's sandbox; offset -1 asks for its size.
+        """Reads a file of the newest sandbox of that Mesos executor; offset -1 asks for its size.
 
         Returns the offset (or the size, with offset -1) and the bytes. Raises FileNotFoundError, UnavailableError.
         """
         ...
 
     async def list_files(
-        self, host_url: str, framework_id: FrameworkId, task_id: TaskId, path: str
+        self, host_url: str, framework_id: FrameworkId, executor_id: str, path: str
     ) -> list[tuple[str, int]]:
         """Names relative to ``path`` and sizes in bytes of the files below it. Raises as ``read_file``."""
         ...
@@ -118,6 +228,7 @@ class Snapshot(msgspec.Struct):
     tenants: list[TenantRecord]
     requests: list[Request]  # not ended
     tasks: list[Task]  # not ended
+    draining: bool = False
 
 
 class NewRequest(msgspec.Struct, frozen=True):
@@ -145,10 +256,13 @@ class Store(Protocol):
     Every method raises StoreFullError where a retry can help, else StoreError.
     """
 
+    commit_every_s: float
+    """Least time between two writes; the runtime gathers what comes meanwhile into one frame. 0: no need to."""
+
     def load(self) -> Snapshot: ...
 
     def commit(self, frame: Sequence[Save]) -> None:
-        """All of the frame or nothing, on disk when it returns."""
+        """All of the frame or nothing, on disk when it returns. Raises DeposedError where another may write now."""
         ...
 
     def add_submissions(self, batch: Sequence[NewRequest]) -> list[RequestId | IdempotencyConflictError]:
@@ -185,6 +299,57 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class Leader(msgspec.Struct, frozen=True):
+    """The scheduler that leads, as it told when it was elected."""
+
+    url: str  # of its API, for the others
+    name: str  # of its machine and process
+    version: str
+    epoch: int  # of its leadership: each is larger than all before
+    since: float
+
+
+class Election(Protocol):
+    """Which of several schedulers that share a store may write to it and speak to Mesos."""
+
+    async def lead(self) -> int:
+        """Stands for election and returns once we lead, with the epoch; the store takes our writes from then on.
+
+        Waits for as long as it takes, over every loss of the connection.
+        """
+        ...
+
+    async def deposed(self) -> str:
+        """Returns, once we lead no more for certain, the reason. A connection that is only suspended deposes nobody:
+
+        meanwhile the store raises StoreFullError.
+        """
+        ...
+
+    async def step_down(self) -> None:
+        """Gives the leadership up, so that another is elected at once; we stand again with the next ``lead``."""
+        ...
+
+    @property
+    def leader(self) -> Leader | None:
+        """Who leads, as last heard; None where nobody does."""
+        ...
+
+    @property
+    def connected(self) -> bool: ...
+
+    async def close(self) -> None: ...
+
+
+class SharedStore(Store, Protocol):
+    """A store of which one leader writes and others follow: reads answer from a copy that is at most seconds old."""
+
+    @property
+    def revision(self) -> int:
+        """Grows with every frame taken into the copy, whoever wrote it."""
+        ...
 
 
 class Submission(msgspec.Struct, frozen=True):

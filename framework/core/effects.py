@@ -28,8 +28,15 @@ class SaveFrameworkId(msgspec.Struct, frozen=True):
     framework_id: FrameworkId | None
 
 
+class SaveDraining(msgspec.Struct, frozen=True):
+    draining: bool
+
+
 class Launch(msgspec.Struct, frozen=True):
-    """Accept the offers (all of one host) and launch these tasks on them; what is left goes back to Mesos."""
+    """Accept the offers (all of one host and role) and launch these tasks on them, which draw from them in this order;
+
+    what is left goes back to Mesos.
+    """
 
     offer_ids: tuple[OfferId, ...]
     host_id: HostId
@@ -47,6 +54,28 @@ class Revive(msgspec.Struct, frozen=True):
 
 class Suppress(msgspec.Struct, frozen=True):
     pass
+
+
+class AcceptInverse(msgspec.Struct, frozen=True):
+    """We shall be out of the host by the start of its maintenance."""
+
+    offer_ids: tuple[OfferId, ...]
+
+
+class DeclineInverse(msgspec.Struct, frozen=True):
+    """We shall not be; Mesos asks again after ``refuse_s``."""
+
+    offer_ids: tuple[OfferId, ...]
+    refuse_s: float
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """Have the task's Mesos executor write a line into the build's log, such as a warning of its end to come."""
+
+    task_id: TaskId
+    host_id: HostId
+    mesos_executor_id: str
+    text: str
 
 
 class Kill(msgspec.Struct, frozen=True):
@@ -79,6 +108,8 @@ class Report(msgspec.Struct, frozen=True):
     host: str | None = None
 
 
-Save: TypeAlias = SaveRequest | SaveTask | SaveTenant | SaveFrameworkId
-Call: TypeAlias = Launch | Decline | Revive | Suppress | Kill | Acknowledge | Reconcile
+Save: TypeAlias = SaveRequest | SaveTask | SaveTenant | SaveFrameworkId | SaveDraining
+Call: TypeAlias = (
+    Launch | Decline | AcceptInverse | DeclineInverse | Revive | Suppress | Tell | Kill | Acknowledge | Reconcile
+)
 Effect: TypeAlias = Save | Call | Report

@@ -7,7 +7,8 @@ from typing import TypeAlias
 import msgspec
 
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId
-from framework.core.offers import Host, Offer
+from framework.core.offers import Host, InverseOffer, Offer
+from framework.core.pieces import Piece
 from framework.core.tasks import Outcome, Request, Tenant
 
 
@@ -35,6 +36,34 @@ class OffersReceived(msgspec.Struct, frozen=True):
 
 class OfferRescinded(msgspec.Struct, frozen=True):
     offer_id: OfferId
+
+
+class InverseOffersReceived(msgspec.Struct, frozen=True):
+    offers: tuple[InverseOffer, ...]
+
+
+class InverseOfferRescinded(msgspec.Struct, frozen=True):
+    offer_id: OfferId
+
+
+class OperationUpdate(msgspec.Struct, frozen=True):
+    """What became of an operation of an ACCEPT that was given an id. ``uuid`` is empty where none is acknowledged."""
+
+    operation_id: str
+    state: str  # OPERATION_FINISHED and so on, as Mesos spells it
+    host_id: HostId | None = None
+    provider_id: str | None = None
+    message: str = ""
+    uuid: bytes = b""
+    converted: tuple[Piece, ...] = ()  # what a finished one made of the resources it took
+
+
+class ExecutorMessage(msgspec.Struct, frozen=True):
+    """What a Mesos executor sent us; Mesos may lose such messages."""
+
+    host_id: HostId
+    executor_id: str
+    data: bytes
 
 
 class HostsObserved(msgspec.Struct, frozen=True):
@@ -85,6 +114,12 @@ class TenantSet(msgspec.Struct, frozen=True):
     tenant: Tenant
 
 
+class DrainSet(msgspec.Struct, frozen=True):
+    """The operator wants no new launches, or wants them again; those that run go on either way."""
+
+    draining: bool
+
+
 class Tick(msgspec.Struct, frozen=True):
     """A deadline of ``next_deadline`` has come."""
 
@@ -94,6 +129,10 @@ Event: TypeAlias = (
     | Disconnected
     | OffersReceived
     | OfferRescinded
+    | InverseOffersReceived
+    | InverseOfferRescinded
+    | OperationUpdate
+    | ExecutorMessage
     | HostsObserved
     | TaskUpdate
     | HostLost
@@ -102,5 +141,6 @@ Event: TypeAlias = (
     | CancelAsked
     | TenantSet
     | FrameworkRemoved
+    | DrainSet
     | Tick
 )

@@ -13,6 +13,16 @@ HostId = NewType("HostId", str)
 FrameworkId = NewType("FrameworkId", str)
 
 
+def container_task_id(task: TaskId, container: str) -> TaskId:
+    """The Mesos task of one more container of an agent, beside the one that builds."""
+    return TaskId(f"{task}~{container}")
+
+
+def agent_task_id(mesos_task: TaskId) -> TaskId:
+    """The task of the agent that a Mesos task is a container of; itself for the one that builds."""
+    return TaskId(mesos_task.partition("~")[0])
+
+
 def task_id(request: RequestId, attempt: int) -> TaskId:
     """The task of a request's ``attempt`` (from 1): made, not drawn, so that a replay makes the same one."""
     return TaskId(f"{request}.{attempt}")

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from framework.core.ids import HostId, OfferId
+from framework.core.pieces import Piece
 from framework.core.resources import ZERO, Resources
+
+
+class Window(msgspec.Struct, frozen=True):
+    """When a host is to be taken out of service. Seconds since the epoch; ``duration_s`` None: for good."""
+
+    start_at: float
+    duration_s: float | None = None
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -19,6 +27,7 @@ class Host(msgspec.Struct, frozen=True):
     attributes: dict[str, str] = {}
     url: str = ""  # of its HTTP API and files, such as ``http://10.0.0.7:5051/slave(1)``
     active: bool = True
+    window: Window | None = None  # planned maintenance
 
     def could_hold(self, need: Resources, attributes: Mapping[str, str]) -> bool:
         """Whether the host, were it wholly free, could hold that; never while it is not active."""
@@ -34,9 +43,22 @@ class Offer(msgspec.Struct, frozen=True):
     id: OfferId
     host_id: HostId
     hostname: str
-    resources: Resources
-    attributes: dict[str, str] = {}
+    resources: Resources  # all that a plain task can take, what is reserved for ``role`` among it
+    attributes: dict[str, str] = {}  # Mesos' own fault domain among them, as ``@region`` and ``@zone``
     url: str = ""
+    role: str = "*"  # which of our roles it is allocated to; offers of several roles cannot be used together
+    reserved: Resources = ZERO  # of ``resources``, what is reserved for the role
+    port_ranges: tuple[tuple[int, int], ...] = ()  # first and last, both within
+    window: Window | None = None  # planned maintenance of the host
+    pieces: tuple[Piece, ...] = ()  # what a plain task cannot take: volumes, disks of their own, other resources
+
+
+class InverseOffer(msgspec.Struct, frozen=True):
+    """Mesos asks for a host back: to be out of it by the window's start."""
+
+    id: OfferId
+    host_id: HostId
+    window: Window
 
 
 class HostOffers(msgspec.Struct):

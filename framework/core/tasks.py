@@ -26,6 +26,7 @@ class FailureClass(StrEnum):
     CHECKOUT = "checkout"
     IMAGE = "image"
     INFRASTRUCTURE = "infrastructure"
+    PREEMPTED = "preempted"
 
 
 class Quota(msgspec.Struct, frozen=True):
@@ -42,6 +43,7 @@ class Tenant(msgspec.Struct, frozen=True):
     name: TenantName
     weight: int = 100
     quota: Quota = Quota()
+    role: str | None = None  # the Mesos role whose offers its builds take; None: any of ours
 
 
 class RequestState(StrEnum):
@@ -85,6 +87,7 @@ class Request(msgspec.Struct, gc=False):
     losses: int = 0  # attempts lost that were none of the build's doing
     drops: int = 0  # launches that Mesos dropped before they reached a host
     image_failures: int = 0
+    preemptions: int = 0  # attempts that made room for another tenant's
     cancel_reason: str | None = None
     launched_at: float | None = None
     running_at: float | None = None
@@ -120,6 +123,9 @@ class Task(msgspec.Struct, gc=False):
     kills_sent: int = 0
     unseen_since: float | None = None  # when Mesos lost sight of its host, until it is seen again
     outcome: Outcome | None = None
+    role: str = "*"  # the offers' it was launched on
+    ports: list[int] = []
+    mesos_executor_id: str = ""  # the task's own id, but where builds of a host share one
     history: list[str] = []  # moves made, the newest last; bounded by the table
 
 

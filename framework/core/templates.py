@@ -2,16 +2,66 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
+from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
+
+
+class Operator(StrEnum):
+    """Marathon's constraint operators, with its meaning of each (docs/jobs.rst)."""
+
+    CLUSTER = "CLUSTER"
+    UNIQUE = "UNIQUE"
+    GROUP_BY = "GROUP_BY"
+    MAX_PER = "MAX_PER"
+    LIKE = "LIKE"
+    UNLIKE = "UNLIKE"
+    IS = "IS"
+
+
+class Constraint(msgspec.Struct, frozen=True):
+    """A rule on a host's field: an attribute's name, or ``hostname``, ``@region``, ``@zone``."""
+
+    field: str
+    operator: Operator
+    value: str = ""
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """A rule on where other live builds of the same tenant are: those with all of these labels.
+
+    ``near``: only where such a one is (or anywhere, where none is live and the request itself is such a one);
+    else: only where none is. Where: on the same host, or on hosts with the same value of another ``field``.
+    """
+
+    labels: dict[str, str]
+    near: bool
+    field: str = "hostname"
+
+
+class Container(msgspec.Struct, frozen=True):
+    """One more container of an agent, beside the one that builds; all of them are placed on one host, or none."""
+
+    name: str
+    resources: Resources
+    image: str | None = None
 
 
 class Template(msgspec.Struct, frozen=True):
     """An agent's resources and what limits its choice of hosts."""
 
-    resources: Resources
+    resources: Resources  # of all its containers together
     image: str | None = None
     attributes: dict[str, str] = {}  # attributes a host must have, with these values
     timeout_s: float = 3600.0
     grace_s: float = 10.0
+    constraints: tuple[Constraint, ...] = ()  # on hosts, among live builds of the same tenant and job
+    labels: dict[str, str] = {}  # by which ``neighbours`` of other requests name it
+    neighbours: tuple[Neighbour, ...] = ()
+    reserved: ReservedUse = ReservedUse.LAST
+    preemptible: bool = False  # may be ended, and tried again, for a tenant below its fair share
+    shared: bool = False  # runs in the Mesos executor that its host's builds share, rather than in one of its own
+    containers: tuple[Container, ...] = ()  # beside the one that builds

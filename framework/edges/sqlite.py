@@ -67,6 +67,8 @@ _decode_tenant = msgspec.json.Decoder(Tenant).decode
 class SqliteStore:
     """``framework.ports.Store`` on a file. Raises StoreError where the file cannot serve, saying what to do."""
 
+    commit_every_s = 0.0
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.notices: list[str] = []

@@ -14,7 +14,7 @@ from framework.core.resources import Resources
 from framework.core.tasks import Task
 from framework.errors import StoreFullError
 from framework.log import get_logger
-from framework.ports import Emit, SchedulerDriver, Store, TaskLaunch
+from framework.ports import Emit, LaunchTasks, MesosExecutor, SchedulerDriver, Store, TaskLaunch
 
 log = get_logger(__name__)
 
@@ -94,7 +94,7 @@ class Performer:
 
     def _accept(self, launch: ef.Launch, specs: Mapping[TaskId, BuildSpec | None]) -> None:
         launches = [self._launch(task, spec) for task in launch.tasks if (spec := specs[task.id]) is not None]
-        self._driver.accept(launch.offer_ids, launch.host_id, launches)
+        self._driver.accept(launch.offer_ids, launch.host_id, [LaunchTasks(tuple(launches))])
         for task in launch.tasks:
             if specs[task.id] is not None:
                 offers = ",".join(launch.offer_ids)
@@ -105,9 +105,7 @@ class Performer:
             task_id=task.id,
             name=spec.job,
             resources=task.resources,
-            executor_resources=self._agent.overhead,
-            command=self._agent.command,
-            uris=self._agent.uris,
+            executor=MesosExecutor(task.id, spec.job, self._agent.overhead, self._agent.command, self._agent.uris),
             data=spec.to_json(),
             labels={"tenant": task.tenant, "job": spec.job},
         )

@@ -24,7 +24,7 @@ from framework.core.resources import Resources
 from framework.core.tasks import FailureClass
 from framework.errors import MesosRefusedError, UnavailableError
 from framework.ports import SchedulerDriver
-from tests.fakes.driving import DEADLINE_S, Driving, launch
+from tests.fakes.driving import DEADLINE_S, Driving, launch, launching
 from tests.fakes.fault_proxy import fault_proxy
 
 GONE = ("TASK_GONE", "TASK_UNKNOWN", "TASK_DROPPED", "TASK_LOST")
@@ -89,7 +89,7 @@ class SchedulerDriverContract:
         result = BuildResult("oom", "over its memory", exit_code=137, peak_mem_mib=63.5, limit_mem_mib=64)
         async with self.start(cluster.url) as driving:
             offer, name = await driving.offer(), task_name()
-            driving.driver.accept([offer.id], offer.host_id, [launch(name, result=result.to_json().decode())])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name, result=result.to_json().decode())))
             running = await driving.update(name, "TASK_RUNNING")
             assert (running.host_id, len(running.uuid), running.outcome) == (offer.host_id, 16, None)
             finished = await driving.update(name, "TASK_FINISHED")
@@ -103,7 +103,7 @@ class SchedulerDriverContract:
         async with self.start(cluster.url) as driving:
             offer, name = await driving.offer(), task_name()
             after = len(driving.events)
-            driving.driver.accept([offer.id], offer.host_id, [launch(name, None)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
             rest = await driving.offer(after, lambda rest: rest.host_id == offer.host_id)
             assert rest.resources == offer.resources - Resources(cpu_millis=600, mem_mib=96)
 
@@ -113,7 +113,7 @@ class SchedulerDriverContract:
             free = first.resources
             half = Resources(free.cpu_millis // 2, free.mem_mib // 2)
             after = len(driving.events)
-            driving.driver.accept([first.id], first.host_id, [launch(name, None, resources=half)])
+            driving.driver.accept([first.id], first.host_id, launching(launch(name, None, resources=half)))
             await driving.update(name, "TASK_RUNNING")
             rest = await driving.offer(after, lambda offer: offer.host_id == first.host_id)
             after = len(driving.events)
@@ -121,7 +121,9 @@ class SchedulerDriverContract:
             freed = await driving.offer(after, lambda offer: offer.host_id == first.host_id)
             more_than_either = Resources(free.cpu_millis * 3 // 4, free.mem_mib * 3 // 4)
             name = task_name()
-            driving.driver.accept([rest.id, freed.id], first.host_id, [launch(name, resources=more_than_either)])
+            driving.driver.accept(
+                [rest.id, freed.id], first.host_id, launching(launch(name, resources=more_than_either))
+            )
             await driving.update(name, "TASK_FINISHED")
 
     async def test_what_is_reserved_for_its_role_is_used_with_the_rest(self, cluster: Cluster) -> None:
@@ -132,7 +134,7 @@ class SchedulerDriverContract:
                 offer, name = await self._offer_of(driving, host_id, 0), task_name()
                 assert offer.resources.cpu_millis == cpu_millis(cluster.hosts()[0])
                 all_of_it = Resources(offer.resources.cpu_millis - 100, offer.resources.mem_mib - 32)
-                driving.driver.accept([offer.id], offer.host_id, [launch(name, resources=all_of_it)])
+                driving.driver.accept([offer.id], offer.host_id, launching(launch(name, resources=all_of_it)))
                 await driving.update(name, "TASK_FINISHED")
                 await driving.nth(ExecutorLost)
         finally:
@@ -142,7 +144,7 @@ class SchedulerDriverContract:
         async with self.start(cluster.url) as driving:
             driving.acknowledging = False
             offer, name = await driving.offer(), task_name()
-            driving.driver.accept([offer.id], offer.host_id, [launch(name)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name)))
             running = await driving.update(name, "TASK_RUNNING")
             after = len(driving.events)
             again = await driving.update(name, "TASK_RUNNING", "TASK_FINISHED", after=after)
@@ -154,7 +156,7 @@ class SchedulerDriverContract:
     async def test_kill(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
             offer, name = await driving.offer(), task_name()
-            driving.driver.accept([offer.id], offer.host_id, [launch(name, None)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
             await driving.update(name, "TASK_RUNNING")
             driving.driver.kill(Kill(TaskId(name), offer.host_id, 0.5))
             await driving.update(name, "TASK_KILLED")
@@ -162,7 +164,7 @@ class SchedulerDriverContract:
     async def test_a_message_reaches_the_mesos_executor(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
             offer, name = await driving.offer(), task_name()
-            driving.driver.accept([offer.id], offer.host_id, [launch(name, None)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
             await driving.update(name, "TASK_RUNNING")
             told = BuildResult("passed", "as it was told").to_json()
             driving.driver.message(offer.host_id, name, told)
@@ -173,7 +175,7 @@ class SchedulerDriverContract:
     async def test_reconcile(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
             offer, name, stranger = await driving.offer(), task_name(), task_name()
-            driving.driver.accept([offer.id], offer.host_id, [launch(name, None)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
             await driving.update(name, "TASK_RUNNING")
             after = len(driving.events)
             driving.driver.reconcile(Reconcile(()))
@@ -187,7 +189,7 @@ class SchedulerDriverContract:
         async with self.start(cluster.url) as driving:
             offer, name = await driving.offer(), task_name()
             driving.driver.decline(Decline((offer.id,), 0.0))
-            driving.driver.accept([offer.id], offer.host_id, [launch(name)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name)))
             await driving.update(name, *GONE, "TASK_ERROR")
 
     async def test_declined_offers_come_back_with_revive(self, cluster: Cluster) -> None:
@@ -218,7 +220,7 @@ class SchedulerDriverContract:
     async def test_stop_keeps_the_framework_and_its_tasks(self, cluster: Cluster) -> None:
         first = Driving(self.make([cluster.url], "contract", None))
         offer, name = await first.offer(), task_name()
-        first.driver.accept([offer.id], offer.host_id, [launch(name, None)])
+        first.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
         await first.update(name, "TASK_RUNNING")
         await first.driver.stop()
         await asyncio.wait_for(first.running, 10)
@@ -235,7 +237,7 @@ class SchedulerDriverContract:
         async with fault_proxy(cluster.port) as proxy, self.start(proxy.url) as driving:
             framework_id = await driving.subscribed()
             offer, name = await driving.offer(), task_name()
-            driving.driver.accept([offer.id], offer.host_id, [launch(name, None)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
             await driving.update(name, "TASK_RUNNING")
             proxy.cut()
             assert await driving.disconnected()
@@ -250,7 +252,7 @@ class SchedulerDriverContract:
         async with self.start(own_cluster.url) as driving:
             framework_id = await driving.subscribed()
             offer, name = await driving.offer(), task_name()
-            driving.driver.accept([offer.id], offer.host_id, [launch(name, None)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
             await driving.update(name, "TASK_RUNNING")
             own_cluster.kill9()
             await driving.disconnected()
@@ -264,7 +266,7 @@ class SchedulerDriverContract:
     async def test_teardown_ends_the_framework_and_every_task(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
             offer, name = await driving.offer(), task_name()
-            driving.driver.accept([offer.id], offer.host_id, [launch(name, None)])
+            driving.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
             await driving.update(name, "TASK_RUNNING")
             await driving.driver.teardown()
             await asyncio.wait_for(driving.running, 10)

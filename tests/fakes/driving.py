@@ -17,7 +17,7 @@ from framework.core.events import Disconnected, Event, OffersReceived, Subscribe
 from framework.core.ids import FrameworkId, TaskId
 from framework.core.offers import Offer
 from framework.core.resources import Resources
-from framework.ports import SchedulerDriver, TaskLaunch
+from framework.ports import LaunchTasks, MesosExecutor, Operation, SchedulerDriver, TaskLaunch
 
 EXECUTOR = Path(__file__).parent / "pretending_executor.py"
 DEADLINE_S = 60.0
@@ -166,9 +166,18 @@ def launch(
         TaskId(task_id),
         "pretends",
         resources,
-        Resources(cpu_millis=100, mem_mib=32),
-        f"exec {sys.executable} {EXECUTOR}",
-        environment={"PRETENDS": "1"},
+        MesosExecutor(
+            task_id,
+            "pretends",
+            Resources(cpu_millis=100, mem_mib=32),
+            f"exec {sys.executable} {EXECUTOR}",
+            environment={"PRETENDS": "1"},
+        ),
         data=json.dumps({"run_s": run_s, "result": result}).encode(),
         labels={"tenant": "contract"},
     )
+
+
+def launching(*tasks: TaskLaunch) -> list[Operation]:
+    """The operations of an ACCEPT that launches these."""
+    return [LaunchTasks(tasks)]

@@ -35,6 +35,8 @@ class _Tables(msgspec.Struct):
 class MemoryStore:
     """Implements ``framework.ports.Store``. ``failing`` is raised by writes, ``unreadable`` by reads of payloads."""
 
+    commit_every_s = 0.0
+
     def __init__(self) -> None:
         self.notices: list[str] = []
         self.failing: Exception | None = None

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from framework.core.effects import Acknowledge, Decline, Kill, Reconcile
-from framework.core.events import Event
-from framework.core.ids import FrameworkId, HostId, OfferId, TaskId
+from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile
+from framework.core.events import Event, OperationUpdate
+from framework.core.ids import FrameworkId, HostId, OfferId
 from framework.core.offers import Host
+from framework.core.resources import Resources
 from framework.errors import MesosRefusedError, UnavailableError
-from framework.ports import Emit, TaskLaunch
+from framework.ports import Emit, LaunchGroup, LaunchTasks, Operation
 from tests.fakes import samples
 
 
 class Accepted:
     """An ACCEPT as it was called."""
 
-    def __init__(self, offer_ids: Sequence[OfferId], host_id: HostId, launches: Sequence[TaskLaunch]) -> None:
+    def __init__(self, offer_ids: Sequence[OfferId], host_id: HostId, operations: Sequence[Operation]) -> None:
         self.offer_ids = tuple(offer_ids)
         self.host_id = host_id
-        self.launches = tuple(launches)
+        self.operations = tuple(operations)
+        self.launches = tuple(
+            launch for each in operations if isinstance(each, LaunchTasks | LaunchGroup) for launch in each.tasks
+        )
 
 
 class FakeDriver:
@@ -60,17 +64,40 @@ class FakeDriver:
     async def teardown(self) -> None:
         self._journal.append("teardown")
 
-    def accept(self, offer_ids: Sequence[OfferId], host_id: HostId, launches: Sequence[TaskLaunch]) -> None:
-        self._journal.append(Accepted(offer_ids, host_id, launches))
+    def accept(
+        self, offer_ids: Sequence[OfferId], host_id: HostId, operations: Sequence[Operation], refuse_s: float = 0.0
+    ) -> None:
+        self._journal.append(Accepted(offer_ids, host_id, operations))
 
     def decline(self, call: Decline) -> None:
         self._journal.append(call)
 
-    def revive(self) -> None:
+    def accept_inverse(self, call: AcceptInverse) -> None:
+        self._journal.append(call)
+
+    def decline_inverse(self, call: DeclineInverse) -> None:
+        self._journal.append(call)
+
+    def revive(self, roles: Sequence[str] = ()) -> None:
         self._journal.append("revive")
 
-    def suppress(self) -> None:
+    def suppress(self, roles: Sequence[str] = ()) -> None:
         self._journal.append("suppress")
+
+    def request_resources(self, resources: Sequence[Resources]) -> None:
+        self._journal.append(("request", tuple(resources)))
+
+    def update_framework(self, roles: Sequence[str], suppressed: Sequence[str] = ()) -> None:
+        self._journal.append(("update_framework", tuple(roles), tuple(suppressed)))
+
+    def shutdown(self, host_id: HostId, executor_id: str) -> None:
+        self._journal.append(("shutdown", host_id, executor_id))
+
+    def acknowledge_operation(self, update: OperationUpdate) -> None:
+        self._journal.append(update)
+
+    def reconcile_operations(self, operations: Sequence[tuple[str, HostId]]) -> None:
+        self._journal.append(("reconcile_operations", tuple(operations)))
 
     def kill(self, call: Kill) -> None:
         self._journal.append(call)
@@ -93,7 +120,7 @@ class FakeCluster:
 
     def __init__(self) -> None:
         self.known: tuple[Host, ...] = (samples.HOST,)
-        self.files: dict[tuple[TaskId, str], bytes] = {}
+        self.files: dict[tuple[str, str], bytes] = {}
         self.asked = 0
 
     async def hosts(self) -> tuple[Host, ...]:
@@ -103,18 +130,20 @@ class FakeCluster:
         return self.known
 
     async def read_file(
-        self, host_url: str, framework_id: FrameworkId, task_id: TaskId, path: str, offset: int, length: int
+        self, host_url: str, framework_id: FrameworkId, executor_id: str, path: str, offset: int, length: int
     ) -> tuple[int, bytes]:
         assert (host_url, framework_id) == (samples.HOST.url, "f-1")
-        if (task_id, path) not in self.files:
+        if (executor_id, path) not in self.files:
             raise FileNotFoundError(path)
-        data = self.files[task_id, path]
+        data = self.files[executor_id, path]
         return (len(data), b"") if offset == -1 else (offset, data[offset : offset + length])
 
     async def list_files(
-        self, host_url: str, framework_id: FrameworkId, task_id: TaskId, path: str
+        self, host_url: str, framework_id: FrameworkId, executor_id: str, path: str
     ) -> list[tuple[str, int]]:
         assert (host_url, framework_id) == (samples.HOST.url, "f-1")
         start = f"{path}/"
-        found = {name: data for (task, name), data in self.files.items() if task == task_id and name.startswith(start)}
+        found = {
+            name: data for (task, name), data in self.files.items() if task == executor_id and name.startswith(start)
+        }
         return [(name.removeprefix(start), len(data)) for name, data in sorted(found.items())]

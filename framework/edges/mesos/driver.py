@@ -18,7 +18,7 @@ from framework.edges.mesos.purse import Purse, is_plain, merged, purse_of
 from framework.edges.mesos.session import NotMesosError, RedirectedError, Sent, Session
 from framework.errors import MesosRefusedError, UnavailableError
 from framework.log import get_logger
-from framework.ports import Chance, Clock, Emit, TaskLaunch, jittered
+from framework.ports import Chance, Clock, Emit, LaunchTasks, Operation, jittered
 
 log = get_logger(__name__)
 
@@ -173,11 +173,14 @@ class MesosDriver:
         log.info("the framework is torn down", framework_id=self._framework_id)
         await self.stop()
 
-    def accept(self, offer_ids: Sequence[OfferId], host_id: HostId, launches: Sequence[TaskLaunch]) -> None:
-        """Launches on offers of one host; without launches it gives the offers back to be offered at once.
-
-        Where Mesos refuses the call as a whole each task gets TASK_DROPPED from here.
-        """
+    def accept(
+        self,
+        offer_ids: Sequence[OfferId],
+        host_id: HostId,
+        operations: Sequence[Operation],
+        refuse_s: float = 0.0,
+    ) -> None:
+        launches = [launch for each in operations if isinstance(each, LaunchTasks) for launch in each.tasks]
         purse = self._purse(offer_ids)
         sent = Sent("ACCEPT", host_id, tuple([launch.task_id for launch in launches]))
         self._send(sent, self._encoder.accept(offer_ids, host_id, launches, purse))

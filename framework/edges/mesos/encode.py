@@ -214,10 +214,11 @@ class CallEncoder:
 
     def _task(self, launch: TaskLaunch, host: Value, resources: Callable[[Resources], Raw]) -> _Task:
         task_id = Value(launch.task_id)
-        variables = [_Variable(name, value) for name, value in launch.environment.items()]
+        executor = launch.executor
+        variables = [_Variable(name, value) for name, value in executor.environment.items()]
         command = _Command(
-            launch.command,
-            [Value(uri) for uri in launch.uris],
+            executor.command,
+            [Value(uri) for uri in executor.uris],
             _Environment(variables) if variables else None,
         )
         return _Task(
@@ -225,7 +226,7 @@ class CallEncoder:
             task_id,
             host,
             resources(launch.resources),
-            _Executor(task_id, self._framework, launch.name, resources(launch.executor_resources), command),
+            _Executor(Value(executor.id), self._framework, executor.name, resources(executor.resources), command),
             launch.data,
             _Labels([_Label(key, value) for key, value in launch.labels.items()]) if launch.labels else None,
         )
@@ -282,12 +283,17 @@ def _encoded(pieces: Iterable[tuple[str, Piece]], role: str) -> Raw:
 
 def _without_surrogates(launch: TaskLaunch) -> TaskLaunch:
     """Halves of surrogate pairs, which UTF-8 cannot hold, become ``?``."""
+    executor = launch.executor
     return msgspec.structs.replace(
         launch,
         name=_clean(launch.name),
-        command=_clean(launch.command),
-        uris=tuple(_clean(uri) for uri in launch.uris),
-        environment={_clean(name): _clean(value) for name, value in launch.environment.items()},
+        executor=msgspec.structs.replace(
+            executor,
+            name=_clean(executor.name),
+            command=_clean(executor.command),
+            uris=tuple(_clean(uri) for uri in executor.uris),
+            environment={_clean(name): _clean(value) for name, value in executor.environment.items()},
+        ),
         labels={_clean(key): _clean(value) for key, value in launch.labels.items()},
     )
 

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from framework.core.ids import FrameworkId, HostId, TaskId
+from framework.core.ids import FrameworkId, HostId
 from framework.core.offers import Host
 from framework.edges.mesos import wire
 from framework.edges.mesos.addresses import parse_addresses
@@ -92,19 +92,19 @@ class MesosOperator:
         raise failure or UnavailableError("no Mesos master")
 
     async def read_file(
-        self, host_url: str, framework_id: FrameworkId, task_id: TaskId, path: str, offset: int, length: int
+        self, host_url: str, framework_id: FrameworkId, executor_id: str, path: str, offset: int, length: int
     ) -> tuple[int, bytes]:
         """As the port says. One answer holds at most 16 pages of memory, 64 KiB, of which ``length`` may ask less."""
-        of = {"path": _sandbox_path(framework_id, task_id, path), "offset": max(offset, 0)}
+        of = {"path": _sandbox_path(framework_id, executor_id, path), "offset": max(offset, 0)}
         of["length"] = length if offset >= 0 else 0
         answer = await self._call(f"{host_url}/api/v1", {"type": "READ_FILE", "read_file": of}, _ReadFileAnswer)
         return (offset, answer.read_file.data) if offset >= 0 else (answer.read_file.size, b"")
 
     async def list_files(
-        self, host_url: str, framework_id: FrameworkId, task_id: TaskId, path: str
+        self, host_url: str, framework_id: FrameworkId, executor_id: str, path: str
     ) -> list[tuple[str, int]]:
         """As the port says, sorted; at most ``MAX_FILES`` in ``MAX_DIRECTORIES`` directories."""
-        top = _sandbox_path(framework_id, task_id, path)
+        top = _sandbox_path(framework_id, executor_id, path)
         try:
             async with asyncio.timeout(LIST_TIMEOUT_S):
                 return await self._walk(host_url, top)
@@ -175,7 +175,7 @@ def _host(agent: wire.Agent) -> Host:
     )
 
 
-def _sandbox_path(framework_id: FrameworkId, task_id: TaskId, path: str) -> str:
+def _sandbox_path(framework_id: FrameworkId, executor_id: str, path: str) -> str:
     """The path by which Mesos shows a sandbox whatever its container's id; an executor has its task's id here.
 
     Mesos itself turns away paths and links that lead out of the sandbox (seen with 1.11).
@@ -184,7 +184,7 @@ def _sandbox_path(framework_id: FrameworkId, task_id: TaskId, path: str) -> str:
         path.encode()
     except UnicodeEncodeError as error:
         raise FileNotFoundError("no such file in the sandbox") from error
-    return f"/frameworks/{framework_id}/executors/{task_id}/runs/latest/{path.strip('/')}".rstrip("/")
+    return f"/frameworks/{framework_id}/executors/{executor_id}/runs/latest/{path.strip('/')}".rstrip("/")
 
 
 def _shown(body: bytes) -> str:

@@ -18,7 +18,7 @@ from framework.edges.mesos.driver import MAX_REDIRECTS, NOT_MESOS_PATIENCE, RETR
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.errors import MesosRefusedError
 from framework.local.cluster import MesosCluster
-from tests.fakes.driving import Driving, FastClock, SeededChance, launch
+from tests.fakes.driving import Driving, FastClock, SeededChance, launch, launching
 from tests.fakes.fault_proxy import FaultProxy, Script, answer, fault_proxy
 
 HURRIED = 0.001
@@ -215,12 +215,12 @@ async def test_a_launch_that_mesos_refuses_drops_each_of_its_tasks(proxy: FaultP
     proxy.script = times(1, "ACCEPT", answer("400 Bad Request", "Failed to parse JSON"))
     async with start(proxy.url) as driving:
         offer = await driving.offer()
-        driving.driver.accept([offer.id], offer.host_id, [launch("a.1"), launch("b.1")])
+        driving.driver.accept([offer.id], offer.host_id, launching(launch("a.1"), launch("b.1")))
         for name in ("a.1", "b.1"):
             dropped = await driving.update(name, "TASK_DROPPED")
             assert (dropped.uuid, dropped.host_id) == (b"", offer.host_id)
         assert driving.driver.connected
-        driving.driver.accept([offer.id], offer.host_id, [launch("c.1")])
+        driving.driver.accept([offer.id], offer.host_id, launching(launch("c.1")))
         await driving.update("c.1", "TASK_FINISHED")
 
 
@@ -230,7 +230,7 @@ async def test_secrets_of_a_refused_launch_are_not_logged(
     proxy.script = times(1, "ACCEPT", answer("400 Bad Request", "syntax error at line 1 near: hunter2"))
     async with start(proxy.url) as driving:
         offer = await driving.offer()
-        driving.driver.accept([offer.id], offer.host_id, [launch("a.1")])
+        driving.driver.accept([offer.id], offer.host_id, launching(launch("a.1")))
         await driving.update("a.1", "TASK_DROPPED")
     records = [vars(record) for record in caplog.records]
     assert any(record.get("fields", {}).get("call") == "ACCEPT" for record in records)

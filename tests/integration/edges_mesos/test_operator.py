@@ -17,7 +17,7 @@ from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
 from framework.errors import InputError, UnavailableError
 from framework.local.cluster import MesosCluster
-from tests.fakes.driving import Driving, FastClock, SeededChance, launch
+from tests.fakes.driving import Driving, FastClock, SeededChance, launch, launching
 from tests.fakes.fault_proxy import answer, fault_proxy
 
 BINARY = bytes(range(256)) * 400
@@ -51,7 +51,7 @@ async def sandbox(cluster: MesosCluster) -> AsyncIterator[Sandbox]:
     driving = Driving(MesosDriver([cluster.url], framework, FastClock(), SeededChance()))
     try:
         framework_id, offer, task_id = await driving.subscribed(), await driving.offer(), TaskId("r.1")
-        driving.driver.accept([offer.id], offer.host_id, [launch(task_id, None)])
+        driving.driver.accept([offer.id], offer.host_id, launching(launch(task_id, None)))
         await driving.update(task_id, "TASK_RUNNING")
         [directory] = cluster.work_dir.glob(
             f"**/work/slaves/*/frameworks/{framework_id}/executors/{task_id}/runs/latest"

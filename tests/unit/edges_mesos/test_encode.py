@@ -13,7 +13,7 @@ from framework.core.ids import FrameworkId, HostId, OfferId, TaskId
 from framework.core.resources import Resources
 from framework.edges.mesos.encode import CallEncoder, FrameworkSettings, subscribe
 from framework.edges.mesos.purse import Piece, Purse
-from framework.ports import TaskLaunch
+from framework.ports import MesosExecutor, TaskLaunch
 
 encoder = CallEncoder(FrameworkId("F-0"), "butlery")
 S1 = HostId("S1")
@@ -51,12 +51,9 @@ def test_accept() -> None:
         TaskId("r.1"),
         "name",
         Resources(250, 768, 10),
-        Resources(50, 32),
-        "run me",
-        ("http://x/a.pyz",),
-        {"A": "b"},
-        b"\x00secret",
-        {"tenant": "t"},
+        MesosExecutor("r.1", "name", Resources(50, 32), "run me", ("http://x/a.pyz",), {"A": "b"}),
+        data=b"\x00secret",
+        labels={"tenant": "t"},
     )
     allocated = {"allocation_info": {"role": "butlery"}}
 
@@ -97,7 +94,10 @@ def test_accept() -> None:
 def test_reserved_resources_are_named_as_they_were_offered() -> None:
     reservation = b'{"principal":"p"}'
     purse: Purse = {"cpus": [Piece(300, "butlery", Raw(reservation)), Piece(1000)], "mem": [Piece(64_000)], "disk": []}
-    tasks = [TaskLaunch(TaskId(f"r.{n}"), "n", Resources(200, 16), Resources(50, 16), "c") for n in (1, 2)]
+    tasks = [
+        TaskLaunch(TaskId(f"r.{n}"), "n", Resources(200, 16), MesosExecutor(f"r.{n}", "n", Resources(50, 16), "c"))
+        for n in (1, 2)
+    ]
     call = read(encoder.accept([OfferId("O")], S1, tasks, purse))
     infos = call["accept"]["operations"][0]["launch"]["task_infos"]
     drawn = [
@@ -114,9 +114,8 @@ def test_reserved_resources_are_named_as_they_were_offered() -> None:
 
 @given(anything, anything, st.dictionaries(anything, anything, max_size=3), st.binary(max_size=50), words)
 def test_any_text_makes_a_call(name: str, command: str, named: dict[str, str], data: bytes, task_id: str) -> None:
-    launch = TaskLaunch(
-        TaskId(task_id), name, Resources(1, 1), Resources(1, 1), command, (name,), named, data=data, labels=named
-    )
+    executor = MesosExecutor(task_id, name, Resources(1, 1), command, (name,), named)
+    launch = TaskLaunch(TaskId(task_id), name, Resources(1, 1), executor, data=data, labels=named)
     task = read(encoder.accept([OfferId(task_id)], S1, [launch], None))["accept"]["operations"][0]["launch"][
         "task_infos"
     ][0]

@@ -32,7 +32,7 @@ async def test_a_launch_is_saved_before_it_is_sent(ready: Rig) -> None:
     assert {save.request.state for save in frame if isinstance(save, SaveRequest)} == {"launching"}
     assert position(ready, frame) < position(ready, accept)
     launch = accept.launches[0]
-    assert (launch.task_id, launch.resources, launch.executor_resources) == (
+    assert (launch.task_id, launch.resources, launch.executor.resources) == (
         f"{request_id}.1",
         samples.TEMPLATE.resources,
         ready.scheduler.loop.state.config.overhead,
