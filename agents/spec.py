@@ -13,6 +13,9 @@ VERSION = 1
 ISOLATIONS = ("auto", "docker", "mesos", "cgroup2", "watchdog")
 """What holds a build to its limits: see ``agents.executor.isolation`` for what ``auto`` takes and why."""
 
+SHARED_EXECUTOR_ID = "butlery-shared"
+"""Id of the Mesos executor that the builds of a host share; every other one serves the agent it is named after."""
+
 RESULT_CLASSES = (
     "passed",  # exit code 0
     "failed",  # any other exit code, or a signal nobody of ours sent
@@ -49,6 +52,23 @@ class HostPolicy:
 
 
 @dataclass
+class ContainerSpec:
+    """One more container of an agent, beside the one that builds: it starts first and is ended when the build is over.
+
+    A task of its own, launched in one group with the build's: its BuildSpec names it in ``container``.
+    """
+
+    name: str
+    command: str
+    cpu_millis: int
+    mem_mib: int
+    disk_mib: int = 0
+    gpus: int = 0
+    image: Optional[str] = None
+    env: Dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
 class BuildSpec:
     """One build, as the executor needs it. ``command`` is a script for ``/bin/sh`` or, with ``#!``, its interpreter."""
 
@@ -68,6 +88,7 @@ class BuildSpec:
     artifacts: List[str] = field(default_factory=list)  # globs below the workspace, copied to the sandbox's artifacts/
     gpus: int = 0
     ports: List[int] = field(default_factory=list)  # of the host, the build's own while it runs; told it as PORT0, ...
+    containers: List[ContainerSpec] = field(default_factory=list)  # the agent's others, each a task beside this one
     container: str = ""  # its name, where this is one more container of an agent, beside the one that builds
     pretend_until: Optional[str] = None  # starts nothing, and passes once this file is there: for load tests
     host: HostPolicy = field(default_factory=HostPolicy)
@@ -82,6 +103,7 @@ class BuildSpec:
         raw = _object(data, BuildSpec)
         git = raw.get("git")
         raw["git"] = GitSource(**_known(git, GitSource)) if git else None
+        raw["containers"] = [ContainerSpec(**_known(one, ContainerSpec)) for one in raw.get("containers") or []]
         raw["host"] = HostPolicy(**_known(raw.get("host") or {}, HostPolicy))
         return BuildSpec(**raw)
 
@@ -111,6 +133,11 @@ class BuildResult:
     def from_json(data: bytes) -> "BuildResult":
         """Raises ValueError where ``data`` is not a result of this version."""
         return BuildResult(**_object(data, BuildResult))
+
+
+def folder_of(task_id: str, mesos_executor_id: str) -> str:
+    """Where in its Mesos executor's sandbox a build's files are: empty, or a path with a slash at its end."""
+    return "builds/%s/" % task_id if mesos_executor_id == SHARED_EXECUTOR_ID else ""
 
 
 def _object(data: bytes, kind: Any) -> Dict[str, Any]:
