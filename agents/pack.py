@@ -26,7 +26,7 @@ def build_pyz(target: Path) -> Path:
     path = target / NAME if target.is_dir() else target
     path.parent.mkdir(parents=True, exist_ok=True)
     here = Path(__file__).parent
-    sources = [here / "__init__.py", here / "spec.py", *sorted((here / "executor").glob("*.py"))]
+    sources = [here / "__init__.py", here / "shared.py", here / "spec.py", *sorted((here / "executor").glob("*.py"))]
     members: Dict[str, bytes] = {"__main__.py": _MAIN.encode()}
     with tempfile.TemporaryDirectory() as scratch:
         for source in sources:

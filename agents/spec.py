@@ -2,6 +2,7 @@
 
 ``BuildSpec`` travels down in ``TaskInfo.data`` (which Mesos' state pages do not show, so secrets may be in it) and
 ``BuildResult`` travels up in ``TaskStatus.data`` of the one final status. Both are JSON objects with a ``version``.
+What the two must agree on beyond that is in ``agents.shared``.
 """
 
 import json
@@ -12,9 +13,6 @@ VERSION = 1
 
 ISOLATIONS = ("auto", "docker", "mesos", "cgroup2", "watchdog")
 """What holds a build to its limits: see ``agents.executor.isolation`` for what ``auto`` takes and why."""
-
-SHARED_EXECUTOR_ID = "butlery-shared"
-"""Id of the Mesos executor that the builds of a host share; every other one serves the agent it is named after."""
 
 RESULT_CLASSES = (
     "passed",  # exit code 0
@@ -133,11 +131,6 @@ class BuildResult:
     def from_json(data: bytes) -> "BuildResult":
         """Raises ValueError where ``data`` is not a result of this version."""
         return BuildResult(**_object(data, BuildResult))
-
-
-def folder_of(task_id: str, mesos_executor_id: str) -> str:
-    """Where in its Mesos executor's sandbox a build's files are: empty, or a path with a slash at its end."""
-    return "builds/%s/" % task_id if mesos_executor_id == SHARED_EXECUTOR_ID else ""
 
 
 def _object(data: bytes, kind: Any) -> Dict[str, Any]:

@@ -1,0 +1,12 @@
+"""What the scheduler and the executor must agree on where builds of a host share one Mesos executor.
+
+Apart from ``agents.spec``, for an executor that only pretends to build can do without that and what it imports.
+"""
+
+SHARED_EXECUTOR_ID = "butlery-shared"
+"""Id of the Mesos executor that builds of a host share; every other one serves the one agent that it is named after."""
+
+
+def folder_of(task_id: str, mesos_executor_id: str) -> str:
+    """Where in its Mesos executor's sandbox a build's files are: empty, or a path with a slash at its end."""
+    return "builds/%s/" % task_id if mesos_executor_id == SHARED_EXECUTOR_ID else ""
