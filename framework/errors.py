@@ -48,6 +48,10 @@ class DeposedError(StoreError):
     """Another scheduler leads now, so that nothing of ours was saved; only a new election can change that."""
 
 
+class NoStandbyError(ButleryError):
+    """No other scheduler could take the leadership over."""
+
+
 class IdempotencyConflictError(ButleryError):
     """An idempotency key came again with another body."""
 
@@ -58,3 +62,7 @@ class MesosRefusedError(ButleryError):
 
 class FrameworkRemovedError(MesosRefusedError):
     """Mesos has removed the framework and its tasks; only a new one can subscribe."""
+
+
+class FrameworkTakenError(MesosRefusedError):
+    """Another scheduler has subscribed as our framework; for one that still leads, a new subscription takes it back."""

@@ -340,11 +340,26 @@ class Election(Protocol):
     @property
     def connected(self) -> bool: ...
 
+    async def confirm(self) -> None:
+        """Returns where we lead at this very moment: asked for anew, not as last heard. Before every subscription to
+
+        Mesos, as one of a deposed scheduler would end the new leader's. Raises DeposedError, and UnavailableError where
+        it cannot be known now.
+        """
+        ...
+
+    async def standbys(self) -> int:
+        """How many others stand for election now. Raises UnavailableError."""
+        ...
+
     async def close(self) -> None: ...
 
 
 class SharedStore(Store, Protocol):
-    """A store of which one leader writes and others follow: reads answer from a copy that is at most seconds old."""
+    """A store of which one leader writes and others follow: reads, ``load`` among them, answer from a copy that is at
+
+    most seconds old, and for one who has just been elected holds all that was written before.
+    """
 
     @property
     def revision(self) -> int:
@@ -412,6 +427,10 @@ class Control(Protocol):
 
     def tenants(self) -> list[TenantUse]: ...
 
+    async def set_draining(self, draining: bool) -> None:
+        """Whether nothing new is to be launched; durable when it returns. Raises UnavailableError."""
+        ...
+
     async def set_tenant(self, tenant: Tenant, new_token: bool) -> str | None:
         """Creates or changes a tenant; the token where one was made (always for a new tenant), told this once."""
         ...
@@ -433,6 +452,42 @@ class Control(Protocol):
 
     async def list_artifacts(self, request_id: RequestId) -> list[tuple[str, int]]:
         """Paths and sizes in bytes. Raises as ``read_file``."""
+        ...
+
+
+class Seat(Protocol):
+    """Where this scheduler stands among those that share its state; one that shares it with nobody leads."""
+
+    @property
+    def control(self) -> Control:
+        """What answers now. A standby's reads answer from its copy of the state; what only the leader can do or knows
+
+        raises UnavailableError.
+        """
+        ...
+
+    @property
+    def leads(self) -> bool:
+        """Whether ``control`` is the leader's."""
+        ...
+
+    @property
+    def leader(self) -> Leader | None: ...
+
+    @property
+    def url(self) -> str:
+        """Of this scheduler's own API, for the others."""
+        ...
+
+    async def standbys(self) -> int:
+        """How many others could take over now. Raises UnavailableError."""
+        ...
+
+    async def step_down(self, force: bool) -> None:
+        """Hands the leadership over, and returns once we lead no more; builds run on.
+
+        Raises NoStandbyError where nobody could take over, unless it is to be forced, and UnavailableError.
+        """
         ...
 
 

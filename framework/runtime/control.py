@@ -9,7 +9,7 @@ from typing import TypeVar
 from agents.spec import BuildSpec
 from framework.core import admission, explain
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
-from framework.core.events import CancelAsked, TenantSet
+from framework.core.events import CancelAsked, DrainSet, TenantSet
 from framework.core.ids import HostId, RequestId, TenantName, task_id
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
@@ -124,6 +124,9 @@ class RuntimeControl:
 
     def tenants(self) -> list[TenantUse]:
         return explain.tenant_uses(self._loop.state)
+
+    async def set_draining(self, draining: bool) -> None:
+        await self._loop.settled(DrainSet(draining), SAVE_TIMEOUT_S)
 
     async def set_tenant(self, tenant: Tenant, new_token: bool) -> str | None:
         await self._loop.settled(TenantSet(tenant), SAVE_TIMEOUT_S)

@@ -14,7 +14,7 @@ from framework.core.ids import HostId, TaskId
 from framework.edges.mesos import wire
 from framework.edges.mesos.addresses import Address, redirect_target
 from framework.edges.mesos.connection import NOT_HTTP, STREAM_ID, Answer, CallConnection, EventStream, HttpConnection
-from framework.errors import FrameworkRemovedError, MesosRefusedError, UnavailableError
+from framework.errors import FrameworkRemovedError, FrameworkTakenError, MesosRefusedError, UnavailableError
 from framework.log import get_logger
 
 log = get_logger(__name__)
@@ -35,7 +35,10 @@ OLDEST_MAJOR = 1
 
 MAX_SHOWN_CHARS = 200
 
-_REMOVED = "Framework has been removed"  # Mesos' words (master.cpp, 1.11) to one torn down or away for too long
+_FINAL = {  # Mesos' words (master.cpp, 1.11)
+    "Framework has been removed": FrameworkRemovedError,  # torn down, or away for too long
+    "Framework failed over": FrameworkTakenError,
+}
 
 _Result = TypeVar("_Result")
 
@@ -255,7 +258,8 @@ class Session:
             return
         if type(event) is wire.Error:
             # All of Mesos' errors are final: removed, not authorised, invalid, or another scheduler subscribed as us.
-            kind = FrameworkRemovedError if _REMOVED in event.error.message else MesosRefusedError
+            kinds = (kind for words, kind in _FINAL.items() if words in event.error.message)
+            kind = next(kinds, MesosRefusedError)
             self.refusal = kind(f"Mesos at {self.master}: {event.error.message}")
             self.lose(event.error.message)
             return
