@@ -23,7 +23,7 @@ from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestS
 from framework.core.templates import Template
 from tests.simulation.fake_mesos import FakeMesos, FakeTask
 
-SAVES = (ef.SaveRequest, ef.SaveTask, ef.SaveTenant, ef.SaveFrameworkId)
+SAVES = (ef.SaveRequest, ef.SaveTask, ef.SaveTenant, ef.SaveFrameworkId, ef.SaveDraining)
 TENANTS = tuple(TenantName(name) for name in ("ants", "bees", "crabs"))
 IMAGES = (None, None, None, "maven:3", "node:20")
 SIZES = tuple(

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from framework.core import events
-from framework.core.effects import Acknowledge, Decline, Kill, Reconcile
+from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile
 from framework.core.ids import FrameworkId, HostId, OfferId
 from framework.core.offers import Offer
+from framework.core.resources import Resources
 from framework.edges.mesos import decode, wire
 from framework.edges.mesos.addresses import Address, parse_addresses
 from framework.edges.mesos.encode import CallEncoder, FrameworkSettings, subscribe
@@ -197,11 +198,26 @@ class MesosDriver:
         self._purse(call.offer_ids)
         self._send(_DECLINE, self._encoder.decline(call))
 
-    def revive(self) -> None:
-        self._send(Sent("REVIVE"), self._encoder.bare("REVIVE"))
+    def accept_inverse(self, call: AcceptInverse) -> None:
+        self._send(Sent("ACCEPT_INVERSE_OFFERS"), self._encoder.accept_inverse(call))
 
-    def suppress(self) -> None:
-        self._send(Sent("SUPPRESS"), self._encoder.bare("SUPPRESS"))
+    def decline_inverse(self, call: DeclineInverse) -> None:
+        self._send(Sent("DECLINE_INVERSE_OFFERS"), self._encoder.decline_inverse(call))
+
+    def revive(self, roles: Sequence[str] = ()) -> None:
+        self._send(Sent("REVIVE"), self._encoder.revive(roles))
+
+    def suppress(self, roles: Sequence[str] = ()) -> None:
+        self._send(Sent("SUPPRESS"), self._encoder.suppress(roles))
+
+    def request_resources(self, resources: Sequence[Resources]) -> None:
+        self._send(Sent("REQUEST"), self._encoder.request(resources))
+
+    def update_framework(self, roles: Sequence[str], suppressed: Sequence[str] = ()) -> None:
+        pass
+
+    def shutdown(self, host_id: HostId, executor_id: str) -> None:
+        self._send(Sent("SHUTDOWN"), self._encoder.shutdown(host_id, executor_id))
 
     def kill(self, call: Kill) -> None:
         self._send(Sent("KILL"), self._encoder.kill(call))
@@ -211,6 +227,12 @@ class MesosDriver:
 
     def reconcile(self, call: Reconcile) -> None:
         self._send(Sent("RECONCILE"), self._encoder.reconcile(call))
+
+    def acknowledge_operation(self, update: events.OperationUpdate) -> None:
+        self._send(Sent("ACKNOWLEDGE_OPERATION_STATUS"), self._encoder.acknowledge_operation(update))
+
+    def reconcile_operations(self, operations: Sequence[tuple[str, HostId]]) -> None:
+        self._send(Sent("RECONCILE_OPERATIONS"), self._encoder.reconcile_operations(operations))
 
     def message(self, host_id: HostId, executor_id: str, data: bytes) -> None:
         self._send(Sent("MESSAGE"), self._encoder.message(host_id, executor_id, data))

@@ -12,7 +12,8 @@ from functools import lru_cache
 import msgspec
 from msgspec import Raw, Struct
 
-from framework.core.effects import Acknowledge, Decline, Kill, Reconcile
+from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile
+from framework.core.events import OperationUpdate
 from framework.core.ids import FrameworkId, HostId, OfferId
 from framework.core.resources import Resources
 from framework.edges.mesos.purse import PER_UNIT, Piece, Purse, draw, in_thousandths
@@ -43,7 +44,7 @@ class _AllocationInfo(Struct, gc=False):
 class _Resource(Struct, gc=False, omit_defaults=True):
     name: str
     scalar: Scalar
-    allocation_info: _AllocationInfo
+    allocation_info: _AllocationInfo | None = None
     role: str = "*"
     reservation: Raw | None = None
     type: str | None = None  # never left out, as its default is not what is sent
@@ -152,6 +153,43 @@ class _Message(Struct, gc=False):
     data: bytes
 
 
+class _Roles(Struct, gc=False):
+    roles: list[str]
+
+
+class _Request(Struct, gc=False):
+    resources: Raw
+
+
+class _Requests(Struct, gc=False):
+    requests: list[_Request]
+
+
+class _Shutdown(Struct, gc=False):
+    executor_id: Value
+    agent_id: Value
+
+
+class _Uuid(Struct, gc=False):
+    value: bytes
+
+
+class _AcknowledgeOperation(Struct, gc=False, omit_defaults=True):
+    uuid: _Uuid
+    operation_id: Value
+    agent_id: Value | None = None
+    resource_provider_id: Value | None = None
+
+
+class _OperationOnHost(Struct, gc=False):
+    operation_id: Value
+    agent_id: Value
+
+
+class _ReconcileOperations(Struct, gc=False):
+    operations: list[_OperationOnHost]
+
+
 class _Call(Struct, gc=False, omit_defaults=True):
     framework_id: Value
     type: str
@@ -161,6 +199,14 @@ class _Call(Struct, gc=False, omit_defaults=True):
     acknowledge: _Acknowledge | None = None
     reconcile: _Reconcile | None = None
     message: _Message | None = None
+    accept_inverse_offers: _Decline | None = None
+    decline_inverse_offers: _Decline | None = None
+    revive: _Roles | None = None
+    suppress: _Roles | None = None
+    request: _Requests | None = None
+    shutdown: _Shutdown | None = None
+    acknowledge_operation_status: _AcknowledgeOperation | None = None
+    reconcile_operations: _ReconcileOperations | None = None
 
 
 def subscribe(settings: FrameworkSettings, framework_id: FrameworkId | None) -> bytes:
@@ -245,6 +291,41 @@ class CallEncoder:
         body = _Decline(_values(call.offer_ids), _Filters(call.refuse_s))
         return _encode(_Call(self._framework, "DECLINE", decline=body))
 
+    def accept_inverse(self, call: AcceptInverse) -> bytes:
+        body = _Decline(_values(call.offer_ids), _Filters(0.0))
+        return _encode(_Call(self._framework, "ACCEPT_INVERSE_OFFERS", accept_inverse_offers=body))
+
+    def decline_inverse(self, call: DeclineInverse) -> bytes:
+        body = _Decline(_values(call.offer_ids), _Filters(call.refuse_s))
+        return _encode(_Call(self._framework, "DECLINE_INVERSE_OFFERS", decline_inverse_offers=body))
+
+    def revive(self, roles: Sequence[str]) -> bytes:
+        return _encode(_Call(self._framework, "REVIVE", revive=_Roles(list(roles))))
+
+    def suppress(self, roles: Sequence[str]) -> bytes:
+        return _encode(_Call(self._framework, "SUPPRESS", suppress=_Roles(list(roles))))
+
+    def request(self, amounts: Iterable[Resources]) -> bytes:
+        requests = [_Request(_encoded_plain(amount, None)) for amount in amounts]
+        return _encode(_Call(self._framework, "REQUEST", request=_Requests(requests)))
+
+    def shutdown(self, host_id: HostId, executor_id: str) -> bytes:
+        body = _Shutdown(Value(executor_id), Value(host_id))
+        return _encode(_Call(self._framework, "SHUTDOWN", shutdown=body))
+
+    def acknowledge_operation(self, update: OperationUpdate) -> bytes:
+        body = _AcknowledgeOperation(
+            _Uuid(update.uuid),
+            Value(update.operation_id),
+            Value(update.host_id) if update.host_id is not None else None,
+            Value(update.provider_id) if update.provider_id is not None else None,
+        )
+        return _encode(_Call(self._framework, "ACKNOWLEDGE_OPERATION_STATUS", acknowledge_operation_status=body))
+
+    def reconcile_operations(self, operations: Iterable[tuple[str, HostId]]) -> bytes:
+        body = _ReconcileOperations([_OperationOnHost(Value(each), Value(host_id)) for each, host_id in operations])
+        return _encode(_Call(self._framework, "RECONCILE_OPERATIONS", reconcile_operations=body))
+
     def kill(self, call: Kill) -> bytes:
         policy = _KillPolicy(_Duration(round(call.grace_s * NANOSECONDS)))
         body = _Kill(Value(call.task_id), Value(call.host_id), policy)
@@ -259,7 +340,7 @@ class CallEncoder:
         return _encode(_Call(self._framework, "MESSAGE", message=body))
 
     def bare(self, kind: str) -> bytes:
-        """REVIVE, SUPPRESS, TEARDOWN."""
+        """Of a kind that needs nothing more, such as TEARDOWN."""
         return _encode(_Call(self._framework, kind))
 
 
@@ -268,12 +349,12 @@ def _values(ids: Iterable[str]) -> list[Value]:
 
 
 @lru_cache(maxsize=1024)  # builds come in few shapes
-def _encoded_plain(amount: Resources, role: str) -> Raw:
+def _encoded_plain(amount: Resources, role: str | None) -> Raw:
     return _encoded([(name, Piece(part)) for name, part in in_thousandths(amount) if part > 0], role)
 
 
-def _encoded(pieces: Iterable[tuple[str, Piece]], role: str) -> Raw:
-    allocated = _AllocationInfo(role)
+def _encoded(pieces: Iterable[tuple[str, Piece]], role: str | None) -> Raw:
+    allocated = _AllocationInfo(role) if role is not None else None
     resources = [
         _Resource(name, Scalar(piece.amount / PER_UNIT), allocated, piece.role, piece.reservation, "SCALAR")
         for name, piece in pieces

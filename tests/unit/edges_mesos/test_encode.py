@@ -148,4 +148,4 @@ def test_the_other_calls() -> None:
         "type": "MESSAGE",
         "message": {"agent_id": {"value": "S1"}, "executor_id": {"value": "r.1"}, "data": "/w=="},
     }
-    assert read(encoder.bare("REVIVE")) == head | {"type": "REVIVE"}
+    assert read(encoder.revive(())) == head | {"type": "REVIVE", "revive": {"roles": []}}
