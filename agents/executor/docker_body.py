@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from typing import Any
 
     from agents.executor.limits import Limits, Verdict, Wanted
     from agents.executor.workspace import Place
@@ -70,30 +71,7 @@ class DockerBody:
             raise ImageError("image %s: %s" % (image, error)) from error
         uid = os.getuid() if self._place.uid is None else self._place.uid
         gid = os.getgid() if self._place.uid is None else self._place.uid
-        wanted = {
-            "Image": image,
-            "Entrypoint": command,
-            "Cmd": [],
-            "Env": ["%s=%s" % item for item in environment.items()],
-            "User": "%d:%d" % (uid, gid),
-            "WorkingDir": INSIDE + "/workspace",
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "HostConfig": {
-                "Binds": binds,
-                "Init": True,
-                "Memory": self._wanted.mem_mib * MIB,
-                "MemorySwap": self._wanted.mem_mib * MIB,  # memory and swap together: no swap
-                "CpuShares": cpu_shares(self._wanted.cpu_millis),
-                "PidsLimit": self._wanted.pids,
-                "NetworkMode": network,
-                "LogConfig": {"Type": "none"},
-                "SecurityOpt": ["no-new-privileges"],
-                "CapDrop": ["ALL"],
-                "OomScoreAdj": 500,
-                "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
-            },
-        }
+        wanted = container(self._wanted, image, command, environment, "%d:%d" % (uid, gid), binds, network)
         try:
             self._starting.call("POST", "/containers/create?name=" + self._name, wanted)
             self._socket, self._raw = self._starting.attach(self._name)
@@ -227,6 +205,45 @@ class DockerBody:
             path = "/images/create?fromSrc=-&repo=%s&tag=%s" % (HOST_IMAGE.replace("/", "%2F"), tag)
             self._starting.pull(path, tar, PULL_TIMEOUT_S)
         return image
+
+
+def container(
+    wanted: Wanted,
+    image: str,
+    command: list[str],
+    environment: dict[str, str],
+    user: str,
+    binds: list[str],
+    network: str,
+) -> dict[str, Any]:
+    """The engine's description of a build's container."""
+    host: dict[str, Any] = {
+        "Binds": binds,
+        "Init": True,
+        "Memory": wanted.mem_mib * MIB,
+        "MemorySwap": wanted.mem_mib * MIB,  # memory and swap together: no swap
+        "CpuShares": cpu_shares(wanted.cpu_millis),
+        "PidsLimit": wanted.pids,
+        "NetworkMode": network,
+        "LogConfig": {"Type": "none"},
+        "SecurityOpt": ["no-new-privileges"],
+        "CapDrop": ["ALL"],
+        "OomScoreAdj": 500,
+        "Ulimits": [{"Name": "core", "Soft": 0, "Hard": 0}],
+    }
+    if wanted.gpus:
+        host["DeviceRequests"] = [{"Count": wanted.gpus, "Capabilities": [["gpu"]]}]  # as of docker run --gpus N
+    return {
+        "Image": image,
+        "Entrypoint": command,
+        "Cmd": [],
+        "Env": ["%s=%s" % item for item in environment.items()],
+        "User": user,
+        "WorkingDir": INSIDE + "/workspace",
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "HostConfig": host,
+    }
 
 
 def remove(engine: Engine, name: str) -> bool:

@@ -28,6 +28,11 @@ def of_build(spec: BuildSpec, workspace: str, home: str, jvm_sees_limit: bool) -
     }
     if spec.image is None:
         made["PATH"] = PATH  # an image has its own
+    if spec.ports:
+        made.update(("PORT%d" % index, str(port)) for index, port in enumerate(spec.ports))
+        made["PORTS"] = ",".join(map(str, spec.ports))
+    if spec.gpus:
+        made["BUTLERY_GPUS"] = str(spec.gpus)
     made.update(spec.env)
     made.update(spec.secrets)
     if not any(name in made for name in JVM_VARIABLES):

@@ -30,7 +30,8 @@ class Build:
     """A build under way: a line to its runner, lines from it, and the guard to wait for in the end."""
 
     def __init__(self, guard_pid: int, control_fd: int, report_fd: int) -> None:
-        self.report_fd = report_fd  # JSON lines: {"started": pid}, then {"result": {...}}; ends with the runner
+        # JSON lines: {"started": pid, "name": of its group or container}, then {"result": {...}}; ends with the runner.
+        self.report_fd = report_fd
         self._guard_pid = guard_pid
         self._control_fd: int | None = control_fd
         self._guard_gone = False
@@ -38,8 +39,18 @@ class Build:
     def kill(self, grace_s: float) -> None:
         """Asks the runner to end the build: TERM, and KILL after ``grace_s``."""
         if self._control_fd is not None:
-            with contextlib.suppress(OSError):  # a runner that has ended needs no telling
+            try:
                 os.write(self._control_fd, json.dumps({"kill": grace_s}).encode() + b"\n")
+            except BlockingIOError:
+                self.abandon()  # a runner that has not read the notes for minutes is told by the pipe's end
+            except OSError:
+                pass  # a runner that has ended needs no telling
+
+    def tell(self, text: str) -> None:
+        """Asks the runner for a line in the build's log. ``text``: at most 1000 characters, without a line feed."""
+        if self._control_fd is not None:
+            with contextlib.suppress(OSError):  # one that has ended, or reads nothing, does without
+                os.write(self._control_fd, json.dumps({"tell": text}, ensure_ascii=False).encode() + b"\n")
 
     def abandon(self) -> None:
         """Tells the runner that no one is left: it kills the build at once."""
@@ -72,6 +83,7 @@ def start(spec: BuildSpec, sandbox: str) -> Build:
     os.close(control)
     os.close(report_w)
     os.set_blocking(report, False)
+    os.set_blocking(control_w, False)
     return Build(pid, control_w, report)
 
 

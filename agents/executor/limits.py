@@ -19,10 +19,11 @@ PIDS_GAP_S = 1.0  # refusals further apart are not one streak
 class Wanted:
     """The limits of one build: ``mem_mib`` of memory without swap, ``cpu_millis`` as a share, ``pids`` threads."""
 
-    def __init__(self, mem_mib: int, cpu_millis: int, pids: int) -> None:
+    def __init__(self, mem_mib: int, cpu_millis: int, pids: int, gpus: int = 0) -> None:
         self.mem_mib = mem_mib
         self.cpu_millis = cpu_millis
         self.pids = pids
+        self.gpus = gpus
 
 
 class Usage:

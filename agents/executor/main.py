@@ -11,7 +11,8 @@ USAGE = "usage: butlery-executor.pyz [--run SPEC.json [--sandbox DIR]]\nWithout 
 def main(arguments: list[str]) -> int:
     """The exit code: 0 when the task's end is reported, whatever it was; with ``--run``, 0 when the build passed."""
     if not arguments:
-        from agents.executor.driver import Driver, NoAgentError
+        from agents.executor.connection import NoAgentError
+        from agents.executor.driver import Driver
 
         try:
             return Driver(dict(os.environ)).run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 
 MASK = b"****"
 SHORTEST_SECRET = 4  # bytes; shorter values would mask half of every log
@@ -81,10 +82,15 @@ class BuildLog:
     def note(self, text: str) -> None:
         """A line of the executor's own, shown even where the build's output is over its limit."""
         self._append(self._masker.finish())
-        line = (b"" if not self._tail or self._tail.endswith(b"\n") else b"\n") + (
-            "[butlery] %s\n" % self.mask(text)
-        ).encode("utf-8", "replace")
-        self._put(line)
+        self._line(text)
+
+    def tell(self, text: str) -> None:
+        """A line with the time, amid the output: what is held back of that stays so, for it may be half a secret."""
+        self._line("%s %s" % (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text))
+
+    def _line(self, text: str) -> None:
+        start = "" if not self._tail or self._tail.endswith(b"\n") else "\n"
+        self._put(("%s[butlery] %s\n" % (start, self.mask(text))).encode("utf-8", "replace"))
 
     def mask(self, text: str) -> str:
         return self._masker.whole(text)

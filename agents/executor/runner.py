@@ -34,7 +34,7 @@ def main(spec: BuildSpec, slot: Slot, control_fd: int, report_fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     linux.become_subreaper()
     try:
-        run = _Run(spec, slot, supervision.Control(control_fd), report_fd)
+        run = _Run(spec, slot, control_fd, report_fd)
     except OSError as error:
         report_failure(report_fd, "infrastructure", "the sandbox: %s" % error)
         return
@@ -56,17 +56,18 @@ def _report(report_fd: int, line: dict[str, object]) -> None:
 
 
 class _Run:
-    def __init__(self, spec: BuildSpec, slot: Slot, control: supervision.Control, report_fd: int) -> None:
+    def __init__(self, spec: BuildSpec, slot: Slot, control_fd: int, report_fd: int) -> None:
         self._spec = spec
         self._slot = slot
-        self._control = control
         self._report_fd = report_fd
         self._started_s = time.monotonic()
         self._running = False
-        self._wanted = Wanted(spec.mem_mib, spec.cpu_millis, spec.host.pids)
-        self._place = workspace.Place(slot.sandbox, slot.uid)
+        self._wanted = Wanted(spec.mem_mib, spec.cpu_millis, spec.host.pids, spec.gpus)
+        self._place = workspace.Place(slot.sandbox, slot.uid, hidden=bool(spec.container))
         secrets = list(spec.secrets.values()) + (checkout.secrets_of(spec.git) if spec.git else [])
-        self._log = BuildLog(os.path.join(slot.sandbox, "build.log"), spec.host.log_mib << 20, secrets)
+        path = slot.sandbox + ".log" if spec.container else os.path.join(slot.sandbox, "build.log")
+        self._log = BuildLog(path, spec.host.log_mib << 20, secrets)
+        self._control = supervision.Control(control_fd, self._log.tell)
         self._meter = workspace.DiskMeter(self._place.measured())
         self._wake, wake_w = os.pipe()
         os.set_blocking(self._wake, False)
@@ -180,11 +181,13 @@ class _Run:
     def _watch(self, body: supervision.Body) -> supervision.Supervision:
         if not self._running:
             self._running = True
-            _report(self._report_fd, {"started": os.getpid()})
+            _report(self._report_fd, {"started": os.getpid(), "name": self._slot.name})
         spec = self._spec
         watch = supervision.Supervision(body, self._log, self._control, self._wake)
         timeout = "timeout", "over its time of %g s" % spec.timeout_s
-        watch.run(self._started_s + spec.timeout_s, timeout, spec.grace_s, self._meter, spec.disk_mib)
+        # A container beside the one that builds has as long as that takes.
+        deadline_s = float("inf") if spec.container else self._started_s + spec.timeout_s
+        watch.run(deadline_s, timeout, spec.grace_s, self._meter, spec.disk_mib)
         self._usage = body.usage()
         return watch
 

@@ -10,6 +10,7 @@ from agents.executor.wire import WireError, json_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     from agents.executor.limits import Usage, Verdict
@@ -43,10 +44,14 @@ WAKE_S = 0.1
 
 
 class Control:
-    """What the driver says to the runner: ``{"kill": grace_s}`` lines; the end of the pipe means that it is gone."""
+    """What the driver says to the runner: lines of ``{"kill": grace_s}`` or ``{"tell": text}``.
 
-    def __init__(self, fd: int) -> None:
+    The end of the pipe means that the driver is gone. ``on_tell`` takes the texts.
+    """
+
+    def __init__(self, fd: int, on_tell: Callable[[str], None]) -> None:
         self.fd = fd
+        self._on_tell = on_tell
         self.kill_grace_s: float | None = None
         self.orphaned = False
         self._raw = b""
@@ -55,16 +60,20 @@ class Control:
     def listen(self) -> bool:
         """Takes in what has been said; True when the build must end."""
         try:
-            said = os.read(self.fd, 4096)
-            if not said:
+            data = os.read(self.fd, 4096)
+            if not data:
                 self.orphaned = True
-            self._raw += said
+            self._raw += data
         except BlockingIOError:
             pass
         *lines, self._raw = self._raw.split(b"\n")
         for line in lines:
             try:
-                grace_s = float(json_object(line)["kill"])
+                said = json_object(line)
+                if "tell" in said:
+                    self._on_tell(said["tell"])
+                    continue
+                grace_s = float(said["kill"])
             except (WireError, KeyError, TypeError, ValueError):
                 continue
             self.kill_grace_s = grace_s if self.kill_grace_s is None else min(grace_s, self.kill_grace_s)

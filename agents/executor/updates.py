@@ -71,12 +71,16 @@ class _Entry:
 
 
 class Updates:
-    """The updates of one executor in the order they were made."""
+    """The updates of one executor in the order they were made, and the tasks that none is acknowledged of yet."""
 
     def __init__(self, executor_id: str) -> None:
         self._executor_id = executor_id
         self._entries: dict[str, _Entry] = {}
-        self.any_acknowledged = False
+        self._tasks: dict[str, dict[str, Any]] = {}
+
+    def expect(self, task: dict[str, Any]) -> None:
+        """A task was taken, as a TaskInfo: Mesos wants it back with a new subscription until it has an update of it."""
+        self._tasks[task["task_id"]["value"]] = task
 
     def add(self, task_id: str, state: str, message: str, data: bytes) -> None:
         key = base64(uuid4())
@@ -95,14 +99,18 @@ class Updates:
         self._entries[key] = _Entry({"status": status})
 
     def acknowledge(self, uuid: str) -> None:
-        if self._entries.pop(uuid, None) is not None:
-            self.any_acknowledged = True
+        entry = self._entries.pop(uuid, None)
+        if entry is not None:
+            self._tasks.pop(entry.update["status"]["task_id"]["value"], None)
 
     def all_acknowledged(self) -> bool:
         return not self._entries
 
+    def tasks(self) -> list[dict[str, Any]]:
+        return list(self._tasks.values())
+
     def hand_over(self) -> list[dict[str, Any]]:
-        """All of them, to go along with a new subscription; each is due again later unless it is acknowledged."""
+        """All updates, to go along with a new subscription; each is due again later unless it is acknowledged."""
         return self.due(float("inf"))
 
     def due(self, until_s: float) -> list[dict[str, Any]]:

@@ -22,11 +22,15 @@ REMOVE_TIMEOUT_S = 60.0
 
 
 class Place:
-    """Where a build runs. ``root`` is the sandbox as the build sees it, ``sandbox`` as the executor does."""
+    """Where a build runs. ``root`` is the sandbox as the build sees it, ``sandbox`` as the executor does.
 
-    def __init__(self, sandbox: str, uid: int | None) -> None:
+    ``hidden``: something above it will be closed to its user, whatever it looks like now.
+    """
+
+    def __init__(self, sandbox: str, uid: int | None, hidden: bool = False) -> None:
         self.sandbox = sandbox
         self.uid = uid
+        self._hidden = hidden
         self.root = sandbox
 
     @property
@@ -40,7 +44,7 @@ class Place:
         if self.uid is not None:
             os.chown(self.sandbox, -1, uid)  # the group of the same number: the build may pass through, no one else
             os.chmod(self.sandbox, 0o710)  # noqa: S103 - passing through, not listing
-            if not _reachable(os.path.dirname(self.sandbox)):
+            if self._hidden or not _reachable(os.path.dirname(self.sandbox)):
                 self.root = _bind_target(uid)
                 os.makedirs(self.root, mode=0o711, exist_ok=True)
         for name in ("workspace", "home", "home/tmp"):

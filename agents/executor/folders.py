@@ -1,0 +1,44 @@
+"""The folders of builds that have ended, in the sandbox of an executor that is there for many."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+
+from agents.executor.journal import log
+
+MAX_FOLDERS = 100
+MAX_BYTES = 2 * 1024**3
+
+
+class Folders:
+    """Keeps the newest, up to MAX_FOLDERS and MAX_BYTES of them together; the very newest whatever its size."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[str, int]] = deque()
+        self._bytes = 0
+
+    def add(self, path: str) -> None:
+        """A build has ended, and nothing writes to ``path`` any more."""
+        size = _occupied(path)
+        self._kept.append((path, size))
+        self._bytes += size
+        while len(self._kept) > 1 and (len(self._kept) > MAX_FOLDERS or self._bytes > MAX_BYTES):
+            oldest, size = self._kept.popleft()
+            self._bytes -= size
+            shutil.rmtree(oldest, ignore_errors=True)
+            if os.path.lexists(oldest):
+                log("%s cannot be removed" % oldest)
+
+
+def _occupied(path: str) -> int:
+    """Bytes on the disk."""
+    size = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            try:
+                size += os.lstat(os.path.join(directory, name)).st_blocks * 512
+            except OSError:
+                continue
+    return size
