@@ -68,6 +68,19 @@ def memory(
         memory_benchmark.show(figures, Console(highlight=False))
 
 
+@bench.command()
+def wire(
+    as_json: JsonOption = False,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of each driver, in turn; medians of them are told.")] = 7,
+    tasks: Annotated[int, typer.Option(min=10, max=100_000, help="Life cycles a round.")] = 2000,
+    events: Annotated[int, typer.Option(min=1, max=1000, help="OFFERS events of 317 hosts a round.")] = 40,
+) -> None:
+    """Compare the CPU time of our Mesos driver with pymesos', both against one and the same server."""
+    from benchmarks.wire import run as wire_benchmark
+
+    _tell(wire_benchmark.run(tasks, events, rounds, None if as_json else _progress()))
+
+
 @bench.command("all")
 def everything() -> None:
     """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""

@@ -35,3 +35,10 @@ def test_memory_is_told_with_just_as_many_builds_as_asked_for() -> None:
     figures = bench("memory", "--waiting", "40", "--running", "6")
     assert (figures["waiting"], figures["running"], figures["hosts"]) == (40, 6, 1)
     assert 0 < figures["start_mib"] <= figures["settled_mib"] <= figures["rss_mib"]
+
+
+def test_wire_drives_both_against_one_server() -> None:
+    figures = bench("wire", "--rounds", "1", "--tasks", "100", "--events", "2")
+    assert (figures["tasks"], figures["hosts"], figures["rounds"]) == (100, 317, 1)
+    assert set(figures["task_cpu_us"]) == {"ours", "pymesos"}
+    assert all(figures[ratio] > 0 for ratio in ("task_cpu_ratio", "offers_ratio", "offers_ratio_addict"))

@@ -1,0 +1,1 @@
+"""Our driver and pymesos' against one and the same server: the CPU time that each takes."""
