@@ -63,3 +63,4 @@ class Health(msgspec.Struct, frozen=True):
     suppressed: bool
     breakers: dict[str, float]  # image -> seconds until it is tried again
     notices: list[str]  # what an operator should know, such as a corrupt state file kept aside
+    draining: bool = False  # launches nothing, as the operator said

@@ -37,6 +37,8 @@ def why_not(state: State, request_id: RequestId, now: float) -> WhyNot | None:
 
 def _blockers(state: State, book: TenantBook, request: Request, now: float) -> list[str]:
     found = [] if state.connected else ["no connection to Mesos"]
+    if state.draining:
+        found.append("the scheduler is draining and launches nothing until: butlery scheduler drain --off")
     if request.not_before > now:
         left = request.not_before - now
         found.append(
@@ -160,4 +162,5 @@ def health(state: State, notices: list[str], now: float) -> Health:
         suppressed=state.suppressed,
         breakers=state.breakers.open(now),
         notices=notices,
+        draining=state.draining,
     )

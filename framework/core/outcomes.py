@@ -53,6 +53,8 @@ def outcome_of(update: TaskUpdate, task: Task) -> Outcome:
     outcome = update.outcome
     if outcome is None:
         outcome = _without_result(update)
+    if outcome.result_class is FailureClass.PREEMPTED:  # which is ours to say, never a Mesos executor's
+        outcome = msgspec.structs.replace(outcome, result_class=FailureClass.INFRASTRUCTURE)
     if task.kill_class is not None and outcome.result_class in (FailureClass.CANCELLED, FailureClass.INFRASTRUCTURE):
         return msgspec.structs.replace(outcome, result_class=task.kill_class, message=task.kill_reason)
     return outcome

@@ -23,6 +23,8 @@ def settle(state: State, stale: list[HostId], now: float) -> list[Effect]:
     effects: list[Effect] = []
     if not state.connected:
         return effects
+    if state.draining:
+        return _want_nothing(state)
     while state.dirty:  # again where a launch has ended an earmark elsewhere
         state.dirty = False
         effects += _round(state, now)
@@ -241,12 +243,19 @@ def _appetite(state: State, now: float) -> list[Effect]:
         if not state.suppressed:
             idle_at = state.demand_at + state.config.hold_idle_s
             if idle_at <= now:
-                state.suppressed = True
-                effects += [*give_back(state, list(state.offers.hosts())), Suppress()]
+                effects += _want_nothing(state)
             elif not state.deadlines.has("idle", ""):
                 state.deadlines.set("idle", "", idle_at)
         elif len(state.offers):
             effects += give_back(state, list(state.offers.hosts()))
+    return effects
+
+
+def _want_nothing(state: State) -> list[Effect]:
+    effects = give_back(state, list(state.offers.hosts()))
+    if not state.suppressed:
+        state.suppressed = True
+        effects.append(Suppress())
     return effects
 
 

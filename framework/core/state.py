@@ -6,8 +6,8 @@ import msgspec
 
 from framework.core.breakers import Breakers
 from framework.core.deadlines import Deadlines
-from framework.core.ids import FrameworkId, HostId, RequestId, TaskId, TenantName, task_id
-from framework.core.offers import Host, OfferBook
+from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName, task_id
+from framework.core.offers import Host, OfferBook, Window
 from framework.core.ordering import TenantBook, shape_of
 from framework.core.resources import ZERO, Resources
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
@@ -35,6 +35,9 @@ class Config(msgspec.Struct, frozen=True):
     breaker_open_s: float = 60.0
     breaker_max_s: float = 1800.0
     image_attempts: int = 3
+    preempt_after_s: float = 15.0
+    max_preemptions: int = 3
+    maintenance_warn_s: float = 600.0
 
 
 class Earmark(msgspec.Struct, frozen=True):
@@ -42,6 +45,14 @@ class Earmark(msgspec.Struct, frozen=True):
 
     request_id: RequestId
     until: float
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """A host's maintenance as an offer or an inverse offer told of it; Mesos repeats that while it stands."""
+
+    window: Window
+    until: float
+    inverse_offer: OfferId | None = None
 
 
 class State:
@@ -61,6 +72,10 @@ class State:
         self.breakers = Breakers(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
         self.deadlines = Deadlines()
         self.earmarks: dict[HostId, Earmark] = {}
+        self.announced: dict[HostId, Announced] = {}
+        self.warned: dict[TaskId, float] = {}  # builds told of a maintenance, and of which start
+        self.draining = False  # launch nothing, the operator said
+        self.preempted_at = 0.0  # when builds were last ended to make room for others
         self.dirty = False  # something changed that may let a waiting request go
         self.fresh_demand = False  # demand that Mesos has not been asked for since
         self.returned = False  # offers went back since the last REVIVE, so a REVIVE could bring them again
@@ -139,6 +154,13 @@ class State:
             if earmark.request_id == request_id:
                 self.release(host_id, now)
 
+    def window_of(self, host_id: HostId, now: float) -> Window | None:
+        """The host's maintenance that is to come or goes on, from whoever told of it."""
+        host, announced = self.hosts.get(host_id), self.announced.get(host_id)
+        windows = (host.window if host else None, announced.window if announced and announced.until > now else None)
+        open_ones = [each for each in windows if each is not None and not each.over(now)]
+        return min(open_ones, key=lambda each: each.start_at, default=None)
+
     def adopt(self, task: Task) -> None:
         """Takes in a task that its tenant's use already counts."""
         self.tasks[task.id] = task
@@ -153,6 +175,7 @@ class State:
             del self.tasks_on[task.host_id]
         self.tenants[task.tenant].give_back(task.resources)
         self.deadlines.drop("task", task.id)
+        self.warned.pop(task.id, None)
         self.dirty = True
 
     def used_on(self, host_id: HostId) -> Resources:
@@ -176,10 +199,12 @@ def restore(
     requests: list[Request],
     tasks: list[Task],
     now: float,
+    draining: bool = False,
 ) -> State:
     """The state as it was saved. Tasks keep their deadlines; what became of them Mesos is asked after subscribing."""
     state = State(config)
     state.framework_id = framework_id
+    state.draining = draining
     for tenant in tenants:
         state.set_tenant(tenant)
     for task in tasks:

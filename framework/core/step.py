@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 
-import msgspec
-
 from framework.core import events as ev
+from framework.core import maintenance
 from framework.core.earmarks import look_again
 from framework.core.effects import (
     Acknowledge,
@@ -15,15 +13,17 @@ from framework.core.effects import (
     Kill,
     Reconcile,
     Report,
+    SaveDraining,
     SaveFrameworkId,
     SaveRequest,
     SaveTask,
     SaveTenant,
 )
-from framework.core.ids import HostId, RequestId, TaskId
+from framework.core.endings import elsewhere, end, end_request, grace, kill, set_deadline
+from framework.core.ids import HostId, RequestId, TaskId, agent_task_id, container_task_id
 from framework.core.outcomes import OUT_OF_SIGHT, TERMINAL, never_started, outcome_of, result_follows
 from framework.core.schedule import settle
-from framework.core.state import Config, State
+from framework.core.state import State
 from framework.core.tasks import (
     FailureClass,
     InvalidTransitionError,
@@ -88,15 +88,21 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
             return _framework_removed(state, event, now)
         case ev.HostLost():
             return _host_lost(state, event, now)
+        case ev.InverseOffersReceived():
+            return maintenance.asked_back(state, event.offers, now)
+        case ev.InverseOfferRescinded():
+            maintenance.taken_back(state, event.offer_id, now)
+        case ev.DrainSet():
+            return _drain(state, event)
         case ev.ExecutorLost():
-            return [
-                Report(
-                    "debug",
-                    f"Mesos executor ended with status {event.status}",
-                    task_id=TaskId(event.executor_id),
-                    host=event.host_id,
-                )
-            ]
+            text = f"Mesos executor {event.executor_id} ended with status {event.status}"
+            return [Report("debug", text, host=event.host_id)]
+        case ev.ExecutorMessage():
+            text = f"Mesos executor {event.executor_id} sent {len(event.data)} bytes that nobody here waits for"
+            return [Report("debug", text, host=event.host_id)]
+        case ev.OperationUpdate():
+            text = f"operation {event.operation_id} is {event.state}, which nobody here asked for: {event.message}"
+            return [Report("debug", text, host=event.host_id)]
         case ev.Tick():
             pass
     return []
@@ -112,14 +118,14 @@ def _subscribed(state: State, event: ev.Subscribed, now: float) -> list[Effect]:
     state.deadlines.set("reconcile", "", now + state.config.reconcile_every_s)
     for task in state.tasks.values():
         if task.state in _ON_MESOS_WORD:  # which could not reach us; what we ask now is answered within seconds
-            _until(state, task, max(task.deadline, now + state.config.kill_confirm_s))
+            set_deadline(state, task, max(task.deadline, now + state.config.kill_confirm_s))
     effects: list[Effect] = []
     if state.framework_id != event.framework_id:
         state.framework_id = event.framework_id
         effects.append(SaveFrameworkId(event.framework_id))
     if state.tasks:
         effects.append(Reconcile(_all_tasks(state)))
-    effects += [Kill(task.id, task.host_id, _grace(state, task)) for task in state.tasks.values() if task.kill_class]
+    effects += [Kill(task.id, task.host_id, grace(state, task)) for task in state.tasks.values() if task.kill_class]
     return [*effects, Reconcile(())]
 
 
@@ -134,8 +140,16 @@ def _framework_removed(state: State, event: ev.FrameworkRemoved, now: float) -> 
     ]
     lost = Outcome(FailureClass.INFRASTRUCTURE, f"Mesos removed the framework: {event.reason}")
     for task in list(state.tasks.values()):
-        effects += _end(state, task, lost, now)
+        effects += end(state, task, lost, now)
     return effects
+
+
+def _drain(state: State, event: ev.DrainSet) -> list[Effect]:
+    if state.draining == event.draining:
+        return []
+    state.draining = event.draining
+    state.dirty = state.fresh_demand = True
+    return [SaveDraining(event.draining)]
 
 
 def _forget_offers(state: State) -> None:
@@ -151,22 +165,24 @@ def _offers(state: State, event: ev.OffersReceived, now: float) -> list[Effect]:
         until = held_until if earmark is None else max(held_until, earmark.until)
         state.offers.add(offer, until)
         state.deadlines.set("host", offer.host_id, until)
+        maintenance.offered(state, offer, now)
     state.dirty = True
     return []
 
 
 def _hosts(state: State, event: ev.HostsObserved, now: float) -> list[Effect]:
-    hosts = {host.id: host for host in event.hosts}
-    if hosts == state.hosts:
+    hosts, before = {host.id: host for host in event.hosts}, state.hosts
+    if hosts == before:
         return []
     state.set_hosts(hosts)
+    maintenance.observed(state, before, now)
     state.dirty = True
     for host_id in list(state.earmarks):
         if host_id not in hosts or not hosts[host_id].active:
             state.release(host_id, now)
     effects: list[Effect] = []
     for request in state.requests.values():
-        if request.avoid_hosts and request.state is RequestState.WAITING and not _elsewhere(state, request):
+        if request.avoid_hosts and request.state is RequestState.WAITING and not elsewhere(state, request):
             state.dequeue(request, now)
             request.avoid_hosts = []
             state.enqueue(request, now)
@@ -174,17 +190,9 @@ def _hosts(state: State, event: ev.HostsObserved, now: float) -> list[Effect]:
     return effects
 
 
-def _elsewhere(state: State, request: Request, *lost_on: HostId) -> bool:
-    """Whether a host could hold the request other than those that lost an attempt of it."""
-    need = request.template.resources + state.config.overhead
-    avoided = {*request.avoid_hosts, *lost_on}
-    return any(
-        host.could_hold(need, request.template.attributes) for host in state.hosts.values() if host.id not in avoided
-    )
-
-
 def _host_lost(state: State, event: ev.HostLost, now: float) -> list[Effect]:
-    gone = tuple((task_id, event.host_id) for task_id in state.tasks_on.get(event.host_id, ()))
+    tasks = state.tasks_on.get(event.host_id, {}).values()
+    gone = tuple(each for task in tasks for each in _containers(state, task))
     state.offers.take(event.host_id)
     state.deadlines.drop("host", event.host_id)
     state.release(event.host_id, now)
@@ -198,17 +206,19 @@ def _cancel(state: State, event: ev.CancelAsked, now: float) -> list[Effect]:
     request.cancel_reason = event.reason
     task = state.live_task(request)
     if task is not None:
-        return [SaveRequest(request), *_kill(state, task, FailureClass.CANCELLED, event.reason, now)]
+        return [SaveRequest(request), *kill(state, task, FailureClass.CANCELLED, event.reason, now)]
     state.dequeue(request, now)
-    return _end_request(state, request, Outcome(FailureClass.CANCELLED, event.reason), now)
+    return end_request(state, request, Outcome(FailureClass.CANCELLED, event.reason), now)
 
 
 def _task_update(state: State, update: ev.TaskUpdate, now: float) -> list[Effect]:
     """Ends with the acknowledgement, whatever the update was: what it changed is saved before that is sent."""
     effects: list[Effect] = []
-    task = state.tasks.get(update.task_id)
+    task = state.tasks.get(agent_task_id(update.task_id))
     try:
-        if task is not None:
+        if task is not None and task.id != update.task_id:
+            pass  # another container of the agent: its Mesos executor ends them all, and the one that builds says why
+        elif task is not None:
             effects += _known_task(state, task, update, now)
         elif update.host_id is not None and update.state not in TERMINAL and update.state not in OUT_OF_SIGHT:
             effects += [
@@ -227,22 +237,24 @@ def _known_task(state: State, task: Task, update: ev.TaskUpdate, now: float) -> 
         return []
     dropped = task.state is TaskState.LAUNCHING and never_started(update)
     if update.state in TERMINAL or dropped:
-        return _end(state, task, outcome_of(update, task), now, dropped=dropped)
+        rest = [] if update.outcome is not None else _containers(state, task)[1:]  # of which nobody has spoken yet
+        ended = end(state, task, outcome_of(update, task), now, dropped=dropped)
+        return [*ended, *(Kill(each, host_id, 0.0) for each, host_id in rest)]
     request = state.requests[task.request_id]
     before = task.state
     unseen_since = task.unseen_since
     task.unseen_since = (unseen_since or now) if update.state in OUT_OF_SIGHT else None
     if before is TaskState.KILLING and unseen_since is not None and task.unseen_since is None:
-        return _kill(state, task, FailureClass.INFRASTRUCTURE, "", now)  # an earlier kill did not reach its host
+        return kill(state, task, FailureClass.INFRASTRUCTURE, "", now)  # an earlier kill did not reach its host
     if update.state in OUT_OF_SIGHT:
         move(task, "lose_sight", now)
         if task.state is TaskState.UNREACHABLE and before is not TaskState.UNREACHABLE:
-            _until(state, task, now + state.config.unreachable_s)
+            set_deadline(state, task, now + state.config.unreachable_s)
     elif update.state in ("TASK_STAGING", "TASK_STARTING"):
         if before is not TaskState.RUNNING:  # reconciliation may repeat what an update has overtaken
             move(task, "stage", now)
             if before is TaskState.UNREACHABLE:
-                _until(state, task, now + state.config.launch_timeout_s)
+                set_deadline(state, task, now + state.config.launch_timeout_s)
     elif update.state == "TASK_RUNNING":
         move(task, "run", now)
         if task.state is TaskState.RUNNING and before is not TaskState.RUNNING:
@@ -258,109 +270,21 @@ def _runs(state: State, task: Task, request: Request, now: float) -> None:
         task.running_at = now
     request.running_at = task.running_at
     template = request.template
-    _until(state, task, task.running_at + template.timeout_s + template.grace_s + state.config.timeout_slack_s)
+    if state.window_of(task.host_id, now) is not None:
+        maintenance.look_soon(state, task.host_id, now)
+    set_deadline(state, task, task.running_at + template.timeout_s + template.grace_s + state.config.timeout_slack_s)
     if template.image is not None and state.breakers.works(template.image):
         state.dirty = True
 
 
-def _until(state: State, task: Task, deadline: float) -> None:
-    task.deadline = deadline
-    state.deadlines.set("task", task.id, deadline)
-
-
-def _kill(state: State, task: Task, kill_class: FailureClass, reason: str, now: float) -> list[Effect]:
-    """Asks for the task's end; the request goes on only when Mesos has confirmed it."""
-    request = state.requests[task.request_id]
-    move(task, "kill", now)
-    if task.kill_class is None:
-        task.kill_class, task.kill_reason = kill_class, reason
-    grace_s = _grace(state, task)
-    patience = state.config.kill_confirm_s * float(2 ** min(task.kills_sent, 4))
-    task.kills_sent += 1
-    _until(state, task, now + grace_s + patience)
-    request.state = RequestState.ENDING
-    return [SaveTask(task), SaveRequest(request), Kill(task.id, task.host_id, grace_s)]
-
-
-def _grace(state: State, task: Task) -> float:
-    return state.requests[task.request_id].template.grace_s
-
-
-def _end(state: State, task: Task, outcome: Outcome, now: float, dropped: bool = False) -> list[Effect]:
-    """The task has ended: its request has too, or waits for another attempt."""
-    move(task, "end", now)
-    task.ended_at = now
-    task.outcome = outcome
-    state.remove_task(task)
-    request = state.requests[task.request_id]
-    image = request.template.image
-    effects: list[Effect] = [SaveTask(task)]
-    if image is not None and outcome.result_class is FailureClass.IMAGE:
-        request.image_failures += 1
-        open_until = state.breakers.failed(image, task.id, outcome.message, now)
-        if open_until is not None:
-            state.deadlines.set("breaker", image, open_until)
-            text = f"image {image} is not tried for {open_until - now:.0f} s: {outcome.message}"
-            effects.append(Report("warning", text))
-    elif image is not None:
-        state.breakers.probe_ended(image, task.id)
-    if request.cancel_reason is None:
-        if _try_again(state, request, task, outcome, now, dropped):
-            text = f"attempt {request.attempt} is lost and tried again: {outcome.message}"
-            return [*effects, SaveRequest(request), _report("warning", text, request, task)]
-    elif outcome.result_class in (FailureClass.INFRASTRUCTURE, FailureClass.IMAGE):  # would have been tried again
-        outcome = msgspec.structs.replace(outcome, result_class=FailureClass.CANCELLED, message=request.cancel_reason)
-    return effects + _end_request(state, request, outcome, now, task)
-
-
-def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now: float, dropped: bool) -> bool:
-    config = state.config
-    if dropped:
-        request.drops += 1
-        again, nth = request.drops <= config.max_drops, request.drops - 1
-    elif outcome.result_class is FailureClass.INFRASTRUCTURE:
-        request.losses += 1
-        again, nth = request.losses <= request.retries, request.losses - 1
-        if task.host_id not in request.avoid_hosts and _elsewhere(state, request, task.host_id):
-            request.avoid_hosts = [*request.avoid_hosts, task.host_id]
-    elif outcome.result_class is FailureClass.IMAGE:
-        again, nth = request.image_failures < config.image_attempts, request.image_failures - 1
-    else:
-        return False
-    if not again:
-        return False
-    request.state = RequestState.WAITING
-    request.running_at = None
-    request.not_before = now + _back_off_s(config, nth, task.id)
-    state.enqueue(request, now)
-    return True
-
-
-def _back_off_s(config: Config, nth: int, key: str) -> float:
-    """Before retry ``nth`` (from 0): exponential, spread over its upper half by the key, as the core draws nothing."""
-    ceiling = min(config.retry_base_s * float(2 ** min(nth, 30)), config.retry_cap_s)
-    return ceiling * (1 + zlib.crc32(key.encode()) / 2**32) / 2
-
-
-def _end_request(
-    state: State, request: Request, outcome: Outcome, now: float, task: Task | None = None
-) -> list[Effect]:
-    request.state = RequestState.ENDED
-    request.ended_at = now
-    request.outcome = outcome
-    del state.requests[request.id]
-    return [SaveRequest(request), _report("info", f"build {outcome.result_class.value}", request, task)]
-
-
-def _report(level: str, message: str, request: Request, task: Task | None) -> Report:
-    tenant, request_id = request.tenant, request.id
-    if task is None:
-        return Report(level, message, tenant, request_id)
-    return Report(level, message, tenant, request_id, task.id, host=task.hostname)
-
-
 def _all_tasks(state: State) -> tuple[tuple[TaskId, HostId], ...]:
-    return tuple((task.id, task.host_id) for task in state.tasks.values())
+    """With those of the agents' other containers."""
+    return tuple(each for task in state.tasks.values() for each in _containers(state, task))
+
+
+def _containers(state: State, task: Task) -> list[tuple[TaskId, HostId]]:
+    others = state.requests[task.request_id].template.containers
+    return [(task.id, task.host_id), *((container_task_id(task.id, each.name), task.host_id) for each in others)]
 
 
 def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:
@@ -371,6 +295,8 @@ def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:
             state.enqueue(state.requests[RequestId(key)], now)
         case "earmark":
             return look_again(state, HostId(key), now)
+        case "maintenance":
+            return maintenance.look(state, HostId(key), now)
         case "reconcile":
             state.deadlines.set("reconcile", "", now + state.config.reconcile_every_s)
             state.breakers.forget_idle(now, {r.template.image for r in state.requests.values() if r.template.image})
@@ -387,22 +313,22 @@ _ON_MESOS_WORD = (TaskState.LAUNCHING, TaskState.UNREACHABLE)
 
 def _task_due(state: State, task: Task, now: float) -> list[Effect]:
     if not state.connected and task.state in _ON_MESOS_WORD:
-        _until(state, task, now + state.config.kill_confirm_s)  # it may run well: nobody could tell us
+        set_deadline(state, task, now + state.config.kill_confirm_s)  # it may run well: nobody could tell us
         return []
     match task.state:
         case TaskState.LAUNCHING:
             reason = f"did not run within {state.config.launch_timeout_s:.0f} s of its launch"
-            return _kill(state, task, FailureClass.INFRASTRUCTURE, reason, now)
+            return kill(state, task, FailureClass.INFRASTRUCTURE, reason, now)
         case TaskState.UNREACHABLE:
             return _abandon(state, task, now)
         case TaskState.RUNNING:
             timeout_s = state.requests[task.request_id].template.timeout_s
-            return _kill(state, task, FailureClass.TIMEOUT, f"ran longer than its {timeout_s:.0f} s", now)
+            return kill(state, task, FailureClass.TIMEOUT, f"ran longer than its {timeout_s:.0f} s", now)
         case _:  # killing, and nobody has confirmed it
             if task.unseen_since is not None and now - task.unseen_since >= state.config.unreachable_s:
                 return _abandon(state, task, now)
-            effects = _kill(state, task, FailureClass.INFRASTRUCTURE, "", now)
-            return [*effects, Reconcile(((task.id, task.host_id),))]
+            effects = kill(state, task, FailureClass.INFRASTRUCTURE, "", now)
+            return [*effects, Reconcile(tuple(_containers(state, task)))]
 
 
 def _abandon(state: State, task: Task, now: float) -> list[Effect]:
@@ -412,4 +338,4 @@ def _abandon(state: State, task: Task, now: float) -> list[Effect]:
     else:
         reason = f"its host was out of Mesos' sight for {state.config.unreachable_s:.0f} s"
         outcome = Outcome(FailureClass.INFRASTRUCTURE, reason)
-    return _end(state, task, outcome, now)
+    return end(state, task, outcome, now)
