@@ -21,7 +21,8 @@ class FaultProxy:
     def __init__(self, master_port: int) -> None:
         self._master_port = master_port
         self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._streaming = asyncio.Event()
+        self.flow()
         self._clients: dict[asyncio.StreamWriter, bool] = {}  # whether it is an event stream
         self._conversations: set[asyncio.Task[None]] = set()
         self.script: Script = lambda _: None
@@ -41,8 +42,13 @@ class FaultProxy:
         """Nothing passes any more, though every connection stands: as behind a firewall that forgot them."""
         self._flowing.clear()
 
+    def hush(self) -> None:
+        """Nothing comes down the event streams any more, while calls are answered."""
+        self._streaming.clear()
+
     def flow(self) -> None:
         self._flowing.set()
+        self._streaming.set()
 
     def inject(self, data: bytes) -> None:
         """Puts bytes into the event stream, as a chunk of it."""
@@ -88,6 +94,8 @@ class FaultProxy:
         with contextlib.suppress(OSError):
             while data := await master.read(65536):
                 await self._flowing.wait()
+                if self._clients.get(client):
+                    await self._streaming.wait()
                 client.write(data)
         client.transport.abort()
 

@@ -9,21 +9,28 @@ from urllib.parse import urlsplit
 from framework.errors import Fault, InputError
 
 DEFAULT_PORT = 5050
+SCHEMES = ("http", "https")
 
 
 class Address(NamedTuple):
-    """Host and port of one Mesos master."""
+    """Host and port of one Mesos master, and whether TLS is spoken there."""
 
     host: str
     port: int
+    secure: bool = False
 
     def __str__(self) -> str:
+        """As in a Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.secure else 'http'}://{self}"
+
 
 def parse_addresses(urls: Iterable[str], where: str = "mesos.url") -> tuple[Address, ...]:
-    """Of masters given as ``http://10.0.0.1:5050``. Raises InputError with every fault at once, ``where`` named."""
+    """Of masters given as ``https://10.0.0.1:5050``. Raises InputError with every fault at once, ``where`` named."""
     addresses: list[Address] = []
     faults: list[Fault] = []
     for url in urls:
@@ -38,20 +45,23 @@ def parse_addresses(urls: Iterable[str], where: str = "mesos.url") -> tuple[Addr
     return tuple(addresses)
 
 
-def redirect_target(location: str) -> Address | None:
-    """The leading master, out of a Location header such as ``//10.0.0.2:5050/api/v1/scheduler``; None if none is."""
+def redirect_target(location: str, by: Address) -> Address | None:
+    """The leading master, out of the Location header that the master ``by`` answered, such as
+
+    ``//10.0.0.2:5050/api/v1/scheduler``: over the scheme of ``by`` where it names none. None if it names no master.
+    """
     try:
-        return _parse(location, tail=True)
+        return _parse(location, tail=True, secure=by.secure)
     except ValueError:
         return None
 
 
-def _parse(text: str, *, tail: bool = False) -> Address:
+def _parse(text: str, *, tail: bool = False, secure: bool = False) -> Address:
     if "//" not in text:
         text = f"//{text}"
     parts = urlsplit(text)
-    if parts.scheme not in ("", "http"):
-        raise ValueError(f"has the scheme {parts.scheme!r} where only http is spoken")
+    if parts.scheme and parts.scheme not in SCHEMES:
+        raise ValueError(f"has the scheme {parts.scheme!r} where only http and https are spoken")
     if not parts.hostname:
         raise ValueError("names no host")
     if not parts.hostname.isascii():
@@ -63,4 +73,6 @@ def _parse(text: str, *, tail: bool = False) -> Address:
     port = parts.port
     if port == 0:
         raise ValueError("has the port 0")
-    return Address(parts.hostname, DEFAULT_PORT if port is None else port)
+    if parts.scheme:
+        secure = parts.scheme == "https"
+    return Address(parts.hostname, DEFAULT_PORT if port is None else port, secure)

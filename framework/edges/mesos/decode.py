@@ -46,6 +46,13 @@ def attributes(raw: Iterable[wire.Attribute]) -> dict[str, str]:
     return result
 
 
+def domain(raw: wire.Domain | None) -> dict[str, str]:
+    """A host's fault domain, under Marathon's names for it."""
+    if raw is None or raw.fault_domain is None:
+        return {}
+    return {"@region": raw.fault_domain.region.name, "@zone": raw.fault_domain.zone.name}
+
+
 def url(raw: wire.Url) -> str:
     """Of the host's HTTP API, such as ``http://10.0.0.7:5051/slave(1)``; by address where it has one, as not every
 

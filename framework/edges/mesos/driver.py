@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,12 @@ from framework.core.ids import FrameworkId, HostId, OfferId
 from framework.core.offers import Offer
 from framework.core.resources import Resources
 from framework.edges.mesos import decode, wire
-from framework.edges.mesos.addresses import Address, parse_addresses
+from framework.edges.mesos.access import Access
+from framework.edges.mesos.addresses import Address
+from framework.edges.mesos.detector import Masters, detector_of
 from framework.edges.mesos.encode import CallEncoder, FrameworkSettings, subscribe
 from framework.edges.mesos.purse import Purse, is_plain, merged, purse_of
-from framework.edges.mesos.session import NotMesosError, RedirectedError, Sent, Session
+from framework.edges.mesos.session import TICK_S, NotMesosError, RedirectedError, Sent, Session
 from framework.errors import MesosRefusedError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Emit, LaunchTasks, Operation, jittered
@@ -40,6 +43,13 @@ DRAIN_TIMEOUT_S = 30.0
 """A master that takes nothing for so long is lost soon, by ``connection.USER_TIMEOUT_MS`` or its heartbeats."""
 
 
+class SupersededError(UnavailableError):
+    """While we spoke with a master, another one was elected."""
+
+    def __init__(self) -> None:
+        super().__init__("another Mesos master leads now")
+
+
 def _nobody(_: events.Event) -> None:
     """Before ``run`` nothing happens."""
 
@@ -59,9 +69,14 @@ class MesosDriver:
         chance: Chance,
         framework_id: FrameworkId | None = None,
         heartbeats_missed: int = 5,
+        access: Access | None = None,
     ) -> None:
-        """``masters`` such as ``http://10.0.0.1:5050``; the leading one is found from any. Raises InputError."""
-        self._masters = parse_addresses(masters)
+        """``masters`` as ``detector.detector_of`` takes them; without ``access`` we tell nobody who we are.
+
+        Raises InputError.
+        """
+        self._access = access or Access()
+        self._detector = detector_of(masters, self._access)
         self._framework = framework
         self._framework_id = framework_id
         self._clock = clock
@@ -92,15 +107,21 @@ class MesosDriver:
             await self._run(stopper)
         finally:
             stopper.cancel()
+            await self._detector.close()
 
     async def _run(self, stopper: asyncio.Future[Any]) -> None:
         turn = retries = redirects = not_mesos = 0
+        several = 1
         leader: Address | None = None
         while not self._stopped.is_set():
-            master = leader or self._masters[turn % len(self._masters)]
-            leader = None
             try:
-                stood = await self._subscribe_once(master, stopper)
+                found = await self._find(stopper)
+                if found is None:
+                    return
+                several = len(found.addresses)
+                master = leader or found.addresses[turn % several]
+                leader = None
+                stood = await self._subscribe_once(master, found.version, stopper)
                 retries, redirects, not_mesos = 0 if stood else retries, 0, 0
                 leader = master if stood else None  # most often it is back first
             except RedirectedError as error:
@@ -110,37 +131,56 @@ class MesosDriver:
                     continue
                 self._tell_failure(error, retries)
                 redirects = 0
+            except SupersededError:
+                retries = 0
+                continue
             except UnavailableError as error:
                 not_mesos = not_mesos + 1 if isinstance(error, NotMesosError) else 0
                 if not_mesos >= NOT_MESOS_PATIENCE and not self._subscribed_once:
                     raise MesosRefusedError(str(error)) from error
                 self._tell_failure(error, retries)
             turn += 1
-            pause_s = jittered(self._chance, retries // len(self._masters), RETRY_BASE_S, RETRY_CAP_S)
+            pause_s = jittered(self._chance, retries // several, RETRY_BASE_S, RETRY_CAP_S)
             retries += 1
             await self._pause(pause_s, stopper)
 
-    async def _subscribe_once(self, master: Address, stopper: asyncio.Future[Any]) -> bool:
-        """Whether the subscription stood for a heartbeat's interval. Raises as ``Session.open``."""
-        session = self._opening = Session(master, self._on_event, self._on_refused, self._on_lost)
+    async def _find(self, stopper: asyncio.Future[Any]) -> Masters | None:
+        """None where the driver is stopped first. Raises UnavailableError."""
+        finding = asyncio.ensure_future(self._detector.masters())
+        try:
+            await asyncio.wait({finding, stopper}, return_when=asyncio.FIRST_COMPLETED)
+            return finding.result() if finding.done() else None
+        finally:
+            finding.cancel()
+
+    async def _subscribe_once(self, master: Address, version: int, stopper: asyncio.Future[Any]) -> bool:
+        """Whether the subscription stood for a heartbeat's interval.
+
+        Raises as ``Session.open``, and SupersededError.
+        """
+        session = self._opening = Session(master, self._access, self._on_event, self._on_refused, self._on_lost)
         opening: asyncio.Future[Any] = asyncio.ensure_future(
             session.open(subscribe(self._framework, self._framework_id))
         )
+        superseded: asyncio.Future[Any] = asyncio.ensure_future(self._detector.superseded(master, version))
         try:
-            await asyncio.wait({opening, stopper}, return_when=asyncio.FIRST_COMPLETED)
-            if not opening.done():
-                return False
-            opening.result()
-            intervals = 0
-            while not session.lost.done() and not stopper.done():
-                await self._pause(self._interval_s, session.lost, stopper)
-                session.tick(self._heartbeats_missed)
-                intervals += not session.lost.done()
+            await asyncio.wait({opening, stopper, superseded}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                opening.result()
+            ticks, silent_ticks = 0, math.ceil(self._heartbeats_missed * self._interval_s / TICK_S)
+            while session.standing and not (stopper.done() or superseded.done()):
+                await self._pause(TICK_S, session.lost, stopper, superseded)
+                session.tick(self._heartbeats_missed, silent_ticks)
+                ticks += session.standing
             if session.refusal is not None:
                 raise session.refusal
-            return intervals > 0
+            if superseded.done() and not stopper.done():
+                session.lose(str(SupersededError()))
+                raise SupersededError
+            return ticks * TICK_S >= self._interval_s
         finally:
             opening.cancel()
+            superseded.cancel()
             session.close()
             self._session = None
 

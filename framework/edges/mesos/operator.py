@@ -12,11 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from framework.core.ids import FrameworkId, HostId
-from framework.core.offers import Host
+from framework.core.offers import Host, Window
 from framework.edges.mesos import wire
-from framework.edges.mesos.addresses import parse_addresses
-from framework.edges.mesos.decode import attributes
+from framework.edges.mesos.access import Access, tls_trouble
+from framework.edges.mesos.addresses import Address, redirect_target
+from framework.edges.mesos.decode import attributes, domain
+from framework.edges.mesos.detector import detector_of
 from framework.edges.mesos.purse import total
+from framework.edges.mesos.session import refusal_fix
 from framework.errors import UnavailableError
 
 TIMEOUT_S = 10.0
@@ -34,6 +37,7 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The list of some 20,000 hosts. A build decides how many files it keeps, and so how long the list of them is."""
 
 MAX_SHOWN_CHARS = 200
+NANO = 1e9
 
 NO_SUCH_ENDPOINT = b"404 Not Found"
 """What libprocess says where no Mesos agent of that name is."""
@@ -66,30 +70,88 @@ class _ListFilesAnswer(Struct):
     list_files: _ListFiles
 
 
+class _Nanoseconds(Struct):
+    nanoseconds: int
+
+
+class _Unavailability(Struct):
+    start: _Nanoseconds
+    duration: _Nanoseconds | None = None
+
+
+class _Machine(Struct):
+    """By either or both; Mesos keeps names in lower case."""
+
+    hostname: str = ""
+    ip: str = ""
+
+
+class _Window(Struct):
+    machine_ids: list[_Machine]
+    unavailability: _Unavailability
+
+
+class _Schedule(Struct, frozen=True):
+    windows: list[_Window] = []
+
+
+class _GetMaintenanceSchedule(Struct):
+    schedule: _Schedule = _Schedule()
+
+
+class _ScheduleAnswer(Struct):
+    get_maintenance_schedule: _GetMaintenanceSchedule
+
+
+class _RedirectedError(UnavailableError):
+    def __init__(self, where: str, location: str) -> None:
+        super().__init__(f"{where} redirects to another")
+        self.location = location
+
+
 class MesosOperator:
     """A ``framework.ports.ClusterView``. ``close`` it at the end."""
 
-    def __init__(self, masters: Sequence[str]) -> None:
-        """``masters`` such as ``http://10.0.0.1:5050``. Raises InputError."""
-        self._masters = [f"http://{address}/api/v1" for address in parse_addresses(masters)]
+    def __init__(self, masters: Sequence[str], access: Access | None = None) -> None:
+        """``masters`` as ``detector.detector_of`` takes them; without ``access`` we tell nobody who we are.
+
+        Raises InputError.
+        """
+        self._access = access or Access()
+        self._detector = detector_of(masters, self._access)
         self._http: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
+        await self._detector.close()
         if self._http is not None:
             await self._http.close()
             self._http = None
 
     async def hosts(self) -> tuple[Host, ...]:
         """As the port says. Masters are tried in turn; one that does not lead redirects to the one that does."""
+        found = await self._detector.masters()
         failure: UnavailableError | None = None
-        for master in self._masters:
+        for master in found.addresses:
             try:
-                agents = await self._call(master, {"type": "GET_AGENTS"}, wire.GetAgents)
+                return await self._hosts_of(master)
             except UnavailableError as error:
                 failure = error
-            else:
-                return tuple([_host(agent) for agent in agents.get_agents.agents])
         raise failure or UnavailableError("no Mesos master")
+
+    async def _hosts_of(self, master: Address) -> tuple[Host, ...]:
+        for _ in range(MAX_REDIRECTS + 1):
+            try:
+                agents = await self._call(master.url, {"type": "GET_AGENTS"}, wire.GetAgents)
+                plan = await self._call(master.url, {"type": "GET_MAINTENANCE_SCHEDULE"}, _ScheduleAnswer)
+            except _RedirectedError as redirected:
+                leader = redirect_target(redirected.location, master)
+                if leader is None or (master.secure and not leader.secure):
+                    raise UnavailableError(f"{master.url} redirects to where no Mesos master with TLS is") from None
+                master = leader
+            else:
+                windows = _windows(plan.get_maintenance_schedule.schedule.windows)
+                return tuple([_host(agent, master.secure, windows) for agent in agents.get_agents.agents])
+        raise UnavailableError(f"{MAX_REDIRECTS} redirects, and no leading Mesos master")
 
     async def read_file(
         self, host_url: str, framework_id: FrameworkId, executor_id: str, path: str, offset: int, length: int
@@ -97,7 +159,7 @@ class MesosOperator:
         """As the port says. One answer holds at most 16 pages of memory, 64 KiB, of which ``length`` may ask less."""
         of = {"path": _sandbox_path(framework_id, executor_id, path), "offset": max(offset, 0)}
         of["length"] = length if offset >= 0 else 0
-        answer = await self._call(f"{host_url}/api/v1", {"type": "READ_FILE", "read_file": of}, _ReadFileAnswer)
+        answer = await self._call(host_url, {"type": "READ_FILE", "read_file": of}, _ReadFileAnswer)
         return (offset, answer.read_file.data) if offset >= 0 else (answer.read_file.size, b"")
 
     async def list_files(
@@ -116,7 +178,7 @@ class MesosOperator:
         directories = [(top, 0)]
         for directory, depth in directories:  # grows as directories are found
             call = {"type": "LIST_FILES", "list_files": {"path": directory}}
-            answer = await self._call(f"{host_url}/api/v1", call, _ListFilesAnswer)
+            answer = await self._call(host_url, call, _ListFilesAnswer)
             for info in answer.list_files.file_infos:
                 if stat.S_ISREG(info.mode):  # a FIFO, for one, must not be read: the host's agent would wait for ever
                     found.append((info.path.removeprefix(top).lstrip("/"), info.size))
@@ -126,25 +188,35 @@ class MesosOperator:
                 break
         return sorted(found[:MAX_FILES])
 
-    async def _call(self, url: str, call: Mapping[str, object], kind: type[_Answer]) -> _Answer:
-        """Raises FileNotFoundError on 404 and on what Mesos will not show, UnavailableError."""
+    async def _call(self, where: str, call: Mapping[str, object], kind: type[_Answer]) -> _Answer:
+        """Raises FileNotFoundError on 404 and on what Mesos will not show, else UnavailableError or _RedirectedError."""
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
             self._http = aiohttp.ClientSession(headers=HEADERS, timeout=timeout)
-        where = url.removesuffix("/api/v1")
+        secure = where.startswith("https://")
+        may_know = secure or not self._detector.secure
+        authorization = self._access.authorization if may_know else None
         try:
             async with self._http.post(
-                url, data=msgspec.json.encode(call), allow_redirects=True, max_redirects=MAX_REDIRECTS
+                f"{where}/api/v1",
+                data=msgspec.json.encode(call),
+                headers={"Authorization": authorization} if authorization else None,
+                ssl=self._access.tls if secure else True,
+                allow_redirects=False,
             ) as answer:
                 body = await _bounded(answer)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: a URL that is none
-            raise UnavailableError(
-                f"Mesos at {where} does not answer {call['type']}: {error or 'time is up'}"
-            ) from error
+            why = tls_trouble(error.__cause__) or error or "time is up"
+            raise UnavailableError(f"Mesos at {where} does not answer {call['type']}: {why}") from error
+        if answer.status in (302, 307):
+            raise _RedirectedError(where, answer.headers.get("Location", ""))
+        if answer.status in (401, 403) and not may_know:
+            raise UnavailableError(f"{where} asks who we are, which it is not told: it has no TLS, as the masters have")
         if answer.status in (400, 404) and "FILE" in str(call["type"]) and not body.startswith(NO_SUCH_ENDPOINT):
             raise FileNotFoundError("no such file in the sandbox")  # Mesos' own text names the host's directories
         if answer.status != 200:
-            raise UnavailableError(f"Mesos at {where} answers {call['type']} with {answer.status}: {_shown(body)}")
+            fix = refusal_fix(answer.status, self._access)
+            raise UnavailableError(f"Mesos at {where} answers {call['type']} with {answer.status}: {_shown(body)}{fix}")
         try:
             # Names of files need not be UTF-8, and Mesos passes them on as they are.
             return msgspec.json.decode(body.decode("utf-8", "replace"), type=kind)
@@ -162,16 +234,32 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _host(agent: wire.Agent) -> Host:
+def _windows(raw: Sequence[_Window]) -> dict[tuple[str, str], Window]:
+    """By each machine's name and address, either of which may be empty; of several the earliest."""
+    windows: dict[tuple[str, str], Window] = {}
+    for each in sorted(raw, key=lambda window: window.unavailability.start.nanoseconds, reverse=True):
+        when = each.unavailability
+        window = Window(
+            when.start.nanoseconds / NANO, when.duration.nanoseconds / NANO if when.duration is not None else None
+        )
+        windows.update({(machine.hostname.lower(), machine.ip): window for machine in each.machine_ids})
+    return windows
+
+
+def _host(agent: wire.Agent, secure: bool, windows: Mapping[tuple[str, str], Window]) -> Host:
+    """``secure``: agents speak TLS where their master does; Mesos itself tells no scheme here."""
     info = agent.agent_info
     actor, _, address = agent.pid.partition("@")
+    name, ip = info.hostname.lower(), address.rpartition(":")[0].strip("[]")
+    window = windows.get((name, ip)) or windows.get((name, "")) or windows.get(("", ip))
     return Host(
         HostId(info.id.value),
         info.hostname,
         total(agent.total_resources),
-        attributes(info.attributes),
-        f"http://{address}/{actor}" if address else "",
+        attributes(info.attributes) | domain(info.domain),
+        f"{'https' if secure else 'http'}://{address}/{actor}" if address else "",
         agent.active and not agent.deactivated,
+        window,
     )
 
 

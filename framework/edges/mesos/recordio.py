@@ -71,8 +71,11 @@ class RecordReader:
         return rest
 
     def _check_prefix(self, text: bytes) -> None:
-        if len(text) > _LENGTH_DIGITS or not text.isdigit():
+        digits = text[: _LENGTH_DIGITS + 1]
+        if not digits.isdigit():
             raise _not_recordio(text)
+        if len(digits) > _LENGTH_DIGITS:
+            raise RecordIOError(f"a record of {digits.decode()}... bytes; at most {self._max_bytes} are taken")
 
 
 def _not_recordio(text: bytes) -> RecordIOError:

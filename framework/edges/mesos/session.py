@@ -12,6 +12,7 @@ import msgspec
 
 from framework.core.ids import HostId, TaskId
 from framework.edges.mesos import wire
+from framework.edges.mesos.access import Access, mends_itself, tls_trouble
 from framework.edges.mesos.addresses import Address, redirect_target
 from framework.edges.mesos.connection import NOT_HTTP, STREAM_ID, Answer, CallConnection, EventStream, HttpConnection
 from framework.errors import FrameworkRemovedError, FrameworkTakenError, MesosRefusedError, UnavailableError
@@ -27,13 +28,16 @@ ANSWER_TIMEOUT_S = 30.0
 MAX_PENDING_CALLS = 200_000
 """Calls not answered yet: eight times the acknowledgements of 8000 tasks' three updates each."""
 
-SILENT_TICKS = 2
-"""Heartbeat intervals for which calls may go unanswered."""
+TICK_S = 5.0
+UNANSWERED_TICKS = 4
+"""Twenty seconds in which no call is answered, though one was made: a master with much to do answers some."""
 
 OLDEST_MAJOR = 1
 """Mesos has its v1 API since 1.0."""
 
 MAX_SHOWN_CHARS = 200
+
+_NOT_OF_THE_CALL = (401, 407, 408, 429)  # said of whoever calls, or by a proxy
 
 _FINAL = {  # Mesos' words (master.cpp, 1.11)
     "Framework has been removed": FrameworkRemovedError,  # torn down, or away for too long
@@ -45,6 +49,10 @@ _Result = TypeVar("_Result")
 
 class NotMesosError(UnavailableError):
     """What answers does not speak Mesos' v1 API, or does not yet: a master that starts says 404 for a moment."""
+
+
+class UntrustedError(NotMesosError):
+    """What answers, and we, do not agree on TLS or on certificates, and trying on changes nothing."""
 
 
 class RedirectedError(UnavailableError):
@@ -74,11 +82,13 @@ class Session:
     def __init__(
         self,
         master: Address,
+        access: Access,
         on_event: Callable[[wire.Event], None],
         on_refused: Callable[[Sent, int], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self.master = master
+        self._access = access
         self._on_event = on_event
         self._on_refused = on_refused
         self._on_lost = on_lost
@@ -106,6 +116,7 @@ class Session:
         try:
             await self._open(subscribe)
         except OSError as error:  # TimeoutError is one
+            self._raise_untrusted(error)
             raise UnavailableError(f"Mesos at {self.master} does not answer: {error or 'time is up'}") from error
         finally:
             if not self.standing:
@@ -113,11 +124,12 @@ class Session:
 
     async def _open(self, subscribe: bytes) -> None:
         loop = asyncio.get_running_loop()
+        tls = self._access.tls if self.master.secure else None
         calls = self._calls = CallConnection(self._on_answer, self.lose)
         stream = self._stream = EventStream(self._on_record, self._stream_lost)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             for connection in (calls, stream):
-                await loop.create_connection(partial(_it, connection), self.master.host, self.master.port)
+                await loop.create_connection(partial(_it, connection), self.master.host, self.master.port, ssl=tls)
         version: asyncio.Future[Answer] = loop.create_future()
         self._pending.append(Sent("GET /version", answered=version))
         calls.send(self._head("GET /version") + b"\r\n")
@@ -137,14 +149,25 @@ class Session:
         if self.lost.done() and self.lost.result().startswith(NOT_HTTP):
             raise NotMesosError(f"{self.master} is not Mesos: {self.lost.result()}")
         if self.lost.done():
+            for connection in (self._calls, self._stream):
+                self._raise_untrusted(connection.error if connection is not None else None)
             raise UnavailableError(f"Mesos at {self.master}: {self.lost.result()}")
         raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:g} s")
 
+    def _raise_untrusted(self, error: Exception | None) -> None:
+        """Where TLS is what failed. Raises UntrustedError, or UnavailableError where trying on can help."""
+        trouble = tls_trouble(error)
+        if trouble is not None:
+            kind = UnavailableError if mends_itself(error) else UntrustedError
+            raise kind(f"Mesos at {self.master.url} is not spoken to: {trouble}") from error
+
     def _head(self, verb_and_path: str) -> bytes:
         """The one place of headers, but for Content-Length and Mesos-Stream-Id."""
+        authorization = self._access.authorization
         return (
             f"{verb_and_path} HTTP/1.1\r\nHost: {self.master}\r\nAccept: application/json\r\n"
-            "Content-Type: application/json\r\n"
+            "Accept-Encoding: gzip\r\nContent-Type: application/json\r\n"
+            + (f"Authorization: {authorization}\r\n" if authorization else "")
         ).encode()
 
     def _check_version(self, answer: Answer) -> None:
@@ -165,14 +188,19 @@ class Session:
         if status == 200 and STREAM_ID in answer.headers:
             return
         if status in (302, 307):
-            leader = redirect_target(answer.headers.get("location", ""))
+            leader = redirect_target(answer.headers.get("location", ""), self.master)
             if leader is None:
                 raise UnavailableError(f"{self.master} redirects, but not to a Mesos master")
+            if self.master.secure and not leader.secure:
+                raise UnavailableError(
+                    f"{self.master.url} redirects to {leader.url}, which is not followed: no TLS there"
+                )
             raise RedirectedError(leader)
         if status >= 500 and status != 501:  # which is how servers say that they know no POST
             raise UnavailableError(f"Mesos at {self.master} answers {status}: {text}")
         if status in (400, 401, 403, 409):
-            raise MesosRefusedError(f"Mesos at {self.master} refuses the subscription ({status}): {text}")
+            fix = refusal_fix(status, self._access)
+            raise MesosRefusedError(f"Mesos at {self.master} refuses the subscription ({status}): {text}{fix}")
         raise NotMesosError(f"{self.master} has no v1 scheduler API: {PATH} answers {status}, {text}")
 
     def send(self, sent: Sent, body: bytes) -> None:
@@ -202,22 +230,26 @@ class Session:
         if answer.status != 202:
             raise MesosRefusedError(f"Mesos refuses TEARDOWN ({answer.status}): {_shown(answer.body)}")
 
-    def tick(self, heartbeats_missed: int) -> None:
-        """To be called once a heartbeat interval: loses the session where Mesos has been silent for too long.
+    def tick(self, heartbeats_missed: int, silent_ticks: int) -> None:
+        """To be called every ``TICK_S``: loses the session where no event has come for ``silent_ticks``, in which so
 
-        Intervals are counted rather than time taken, so that a jump of the clock or a suspended machine loses nothing.
+        many heartbeats were due, or calls go unanswered; and makes a call where none was made, to see it answered.
+        Ticks are counted rather than time taken, so that a jump of the clock or a suspended machine loses nothing.
         """
-        if self._stream is None or not self.standing:
+        if self._stream is None or self._calls is None or not self.standing:
             return
         self._silent_ticks = self._silent_ticks + 1 if self._stream.bytes_seen == self._bytes_at_tick else 0
         self._bytes_at_tick = self._stream.bytes_seen
-        waiting = self._pending and self._answers == self._answers_at_tick
-        self._unanswered_ticks = self._unanswered_ticks + 1 if waiting else 0
+        quiet = self._answers == self._answers_at_tick
+        self._unanswered_ticks = self._unanswered_ticks + 1 if self._pending and quiet else 0
         self._answers_at_tick = self._answers
-        if self._silent_ticks >= heartbeats_missed:
+        if self._silent_ticks >= silent_ticks:
             self.lose(f"{heartbeats_missed} heartbeats were missed")
-        elif self._unanswered_ticks > SILENT_TICKS:
+        elif self._unanswered_ticks >= UNANSWERED_TICKS:
             self.lose("calls are not answered")
+        elif quiet and not self._pending:
+            self._pending.append(Sent("GET /version", answered=asyncio.get_running_loop().create_future()))
+            self._calls.send(self._head("GET /version") + b"\r\n")
 
     def lose(self, reason: str) -> None:
         """Ends the session, and tells why where a subscription stood."""
@@ -286,7 +318,7 @@ class Session:
             self._refused(sent, answer)
 
     def _refused(self, sent: Sent, answer: Answer) -> None:
-        if not 400 <= answer.status < 500:
+        if not 400 <= answer.status < 500 or answer.status in _NOT_OF_THE_CALL:
             self.lose(f"Mesos answers {sent.kind} with {answer.status}")
             return
         # Mesos' explanation may quote the call, which for these two may hold secrets.
@@ -310,6 +342,19 @@ def _report_unread(record: bytes, error: msgspec.DecodeError) -> None:
         log.warning("an event of Mesos cannot be read", event=kind, error=str(error))
     else:
         log.debug("an event of Mesos is not used", event=kind)
+
+
+def refusal_fix(status: int, access: Access) -> str:
+    """What to mend, as the end of a sentence that tells Mesos' refusal."""
+    if status == 401 and access.authorization is None:
+        return "; it wants to know who asks: set mesos.principal and mesos.secret_file"
+    if status == 401:
+        return "; mesos.principal and the secret of mesos.secret_file must be a pair that its credentials file holds"
+    if status == 403:
+        return "; its ACLs must let mesos.principal do so, with the roles of the settings"
+    if status == 409:
+        return "; it is at odds with what Mesos knows of this framework: its master's log says how"
+    return ""
 
 
 def _shown(body: bytes) -> str:

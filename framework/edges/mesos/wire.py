@@ -44,6 +44,19 @@ class Attribute(Struct, gc=False):
     scalar: Scalar | None = None
 
 
+class Named(Struct, gc=False):
+    name: str
+
+
+class FaultDomain(Struct, gc=False):
+    region: Named
+    zone: Named
+
+
+class Domain(Struct, gc=False):
+    fault_domain: FaultDomain | None = None
+
+
 class Address(Struct, gc=False):
     port: int
     hostname: str = ""
@@ -149,6 +162,7 @@ class AgentInfo(Struct, gc=False):
     hostname: str
     id: Value
     attributes: list[Attribute] = []
+    domain: Domain | None = None
 
 
 class Agent(Struct, gc=False):

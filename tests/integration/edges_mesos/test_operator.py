@@ -126,7 +126,7 @@ async def test_a_listing_takes_a_bounded_time(sandbox: Sandbox, monkeypatch: pyt
 
 def test_no_master() -> None:
     with pytest.raises(InputError):
-        MesosOperator(["https://m:5050"])
+        MesosOperator(["ftp://m:5050"])
 
 
 async def test_a_file_is_read_in_parts_and_its_size_told(operator: MesosOperator, sandbox: Sandbox) -> None:

@@ -7,16 +7,22 @@ from framework.errors import InputError
 
 
 def test_masters() -> None:
-    urls = ["http://10.0.0.1:5050", "http://mesos-2", "mesos-3:80", "http://[::1]:7/"]
-    assert parse_addresses(urls) == (("10.0.0.1", 5050), ("mesos-2", 5050), ("mesos-3", 80), ("::1", 7))
-    assert str(Address("::1", 7)) == "[::1]:7"
+    urls = ["http://10.0.0.1:5050", "http://mesos-2", "mesos-3:80", "https://[::1]:7/"]
+    assert parse_addresses(urls) == (
+        ("10.0.0.1", 5050, False),
+        ("mesos-2", 5050, False),
+        ("mesos-3", 80, False),
+        ("::1", 7, True),
+    )
+    assert (str(Address("::1", 7)), Address("::1", 7).url) == ("[::1]:7", "http://[::1]:7")
+    assert Address("m", 7, True).url == "https://m:7"
     assert str(Address("m", 7)) == "m:7"
 
 
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("https://m:5050", "only http"),
+        ("ftp://m:5050", "only http"),
         ("zk://m:2181/mesos", "only http"),
         ("http://", "no host"),
         ("", "no host"),
@@ -38,7 +44,7 @@ def test_what_is_no_master(url: str, why: str) -> None:
 
 def test_every_fault_at_once() -> None:
     with pytest.raises(InputError) as caught:
-        parse_addresses(["https://a:1", "http://b:2", "http://c:0"])
+        parse_addresses(["ftp://a:1", "http://b:2", "http://c:0"])
     assert len(caught.value.faults) == 2
     with pytest.raises(InputError, match="names no Mesos master"):
         parse_addresses([])
@@ -49,12 +55,18 @@ def test_every_fault_at_once() -> None:
     [
         ("//10.0.0.2:5050/api/v1/scheduler", Address("10.0.0.2", 5050)),
         ("http://10.0.0.2:5050/api/v1/scheduler", Address("10.0.0.2", 5050)),
+        ("https://10.0.0.2:5050/api/v1/scheduler", Address("10.0.0.2", 5050, True)),
+        ("//[fd00::2]:5050", Address("fd00::2", 5050)),
         ("//localhost:5050", Address("localhost", 5050)),
         ("", None),
         ("/elsewhere", None),
-        ("https://m:1/", None),
+        ("ftp://m:1/", None),
         ("//m:port/", None),
     ],
 )
 def test_redirects(location: str, leader: Address | None) -> None:
-    assert redirect_target(location) == leader
+    assert redirect_target(location, Address("m", 1)) == leader
+
+
+def test_a_redirect_without_a_scheme_keeps_that_of_the_master() -> None:
+    assert redirect_target("//b:2/x", Address("a", 1, True)) == Address("b", 2, True)
