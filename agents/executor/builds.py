@@ -7,7 +7,6 @@ the agent.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
@@ -265,7 +264,8 @@ class Builds:
                     agent.finish(container, BuildResult("infrastructure", "the build's runner was killed"))
             if all(container.ended and container.cleared(now_s) for container in agent.containers):
                 self._agents.remove(agent)
-                self._put_away(agent)
+                if self._shared:
+                    self._folders.add(agent.folder)
 
     def abandon(self, timeout_s: float) -> bool:
         """Ends what there is at once; whether it is cleared away within ``timeout_s``."""
@@ -289,14 +289,6 @@ class Builds:
         assert container.build is not None  # noqa: S101 - it has just been started
         self._speaking[container.build.report_fd] = agent, container
         self._poll.register(container.build.report_fd, select.POLLIN)
-
-    def _put_away(self, agent: BuildAgent) -> None:
-        for container in agent.containers:
-            if container.spec.container:
-                with contextlib.suppress(OSError):
-                    os.rmdir(container.directory)
-        if self._shared:
-            self._folders.add(agent.folder)
 
 
 def _file_name(text: str) -> str:

@@ -13,9 +13,11 @@ MAX_BYTES = 2 * 1024**3
 
 
 class Folders:
-    """Keeps the newest, up to MAX_FOLDERS and MAX_BYTES of them together; the very newest whatever its size."""
+    """Keeps the newest, up to so many and so many bytes of them together; the very newest whatever its size."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_folders: int = MAX_FOLDERS, max_bytes: int = MAX_BYTES) -> None:
+        self._max_folders = max_folders
+        self._max_bytes = max_bytes
         self._kept: deque[tuple[str, int]] = deque()
         self._bytes = 0
 
@@ -24,7 +26,7 @@ class Folders:
         size = _occupied(path)
         self._kept.append((path, size))
         self._bytes += size
-        while len(self._kept) > 1 and (len(self._kept) > MAX_FOLDERS or self._bytes > MAX_BYTES):
+        while len(self._kept) > 1 and (len(self._kept) > self._max_folders or self._bytes > self._max_bytes):
             oldest, size = self._kept.popleft()
             self._bytes -= size
             shutil.rmtree(oldest, ignore_errors=True)

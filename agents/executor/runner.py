@@ -63,7 +63,7 @@ class _Run:
         self._started_s = time.monotonic()
         self._running = False
         self._wanted = Wanted(spec.mem_mib, spec.cpu_millis, spec.host.pids, spec.gpus)
-        self._place = workspace.Place(slot.sandbox, slot.uid, hidden=bool(spec.container))
+        self._place = workspace.Place(slot.sandbox, slot.uid, inner=bool(spec.container))
         secrets = list(spec.secrets.values()) + (checkout.secrets_of(spec.git) if spec.git else [])
         path = slot.sandbox + ".log" if spec.container else os.path.join(slot.sandbox, "build.log")
         self._log = BuildLog(path, spec.host.log_mib << 20, secrets)

@@ -24,13 +24,13 @@ REMOVE_TIMEOUT_S = 60.0
 class Place:
     """Where a build runs. ``root`` is the sandbox as the build sees it, ``sandbox`` as the executor does.
 
-    ``hidden``: something above it will be closed to its user, whatever it looks like now.
+    ``inner``: it lies in another build's, which closes it to its user, and nothing of it is kept.
     """
 
-    def __init__(self, sandbox: str, uid: int | None, hidden: bool = False) -> None:
+    def __init__(self, sandbox: str, uid: int | None, inner: bool = False) -> None:
         self.sandbox = sandbox
         self.uid = uid
-        self._hidden = hidden
+        self._inner = inner
         self.root = sandbox
 
     @property
@@ -44,7 +44,7 @@ class Place:
         if self.uid is not None:
             os.chown(self.sandbox, -1, uid)  # the group of the same number: the build may pass through, no one else
             os.chmod(self.sandbox, 0o710)  # noqa: S103 - passing through, not listing
-            if self._hidden or not _reachable(os.path.dirname(self.sandbox)):
+            if self._inner or not _reachable(os.path.dirname(self.sandbox)):
                 self.root = _bind_target(uid)
                 os.makedirs(self.root, mode=0o711, exist_ok=True)
         for name in ("workspace", "home", "home/tmp"):
@@ -82,6 +82,9 @@ class Place:
                 os.rmdir(_bind_target(self.uid))
             os.chown(self.sandbox, -1, 0)  # the next build with this user id finds this sandbox closed
             os.chmod(self.sandbox, 0o750)  # noqa: S103 - as Mesos makes it
+        if self._inner:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.sandbox)
 
 
 def _bind_target(uid: int) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.executor import guard
-from tests.unit.agents.conftest import OddAgent, Start, launch, result
+from tests.fakes.odd_agent import OddAgent
+from tests.unit.agents.conftest import Start, launch, result
 
 
 def test_a_task_from_launch_to_exit(start: Start, agent: OddAgent, sandbox: Path) -> None:
