@@ -24,7 +24,7 @@ def serve(state: State, now: float) -> dict[HostId, list[Request]]:
         held = state.offers.of(host_id)
         request = state.requests[earmark.request_id]
         need = request.template.resources + state.config.overhead
-        if held is None or not need.fits_in(held.available) or not _may_go(state, request, now):
+        if held is None or not need.fits_in(held.available) or not may_go(state, request, now):
             continue
         state.claim(request)
         state.release(host_id, now)
@@ -37,8 +37,8 @@ def keep(state: State, starved: list[RequestId], now: float) -> list[Effect]:
 
     then the oldest request. Notes when the next will have.
     """
-    room = max(1, len(state.hosts) // _KEPT_AT_MOST) - len(state.earmarks)
-    if room <= 0:
+    most = room(state)
+    if most <= 0:
         return []
     marked = {earmark.request_id for earmark in state.earmarks.values()}
     standings = {name: book.standing(state.total) for name, book in state.tenants.items()}
@@ -56,11 +56,11 @@ def keep(state: State, starved: list[RequestId], now: float) -> list[Effect]:
     if soonest is not None:
         state.deadlines.set("starving", "", soonest)
     effects: list[Effect] = []
-    for _, _, request_id in sorted(waiting)[:room]:
+    for _, _, request_id in sorted(waiting)[:most]:
         request = state.requests[request_id]
-        host = _host_to_keep(state, request, None)
+        host = _host_to_keep(state, request, None, now)
         if host is not None:
-            _mark(state, host, request, now)
+            mark(state, host, request, now)
             effects.append(_report(host, request, now))
     return effects
 
@@ -69,23 +69,30 @@ def look_again(state: State, host_id: HostId, now: float) -> list[Effect]:
     """The earmark has lasted its time: where its request still wants it, keeps this host or a nearer one."""
     request = state.requests[state.earmarks[host_id].request_id]
     state.release(host_id, now)
-    if not _may_go(state, request, now):
+    if not may_go(state, request, now):
         return []
-    host = _host_to_keep(state, request, host_id)
+    host = _host_to_keep(state, request, host_id, now)
     if host is None:
         return []
-    _mark(state, host, request, now)
+    mark(state, host, request, now)
     return [] if host.id == host_id else [_report(host, request, now)]
 
 
-def _may_go(state: State, request: Request, now: float) -> bool:
+def may_go(state: State, request: Request, now: float) -> bool:
+    """Whether nothing but room keeps the request from being launched."""
     need, image = request.template.resources, request.template.image
     if state.tenants[request.tenant].over_quota(need.cpu_millis, need.mem_mib) is not None:
         return False
     return image is None or state.breakers.allows(image, now)
 
 
-def _mark(state: State, host: Host, request: Request, now: float) -> None:
+def room(state: State) -> int:
+    """How many hosts more may be kept."""
+    return max(1, len(state.hosts) // _KEPT_AT_MOST) - len(state.earmarks)
+
+
+def mark(state: State, host: Host, request: Request, now: float) -> None:
+    """Keeps the host for the request."""
     until = now + state.config.hold_starving_s
     state.earmarks[host.id] = Earmark(request.id, until)
     state.deadlines.set("earmark", host.id, until)
@@ -96,7 +103,18 @@ def _report(host: Host, request: Request, now: float) -> Report:
     return Report("info", text, tenant=request.tenant, request_id=request.id, host=host.hostname)
 
 
-def _host_to_keep(state: State, request: Request, current: HostId | None) -> Host | None:
+def suits(state: State, request: Request, host: Host, now: float) -> bool:
+    """Whether the request may go to the host and, were it wholly free, would fit there."""
+    if host.id in request.avoid_hosts:
+        return False
+    template = request.template
+    window = state.window_of(host.id, now)
+    if window is not None and now + template.timeout_s + template.grace_s > window.start_at:
+        return False
+    return host.could_hold(template.resources + state.config.overhead, template.attributes)
+
+
+def _host_to_keep(state: State, request: Request, current: HostId | None, now: float) -> Host | None:
     """Of the hosts that could hold the request when free, the one that lacks the least now.
 
     Hosts where our own builds' end would be enough go first: what other frameworks hold may never come free.
@@ -104,9 +122,7 @@ def _host_to_keep(state: State, request: Request, current: HostId | None) -> Hos
     need = request.template.resources + state.config.overhead
     best: tuple[bool, float, bool, HostId] | None = None
     for host in state.hosts.values():
-        if host.id in state.earmarks or host.id in request.avoid_hosts:
-            continue
-        if not host.could_hold(need, request.template.attributes):
+        if host.id in state.earmarks or not suits(state, request, host, now):
             continue
         offered = state.offers.available(host.id)
         others = not need.fits_in(offered + state.used_on(host.id))
