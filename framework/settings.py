@@ -6,13 +6,11 @@ Every key has its unit in its name, and its default and reason here, from which 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,10 +24,14 @@ from pydantic import (
 )
 
 from agents.spec import HostPolicy
+from framework.core.constraints import parse as parse_constraint
 from framework.documents import Document, DocumentModel, check, parse_document, read_document
 from framework.errors import Fault, InputError
+from framework.secret_files import resolved, secret_at
+from framework.urls import api_url, mesos_url, zookeeper_url
 
 ADMIN_TOKEN_VARIABLE = "BUTLERY_ADMIN_TOKEN"  # noqa: S105 the variable's name
+MESOS_SECRET_VARIABLE = "BUTLERY_MESOS_SECRET"  # noqa: S105 the variable's name
 ADMIN_TOKEN_MIN_CHARS = 16
 """96 bits where it is drawn from base64, which no one guesses over a network."""
 
@@ -39,19 +41,10 @@ _HOST_DEFAULTS = HostPolicy()
 Section = TypeVar("Section", bound=BaseModel)
 
 
-def _resolved(value: str, base: Path) -> Path:
-    if not value or "\0" in value:
-        raise ValueError("must be a path")
-    try:
-        return base / Path(value).expanduser()
-    except RuntimeError:
-        raise ValueError("names the home of a user that is not known here") from None
-
-
 def _local_path(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str | Path):
         return value  # pydantic refuses it
-    return _resolved(str(value), (info.context or {}).get("base", Path()))
+    return resolved(str(value), (info.context or {}).get("base", Path()))
 
 
 def _matching(pattern: str, words: str) -> AfterValidator:
@@ -65,27 +58,6 @@ def _matching(pattern: str, words: str) -> AfterValidator:
     return AfterValidator(matches)
 
 
-def _mesos_url(value: str) -> str:
-    for address in value.split(","):
-        _check_address(address.strip())
-    return value
-
-
-def _check_address(address: str) -> None:
-    """Never repeats the address where it may hold a password."""
-    try:
-        parts = urlsplit(address)
-        port, host = parts.port, parts.hostname
-    except ValueError:
-        raise ValueError("has an address that cannot be read; write http://HOST:PORT with a port up to 65535") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a name or password: addresses end up in logs")
-    if parts.scheme != "http":
-        raise ValueError(f"must be http://HOST:PORT, or several of them with commas, not {address[:60]!r}")
-    if not host or port is None or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError(f"must be http://HOST:PORT with nothing after it, not {address[:60]!r}")
-
-
 def _uid_range(value: str | None) -> str | None:
     found = re.fullmatch(r"(\d{1,10})-(\d{1,10})", value or "")
     first, last = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -94,10 +66,16 @@ def _uid_range(value: str | None) -> str | None:
     return value
 
 
+def _constraint(parts: list[str]) -> list[str]:
+    parse_constraint(parts)
+    return parts
+
+
 LocalPath = Annotated[Path, BeforeValidator(_local_path)]
 """A path of the scheduler's own machine; ``~`` is the user's home, and a relative one starts at the file's folder."""
 HostPath = Annotated[str, _matching(r"/[^\x00-\x1f\x7f]{0,4094}", "an absolute path on the hosts")]
 Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,255}", "1 to 255 characters of one line")]
+Principal = Annotated[str, _matching(r"[^:\x00-\x1f\x7f]{1,255}", "1 to 255 characters of one line, without a colon")]
 Name = Annotated[
     str,
     _matching(
@@ -109,6 +87,7 @@ Role = Annotated[
     str, _matching(r"[^-./*\s\x00-\x1f\x7f][^/*\s\x00-\x1f\x7f]{0,99}", "a Mesos role without `/`, such as butlery")
 ]
 Pyz = Annotated[str, _matching(r"(/|https?://)[^\s\x00-\x1f\x7f]{1,2000}", "an absolute path or an http(s) URL")]
+ConstraintParts = Annotated[list[str], AfterValidator(_constraint)]
 Seconds = Annotated[float, Field(ge=0, le=365 * DAY_S)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=365 * DAY_S)]
 
@@ -116,10 +95,11 @@ PositiveSeconds = Annotated[float, Field(gt=0, le=365 * DAY_S)]
 class MesosSettings(DocumentModel):
     """How to reach the Mesos masters, and what to tell them of us."""
 
-    url: Annotated[str, AfterValidator(_mesos_url)] = Field(
+    url: Annotated[str, AfterValidator(mesos_url)] = Field(
         default="http://127.0.0.1:5050",
-        description="Mesos master, as ``http://HOST:PORT``; several with commas between them are tried in turn and the "
-        "leading one is found from any of them. 5050 is Mesos' own default port.",
+        description="Mesos master, as ``http://HOST:PORT`` or ``https://HOST:PORT``; several with commas between them "
+        "are tried in turn and the leading one is found from any of them. 5050 is Mesos' own default port. Or "
+        "``zk://HOST:PORT,HOST:PORT/PATH``, where the masters elect the leading one.",
     )
     role: Role = Field(default="butlery", description="Mesos role whose share of the cluster is asked for.")
     user: Text | None = Field(
@@ -133,17 +113,64 @@ class MesosSettings(DocumentModel):
         description="How long Mesos keeps builds running while no scheduler is connected. One week: a long weekend "
         "without the scheduler must not end a build.",
     )
-    principal: Text | None = Field(
+    principal: Principal | None = Field(
         default=None, description="Principal told to Mesos, for its quotas and access rules."
+    )
+    secret_file: LocalPath | None = Field(
+        default=None,
+        description=f"File with the principal's secret, readable by its owner alone, for a Mesos that asks who we are "
+        f"(HTTP Basic). The environment variable ``{MESOS_SECRET_VARIABLE}`` goes before it.",
+    )
+    ca_file: LocalPath | None = Field(
+        default=None,
+        description="Certificates (PEM) of the CAs that sign those of masters and hosts. By default the system's.",
+    )
+    cert_file: LocalPath | None = Field(
+        default=None, description="Our own certificate (PEM) with its chain, for masters that ask for one."
+    )
+    key_file: LocalPath | None = Field(
+        default=None,
+        description="Its key (PEM, without a password), readable by its owner alone; by default it is in ``cert_file``.",
+    )
+    zookeeper_auth_file: LocalPath | None = Field(
+        default=None,
+        description="File with ``USER:PASSWORD`` for ZooKeeper's digest authentication, readable by its owner alone, "
+        "where a ``zk://`` address is open to some only.",
+    )
+    zookeeper_scheme: Literal["http", "https"] = Field(
+        default="http", description="How the masters that a ``zk://`` address leads to are spoken to."
     )
     heartbeats_missed: Annotated[int, Field(ge=2, le=100)] = Field(
         default=5,
         description="Heartbeats of Mesos (15 s apart by its default) in a row that may be missed before reconnecting.",
     )
 
+    _secret: SecretStr | None = PrivateAttr(None)
+    _zookeeper_auth: SecretStr | None = PrivateAttr(None)
+
+    @property
+    def secret(self) -> SecretStr | None:
+        """The principal's; never a key of the file."""
+        return self._secret
+
+    @property
+    def zookeeper_auth(self) -> SecretStr | None:
+        """``USER:PASSWORD``; never a key of the file."""
+        return self._zookeeper_auth
+
+    @model_validator(mode="after")
+    def _whole(self) -> MesosSettings:
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file is of no use without cert_file")
+        if self.zookeeper_auth_file is not None and not self.url.startswith("zk://"):
+            raise ValueError("zookeeper_auth_file is of no use without a zk:// address")
+        return self
+
     @property
     def urls(self) -> list[str]:
-        """The addresses of ``url``, one by one, without a slash at the end."""
+        """The addresses of ``url``, one by one, without a slash at the end; ``zk://`` is one."""
+        if self.url.startswith("zk://"):
+            return [self.url]
         return [address.strip().rstrip("/") for address in self.url.split(",")]
 
 
@@ -161,6 +188,11 @@ class ApiSettings(DocumentModel):
         description=f"File with the administrator's token, readable by its owner alone. The environment variable "
         f"``{ADMIN_TOKEN_VARIABLE}`` goes before it.",
     )
+    advertise_url: Annotated[str, AfterValidator(api_url)] | None = Field(
+        default=None,
+        description="Where other schedulers, and Mesos' pages, find this one: ``http(s)://HOST:PORT``. By default its "
+        "own address and port, with this machine's name where it listens on all addresses.",
+    )
     allow_file_urls: bool = Field(
         default=False,
         description="Whether a build may check out ``file://`` repositories, which are those of the host it lands on.",
@@ -173,13 +205,41 @@ class ApiSettings(DocumentModel):
 
 
 class StateSettings(DocumentModel):
-    """Where the scheduler keeps its state."""
+    """Where the scheduler keeps its state: in a file of its own, or in ZooKeeper, which several schedulers share."""
 
     path: LocalPath = Field(
         default=Path("~/.local/state/butlery/state.db"),
         validate_default=True,
-        description="SQLite file. On a local disk: SQLite's locks do not hold on network file systems.",
+        description="SQLite file. On a local disk: SQLite's locks do not hold on network file systems. With "
+        "``zookeeper`` no state is in it, and only our own Mesos executor is made beside it.",
     )
+    zookeeper: Annotated[str, AfterValidator(zookeeper_url)] | None = Field(
+        default=None,
+        description="``zk://HOST:PORT,HOST:PORT/PATH``: keeps the state there in place of ``path``. Of all schedulers "
+        "with the same one leads; the others stand by.",
+    )
+    zookeeper_auth_file: LocalPath | None = Field(
+        default=None,
+        description="File with ``USER:PASSWORD`` for ZooKeeper's digest authentication, readable by its owner alone. "
+        "With it, what is kept in ZooKeeper is open to that user alone.",
+    )
+    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = Field(
+        default=10,
+        description="How long ZooKeeper hears nothing from the leader before another takes over. Garbage collection of "
+        "ZooKeeper and short losses of the network must fit in; ZooKeeper itself grants 2 to 20 of its ticks.",
+    )
+    _zookeeper_auth: SecretStr | None = PrivateAttr(None)
+
+    @property
+    def zookeeper_auth(self) -> SecretStr | None:
+        """``USER:PASSWORD``; never a key of the file."""
+        return self._zookeeper_auth
+
+    @model_validator(mode="after")
+    def _in_zookeeper(self) -> StateSettings:
+        if self.zookeeper_auth_file is not None and self.zookeeper is None:
+            raise ValueError("zookeeper_auth_file is of no use without zookeeper")
+        return self
 
 
 class SchedulingSettings(DocumentModel):
@@ -333,6 +393,26 @@ class TemplateSettings(DocumentModel):
     timeout_s: Annotated[float, Field(ge=1, le=30 * DAY_S)] = Field(
         default=3600, description="Longest run; then the build is ended with class ``timeout``."
     )
+    gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=0, description="GPUs of the host, whole ones.")
+    constraints: list[ConstraintParts] = Field(
+        default_factory=list,
+        description="Which hosts may be taken, ``[FIELD, OPERATOR, VALUE]`` each as Marathon has them; a job's own "
+        "come on top.",
+    )
+    reserved: Literal["last", "first", "only", "never"] = Field(
+        default="last",
+        description="How what is reserved for the Mesos role is used beside what is free to all. ``last`` keeps what "
+        "is guaranteed for as long as there is something else; ``first`` leaves to others what they can use.",
+    )
+    preemptible: bool = Field(
+        default=False,
+        description="Whether builds may be ended, and tried again, to make room for a tenant below its fair share.",
+    )
+    mesos_executor: Literal["own", "shared"] = Field(
+        default="own",
+        description="``shared``: builds run in one Mesos executor a host, which saves short ones its start. Limits "
+        "hold for each build either way.",
+    )
 
     @property
     def cpu_millis(self) -> int:
@@ -427,51 +507,57 @@ def _base(path: Path | None) -> Path:
 
 def _load(document: Document, base: Path, environ: Mapping[str, str]) -> Settings:
     faults: list[Fault] = []
-    token: str | None = None
-    try:
-        token = _admin_token(document, base, environ)
-    except InputError as error:
-        faults = error.faults
+    secrets: dict[str, SecretStr | None] = {}
+    for name, read in (
+        ("admin_token", partial(_admin_token, document, base, environ)),
+        ("mesos", partial(_mesos_secret, document, base, environ)),
+        ("mesos.zookeeper", partial(_zookeeper_auth, document, base, "mesos")),
+        ("state.zookeeper", partial(_zookeeper_auth, document, base, "state")),
+    ):
+        try:
+            found = read()
+        except InputError as error:
+            faults += error.faults
+        else:
+            secrets[name] = None if found is None else SecretStr(found)
     try:
         settings = check(document, Settings, (), {"base": base})
     except InputError as error:
         raise InputError(error.faults + faults) from error
+    if secrets.get("mesos") and settings.mesos.principal is None:
+        faults.append(Fault(document.where(("mesos",)), "a secret needs mesos.principal, whose it is"))
     if faults:
         raise InputError(faults)
-    settings._admin_token = None if token is None else SecretStr(token)
+    settings._admin_token = secrets["admin_token"]
+    settings.mesos._secret, settings.mesos._zookeeper_auth = secrets["mesos"], secrets["mesos.zookeeper"]
+    settings.state._zookeeper_auth = secrets["state.zookeeper"]
     return settings
 
 
 def _admin_token(document: Document, base: Path, environ: Mapping[str, str]) -> str | None:
-    where = ADMIN_TOKEN_VARIABLE
+    where, keys = ADMIN_TOKEN_VARIABLE, ("api", "admin_token_file")
     token = environ.get(ADMIN_TOKEN_VARIABLE)
     if token is None:
-        api = document.data.get("api") if isinstance(document.data, dict) else None
-        name = api.get("admin_token_file") if isinstance(api, dict) else None
-        if not isinstance(name, str) or not name:
-            return None
-        where = document.where(("api", "admin_token_file"))
-        try:
-            token = _read_secret(_resolved(name, base))
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise InputError([Fault(where, f"the token cannot be read: {reason}")]) from error
-    if len(token) < ADMIN_TOKEN_MIN_CHARS or not re.fullmatch(r"[!-~]+", token):
+        where, token = document.where(keys), secret_at(document, keys, base, "the token")
+    if token is not None and (len(token) < ADMIN_TOKEN_MIN_CHARS or not re.fullmatch(r"[!-~]+", token)):
         message = f"the token must have {ADMIN_TOKEN_MIN_CHARS} or more visible ASCII characters and no spaces"
         raise InputError([Fault(where, f"{message}; `openssl rand -hex 24` makes one")])
     return token
 
 
-def _read_secret(path: Path) -> str:
-    """Raises OSError, and ValueError for what is no file of its owner's alone."""
-    with open(path, encoding="ascii", errors="replace", opener=_open_at_once) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("not a file")
-        if status.st_mode & stat.S_IRWXO:
-            raise ValueError("everyone on this machine may read or change it; `chmod 600` it")
-        return file.read(4096).strip()
+def _mesos_secret(document: Document, base: Path, environ: Mapping[str, str]) -> str | None:
+    where, keys = MESOS_SECRET_VARIABLE, ("mesos", "secret_file")
+    secret = environ.get(MESOS_SECRET_VARIABLE)
+    if secret is None:
+        where, secret = document.where(keys), secret_at(document, keys, base, "the secret")
+    if secret is not None and not re.fullmatch(r"[!-~]+", secret):
+        raise InputError([Fault(where, "the secret must be of visible ASCII characters, with no spaces")])
+    return secret
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO without a writer would wait for ever
+def _zookeeper_auth(document: Document, base: Path, section: str) -> str | None:
+    keys = (section, "zookeeper_auth_file")
+    auth = secret_at(document, keys, base, "the user and password")
+    if auth is not None and not re.fullmatch(r"[!-9;-~]+:[!-~]+", auth):
+        raise InputError([Fault(document.where(keys), "must hold USER:PASSWORD, both of visible ASCII characters")])
+    return auth

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from agents.spec import BuildSpec
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestState, Task, Tenant
+from framework.core.templates import Constraint, Template
 
 _EPOCH = "Seconds since the epoch."
 
@@ -18,10 +20,18 @@ class ResourcesOut(BaseModel):
     cpus: float
     mem_mib: int
     disk_mib: int
+    gpus: int
+    ports: int = Field(description="How many.")
 
     @classmethod
     def of(cls, resources: Resources) -> ResourcesOut:
-        return cls(cpus=resources.cpu_millis / 1000, mem_mib=resources.mem_mib, disk_mib=resources.disk_mib)
+        return cls(
+            cpus=resources.cpu_millis / 1000,
+            mem_mib=resources.mem_mib,
+            disk_mib=resources.disk_mib,
+            gpus=resources.gpus,
+            ports=resources.ports,
+        )
 
 
 class ResultOut(BaseModel):
@@ -51,6 +61,8 @@ class AttemptOut(BaseModel):
     task_id: str
     host: str = Field(description="The Mesos agent machine's name.")
     state: str
+    role: str = Field(description="Mesos role of the offers it was launched on.")
+    ports: list[int] = Field(description="Of the host, the build's own.")
     launched_at: float = Field(description=_EPOCH)
     running_at: float | None = Field(description=_EPOCH)
     ended_at: float | None = Field(description=_EPOCH)
@@ -63,11 +75,26 @@ class AttemptOut(BaseModel):
             task_id=task.id,
             host=task.hostname,
             state=task.state.value,
+            role=task.role,
+            ports=task.ports,
             launched_at=task.launched_at,
             running_at=task.running_at,
             ended_at=task.ended_at,
             result=ResultOut.of(task.outcome),
         )
+
+
+class NeighbourOut(BaseModel):
+    labels: dict[str, str]
+    field: str
+
+
+class ContainerOut(BaseModel):
+    """One more container of the agent."""
+
+    name: str
+    image: str | None
+    resources: ResourcesOut
 
 
 class JobOut(BaseModel):
@@ -81,8 +108,17 @@ class JobOut(BaseModel):
     retries: int
     attempt: int = Field(description="Number of the newest attempt; 0 before the first.")
     image: str | None
-    resources: ResourcesOut
+    resources: ResourcesOut = Field(description="Of all containers of its agent together.")
     attributes: dict[str, str]
+    constraints: list[list[str]]
+    labels: dict[str, str]
+    near: list[NeighbourOut]
+    apart: list[NeighbourOut]
+    reserved: ReservedUse
+    preemptible: bool
+    preemptions: int = Field(description="Attempts that made room for another tenant's build.")
+    mesos_executor: Literal["own", "shared"]
+    containers: list[ContainerOut] = Field(description="Beside the one that builds.")
     timeout_s: float
     grace_s: float
     submitted_at: float = Field(description=_EPOCH)
@@ -201,6 +237,7 @@ class TenantOut(BaseModel):
     name: str
     weight: int
     quota: QuotaOut
+    role: str | None = Field(description="The Mesos role whose offers its builds take; null: any of ours.")
     waiting: int
     launching: int
     running: int
@@ -214,6 +251,7 @@ class TenantOut(BaseModel):
             name=use.tenant.name,
             weight=use.tenant.weight,
             quota=QuotaOut.of(use.tenant.quota),
+            role=use.tenant.role,
             waiting=use.waiting,
             launching=use.launching,
             running=use.running,
@@ -233,11 +271,13 @@ class TenantSetOut(BaseModel):
     name: str
     weight: int
     quota: QuotaOut
+    role: str | None
     token: str | None = Field(description="Where one was drawn; told this once and kept nowhere.")
 
     @classmethod
     def of(cls, tenant: Tenant, token: str | None) -> TenantSetOut:
-        return cls(name=tenant.name, weight=tenant.weight, quota=QuotaOut.of(tenant.quota), token=token)
+        quota = QuotaOut.of(tenant.quota)
+        return cls(name=tenant.name, weight=tenant.weight, quota=quota, role=tenant.role, token=token)
 
 
 class HostOut(BaseModel):
@@ -247,6 +287,7 @@ class HostOut(BaseModel):
     hostname: str
     active: bool
     attributes: dict[str, str]
+    maintenance_at: float | None = Field(description=f"{_EPOCH} When it is to be taken out of service.")
     total: ResourcesOut
     used: ResourcesOut
     offered: ResourcesOut = Field(description="Held by the scheduler now.")
@@ -259,6 +300,7 @@ class HostOut(BaseModel):
             hostname=use.host.hostname,
             active=use.host.active,
             attributes=use.host.attributes,
+            maintenance_at=use.host.window.start_at if use.host.window is not None else None,
             total=ResourcesOut.of(use.host.total),
             used=ResourcesOut.of(use.used),
             offered=ResourcesOut.of(use.offered),
@@ -313,6 +355,18 @@ def _job_fields(request: Request) -> dict[str, Any]:
         "image": template.image,
         "resources": ResourcesOut.of(template.resources),
         "attributes": template.attributes,
+        "constraints": [_constraint(each) for each in template.constraints],
+        "labels": template.labels,
+        "near": _neighbours(template, near=True),
+        "apart": _neighbours(template, near=False),
+        "reserved": template.reserved,
+        "preemptible": template.preemptible,
+        "preemptions": request.preemptions,
+        "mesos_executor": "shared" if template.shared else "own",
+        "containers": [
+            ContainerOut(name=one.name, image=one.image, resources=ResourcesOut.of(one.resources))
+            for one in template.containers
+        ],
         "timeout_s": template.timeout_s,
         "grace_s": template.grace_s,
         "submitted_at": request.submitted_at,
@@ -322,6 +376,15 @@ def _job_fields(request: Request) -> dict[str, Any]:
         "cancel_reason": request.cancel_reason,
         "result": ResultOut.of(request.outcome),
     }
+
+
+def _constraint(constraint: Constraint) -> list[str]:
+    parts = [constraint.field, constraint.operator.value]
+    return [*parts, constraint.value] if constraint.value else parts
+
+
+def _neighbours(template: Template, *, near: bool) -> list[NeighbourOut]:
+    return [NeighbourOut(labels=each.labels, field=each.field) for each in template.neighbours if each.near is near]
 
 
 def _not_waiting(request: Request) -> str:

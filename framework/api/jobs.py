@@ -92,7 +92,7 @@ def _refusals_beside(
     faults: Sequence[Fault], raw: Mapping[str, Any], principal: Principal, context: Context
 ) -> list[Fault]:
     """What the runtime would refuse in the fields without fault, so that these faults are told in one go too."""
-    wrong = {re.split(r"[.\[]", fault.where, maxsplit=1)[0] for fault in faults}
+    wrong = {_field(fault) for fault in faults}
     job = sound_part(raw, wrong, context.settings.allow_file_urls)
     if job is None:
         return []
@@ -102,7 +102,12 @@ def _refusals_beside(
         found.append(_NO_TENANT)
     template = template_of(job, context.templates)
     found += [_in_words_of_the_api(fault) for fault in context.control.refusals(tenant, template)]
-    return [fault for fault in found if fault.where == "tenant" or fault.where in raw.keys() - wrong]
+    return [fault for fault in found if fault.where == "tenant" or _field(fault) in raw.keys() - wrong]
+
+
+def _field(fault: Fault) -> str:
+    """The job's own field that the fault is in."""
+    return re.split(r"[.\[]", fault.where, maxsplit=1)[0]
 
 
 def _in_words_of_the_api(fault: Fault) -> Fault:

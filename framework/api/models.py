@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema
 
-from agents.spec import BuildSpec, GitSource
+from agents.spec import BuildSpec, ContainerSpec, GitSource
 from framework.api import checks
 from framework.api.faults import faults_of
+from framework.core import constraints
 from framework.core.ids import TenantName
+from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
-from framework.core.templates import Template
+from framework.core.templates import Container, Neighbour, Template
 from framework.errors import Fault, InputError
 from framework.ports import Submission
-from framework.settings import TemplateSettings
+from framework.settings import ConstraintParts, Role, TemplateSettings
 
 DEFAULT_GRACE_S = 10.0
 DEFAULT_RETRIES = 2
@@ -72,6 +74,31 @@ class GitIn(Input):
     ref: GitRef | None = Field(None, description="Branch, tag or commit; by default the repository's own default.")
 
 
+class NeighbourIn(Input):
+    """Live builds of the same tenant that have all of these labels, and where they are looked for."""
+
+    labels: dict[Name, AttributeValue] = Field(min_length=1, max_length=32)
+    field: AttributeValue = Field(
+        "hostname", description="On the same host, or on hosts with the same value of another attribute."
+    )
+
+
+class ContainerIn(Input):
+    """One more container of the agent. Exactly one of `command` and `script` is given."""
+
+    name: Name = Field(description="Its log is `containers/NAME.log`.")
+    command: Command | None = Field(None, description="One line for /bin/sh.")
+    script: Script | None = Field(None, description="Lines for /bin/sh, or for the interpreter its `#!` line names.")
+    image: Image | None = Field(None, description="Docker image; by default the host's file system.")
+    cpus: Annotated[float, Field(ge=0.01, le=1024)] = Field(0.1, description="CPUs, to a thousandth.")
+    mem_mib: Annotated[int, Field(ge=16, le=16 << 20)] = Field(128, description="Memory in MiB; no swap.")
+    disk_mib: Annotated[int, Field(ge=0, le=64 << 20)] = Field(0, description="Disk in MiB; 0: no limit.")
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    env: dict[EnvName, EnvValue] = Field(
+        default_factory=dict, max_length=MAX_ENTRIES, repr=False, description="Its environment, beside the secrets."
+    )
+
+
 class JobIn(Input):
     """A build to run. Exactly one of `command` and `script` is given."""
 
@@ -110,6 +137,40 @@ class JobIn(Input):
     attributes: dict[Name, AttributeValue] = Field(
         default_factory=dict, max_length=32, description="Attributes that the host must have, with these values."
     )
+    gpus: Annotated[int, Field(ge=0, le=64)] | None = Field(None, description="GPUs of the host, whole ones.")
+    ports: Annotated[int, Field(ge=0, le=100)] = Field(
+        0, description="How many ports of the host the build gets for its own, told it as PORT0, PORT1, ..."
+    )
+    constraints: list[ConstraintParts] = Field(
+        default_factory=list,
+        max_length=32,
+        description="`[FIELD, OPERATOR, VALUE]` each, as Marathon has them: CLUSTER, UNIQUE, GROUP_BY, MAX_PER, LIKE, "
+        "UNLIKE, IS; counted among live builds of the same tenant and name.",
+    )
+    labels: dict[Name, AttributeValue] = Field(
+        default_factory=dict, max_length=32, description="By which `near` and `apart` of other builds name this one."
+    )
+    near: list[NeighbourIn] = Field(
+        default_factory=list, max_length=8, description="Only where a build with these labels runs."
+    )
+    apart: list[NeighbourIn] = Field(
+        default_factory=list, max_length=8, description="Only where no build with these labels runs."
+    )
+    reserved: ReservedUse | None = Field(
+        None, description="How what is reserved for the Mesos role is used, beside what is free to all.", strict=False
+    )
+    preemptible: bool | None = Field(
+        None, description="May be ended, and tried again, to make room for a tenant below its fair share."
+    )
+    mesos_executor: Literal["own", "shared"] | None = Field(
+        None, description="`shared` starts short builds faster: in one Mesos executor a host. Limits hold either way."
+    )
+    containers: list[ContainerIn] = Field(
+        default_factory=list,
+        max_length=8,
+        description="More containers of the agent, such as a database: placed on one host with the build, all or none; "
+        "they start before it and end with it.",
+    )
 
 
 class QuotaIn(Input):
@@ -125,6 +186,7 @@ class TenantIn(Input):
 
     weight: int = Field(100, ge=1, le=10_000, description="Share relative to other tenants with demand.")
     quota: QuotaIn = Field(default_factory=lambda: QuotaIn(cpus=None, mem_mib=None, builds=None))
+    role: Role | None = Field(None, description="The Mesos role whose offers its builds take; by default any of ours.")
     new_token: bool = Field(False, description="Draw a new token; the old one ends at once.")
 
 
@@ -146,9 +208,7 @@ def _taken(model: type[Taken], raw: Mapping[str, Any], context: Mapping[str, Any
 def take_job(raw: Mapping[str, Any], templates: Mapping[str, TemplateSettings], allow_file_urls: bool) -> JobIn:
     """A job as it was sent. Raises InputError with every fault, of single fields and of what contradicts itself."""
     job, faults = _taken(JobIn, raw, {"allow_file_urls": allow_file_urls})
-    given = [key for key in ("command", "script") if raw.get(key) is not None]
-    if len(given) != 1:
-        faults.append(Fault("command", "give exactly one of `command` (one line) and `script` (several)"))
+    faults += _faults_of_command(raw, "") + _faults_of_containers(raw.get("containers"))
     env, secrets = raw.get("env"), raw.get("secrets")
     if isinstance(env, dict) and isinstance(secrets, dict):
         both = sorted(set(env) & set(secrets))
@@ -161,6 +221,27 @@ def take_job(raw: Mapping[str, Any], templates: Mapping[str, TemplateSettings], 
     if job is None or faults:
         raise InputError(faults)
     return job
+
+
+def _faults_of_command(raw: Mapping[str, Any], under: str) -> list[Fault]:
+    given = [key for key in ("command", "script") if raw.get(key) is not None]
+    if len(given) == 1:
+        return []
+    return [Fault(f"{under}command", "give exactly one of `command` (one line) and `script` (several)")]
+
+
+def _faults_of_containers(raw: Any) -> list[Fault]:
+    """Of what several fields of them say together."""
+    found: list[Fault] = []
+    names: set[Any] = set()
+    for index, one in enumerate(raw if isinstance(raw, list) else ()):
+        if isinstance(one, dict):
+            found += _faults_of_command(one, f"containers[{index}].")
+            name = one.get("name")
+            if isinstance(name, str) and name in names:
+                found.append(Fault(f"containers[{index}].name", "another container has this name; give each its own"))
+            names.add(name if isinstance(name, str) else None)
+    return found
 
 
 def sound_part(raw: Mapping[str, Any], wrong: Collection[str], allow_file_urls: bool) -> JobIn | None:
@@ -177,16 +258,50 @@ def _known_labels(templates: Mapping[str, TemplateSettings]) -> str:
 def template_of(job: JobIn, templates: Mapping[str, TemplateSettings]) -> Template:
     """What the job asks for, with its label's values where it gave none of its own."""
     base = templates[job.label] if job.label is not None else TemplateSettings()
+    own = Resources(
+        cpu_millis=round(job.cpus * 1000) if job.cpus is not None else base.cpu_millis,
+        mem_mib=job.mem_mib if job.mem_mib is not None else base.mem_mib,
+        disk_mib=job.disk_mib if job.disk_mib is not None else base.disk_mib,
+        gpus=job.gpus if job.gpus is not None else base.gpus,
+        ports=job.ports,
+    )
+    containers = tuple(_container(one) for one in job.containers)
     return Template(
-        resources=Resources(
-            cpu_millis=round(job.cpus * 1000) if job.cpus is not None else base.cpu_millis,
-            mem_mib=job.mem_mib if job.mem_mib is not None else base.mem_mib,
-            disk_mib=job.disk_mib if job.disk_mib is not None else base.disk_mib,
-        ),
+        resources=sum((one.resources for one in containers), own),
         image=job.image if job.image is not None else base.image,
         attributes={**base.attributes, **job.attributes},
         timeout_s=job.timeout_s if job.timeout_s is not None else base.timeout_s,
         grace_s=job.grace_s,
+        constraints=tuple(constraints.parse(parts) for parts in (*base.constraints, *job.constraints)),
+        labels=job.labels,
+        neighbours=(*_neighbours(job.near, near=True), *_neighbours(job.apart, near=False)),
+        reserved=job.reserved if job.reserved is not None else ReservedUse(base.reserved),
+        preemptible=job.preemptible if job.preemptible is not None else base.preemptible,
+        shared=(job.mesos_executor or base.mesos_executor) == "shared",
+        containers=containers,
+    )
+
+
+def _neighbours(given: list[NeighbourIn], *, near: bool) -> Iterator[Neighbour]:
+    return (Neighbour(each.labels, near, each.field) for each in given)
+
+
+def _container(given: ContainerIn) -> Container:
+    resources = Resources(round(given.cpus * 1000), given.mem_mib, given.disk_mib, given.gpus)
+    return Container(given.name, resources, given.image)
+
+
+def _container_spec(given: ContainerIn) -> ContainerSpec:
+    resources = _container(given).resources
+    return ContainerSpec(
+        name=given.name,
+        command=given.command or given.script or "",
+        cpu_millis=resources.cpu_millis,
+        mem_mib=resources.mem_mib,
+        disk_mib=resources.disk_mib,
+        gpus=resources.gpus,
+        image=given.image,
+        env=dict(given.env),
     )
 
 
@@ -195,7 +310,7 @@ def submission(
 ) -> Submission:
     """The job as the runtime takes it."""
     template = template_of(job, templates)
-    resources = template.resources
+    resources = template.own_resources
     spec = BuildSpec(
         task_id="",
         tenant=tenant,
@@ -211,6 +326,8 @@ def submission(
         timeout_s=template.timeout_s,
         grace_s=template.grace_s,
         artifacts=list(job.artifacts),
+        gpus=resources.gpus,
+        containers=[_container_spec(one) for one in job.containers],
     )
     return Submission(
         tenant=tenant,

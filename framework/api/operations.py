@@ -66,8 +66,11 @@ async def set_tenant(name: str, request: Request, _: Administrator, context: Ser
         mem_mib=given.quota.mem_mib,
         builds=given.quota.builds,
     )
-    tenant = Tenant(TenantName(name), given.weight, quota)
-    return TenantSetOut.of(tenant, await context.control.set_tenant(tenant, given.new_token))
+    tenant = Tenant(TenantName(name), given.weight, quota, given.role)
+    try:
+        return TenantSetOut.of(tenant, await context.control.set_tenant(tenant, given.new_token))
+    except InputError as error:
+        raise invalid(error.faults) from error
 
 
 @router.get("/hosts", summary="List hosts", responses=documented(401, 403))

@@ -49,7 +49,7 @@ class Draft:
         if script is not None:
             self.put("script", self._text(script, "--script"))
 
-    def put_list(self, field: str, values: Sequence[str]) -> None:
+    def put_list(self, field: str, values: Sequence[object]) -> None:
         if values:
             self.body[field] = list(values)
 

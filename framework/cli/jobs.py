@@ -67,6 +67,21 @@ def submit(
     attribute: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="What the host must have; may be repeated.")
     ] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs of the host.")] = None,
+    ports: Annotated[int | None, typer.Option(help="How many ports of the host it gets for its own.")] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD:OPERATOR[:VALUE]", help="As Marathon has them; may be repeated."),
+    ] = None,
+    reserved: Annotated[
+        str | None, typer.Option(metavar="last|first|only|never", help="When what is reserved for the role is used.")
+    ] = None,
+    preemptible: Annotated[
+        bool | None, typer.Option("--preemptible/--not-preemptible", help="Whether others may take its place.")
+    ] = None,
+    mesos_executor: Annotated[
+        str | None, typer.Option(metavar="own|shared", help="`shared` starts short builds faster.")
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="A repeat with the same key makes no second build.")
     ] = None,
@@ -86,12 +101,14 @@ def submit(
     for field, value in (
         ("tenant", tenant), ("name", name), ("image", image), ("label", label), ("cpus", cpus), ("mem_mib", mem_mib),
         ("disk_mib", disk_mib), ("priority", priority), ("timeout_s", timeout_s), ("grace_s", grace_s),
-        ("retries", retries),
+        ("retries", retries), ("gpus", gpus), ("ports", ports), ("reserved", reserved), ("preemptible", preemptible),
+        ("mesos_executor", mesos_executor),
     ):  # fmt: skip
         draft.put(field, value)
     draft.put_command(command, script)
     draft.put_git(git_url, git_ref)
     draft.put_list("artifacts", artifact or ())
+    draft.put_list("constraints", [text.split(":", 2) for text in constraint or ()])
     draft.put_pairs("env", "--env", env or ())
     draft.put_pairs("attributes", "--attribute", attribute or ())
     draft.put_secrets(secret_env or (), secret_file or ())

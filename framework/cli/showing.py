@@ -34,9 +34,22 @@ def _lines(job: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "state", outcome(job)
     yield from _result(job["result"])
     disk = f", {resources['disk_mib']} MiB disk" if resources["disk_mib"] else ""
-    yield "asks for", f"{amount(resources['cpus'])} CPUs, {resources['mem_mib']} MiB{disk}"
+    more = "".join(f", {resources[name]} {name}" for name in ("gpus", "ports") if resources[name])
+    yield "asks for", f"{amount(resources['cpus'])} CPUs, {resources['mem_mib']} MiB{disk}{more}"
+    if job["containers"]:
+        yield "containers", "1 that builds, " + ", ".join(one["name"] for one in job["containers"])
     if job["attributes"]:
         yield "hosts with", " ".join(f"{name}={value}" for name, value in sorted(job["attributes"].items()))
+    if job["constraints"]:
+        yield "where", ", ".join(" ".join(parts) for parts in job["constraints"])
+    for name in ("near", "apart"):
+        for each in job[name]:
+            labels = " ".join(f"{key}={value}" for key, value in sorted(each["labels"].items()))
+            yield name, f"{labels} by {each['field']}"
+    if job["labels"]:
+        yield "labels", " ".join(f"{key}={value}" for key, value in sorted(job["labels"].items()))
+    if job["preemptible"]:
+        yield "preemptible", f"made room {job['preemptions']} times"
     yield "limits", f"{seconds(job['timeout_s'])} to run, {seconds(job['grace_s'])} to end, {job['retries']} retries"
     yield "submitted", _clock(job["submitted_at"])
     yield "queued", seconds(since(job["submitted_at"], job["running_at"] or job["ended_at"]))

@@ -60,6 +60,10 @@ def set_tenant(
     cpus: Annotated[str | None, typer.Option(metavar="N|none", help="CPUs it may use at once.")] = None,
     mem_mib: Annotated[str | None, typer.Option(metavar="N|none", help="Memory it may use at once, in MiB.")] = None,
     builds: Annotated[str | None, typer.Option(metavar="N|none", help="Builds it may run at once.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE|none", help="Mesos role whose offers its builds take; none: any of ours."),
+    ] = None,
     new_token: Annotated[bool, typer.Option("--new-token", help="Draw a new token; the old one ends at once.")] = False,
     token_to: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the token there, for its owner alone, not to the screen.")
@@ -79,10 +83,12 @@ def set_tenant(
         raise InputError(faults)
     client = connect(server, token_file, directory)
     present = {tenant["name"]: tenant for tenant in client.get("/v1/tenants")["tenants"]}.get(name)
-    body: dict[str, Any] = {"weight": present["weight"], "quota": present["quota"]} if present else {"quota": {}}
+    body: dict[str, Any] = {key: present[key] for key in ("weight", "quota", "role")} if present else {"quota": {}}
     if weight is not None:
         body["weight"] = weight
     body["quota"] |= quota
+    if role is not None:
+        body["role"] = None if role == NO_LIMIT else role
     body["new_token"] = new_token
     found = client.send("PUT", f"/v1/tenants/{name}", body)
     if token_to is not None and found["token"]:
@@ -93,7 +99,8 @@ def set_tenant(
         print_json(found)
         return
     limits = ", ".join(f"{key} {amount(value)}" for key, value in found["quota"].items() if value is not None)
-    say(f"tenant {found['name']}: weight {found['weight']}, quota {limits or NO_LIMIT}")
+    of_role = f", role {found['role']}" if found["role"] else ""
+    say(f"tenant {found['name']}: weight {found['weight']}, quota {limits or NO_LIMIT}{of_role}")
     if found["token"]:
         print_line(found["token"])
 

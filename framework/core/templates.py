@@ -65,3 +65,11 @@ class Template(msgspec.Struct, frozen=True):
     preemptible: bool = False  # may be ended, and tried again, for a tenant below its fair share
     shared: bool = False  # runs in the Mesos executor that its host's builds share, rather than in one of its own
     containers: tuple[Container, ...] = ()  # beside the one that builds
+
+    @property
+    def own_resources(self) -> Resources:
+        """Of the container that builds."""
+        own = self.resources
+        for container in self.containers:
+            own -= container.resources
+        return own

@@ -17,7 +17,7 @@ from framework.ports import FileChunk, JobQuery, Submission
 from framework.tokens import tenant_token, token_sha256
 
 LARGEST = Host(
-    HostId("h1"), "host-1", Resources(16000, 61440, 500000), {"os": "linux"}, "http://127.0.0.1:5051/slave(1)"
+    HostId("h1"), "host-1", Resources(16000, 61440, 500000, 8, 1000), {"os": "linux"}, "http://127.0.0.1:5051/slave(1)"
 )
 
 

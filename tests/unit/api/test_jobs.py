@@ -69,6 +69,79 @@ async def test_a_template_gives_what_the_job_does_not(red: Client, control: Fake
     assert sent.template.attributes == {"os": "linux", "rack": "r1"}
 
 
+async def test_where_a_build_may_go_reaches_the_runtime(red: Client, control: FakeControl) -> None:
+    job = {
+        **JOB,
+        "gpus": 2,
+        "ports": 3,
+        "constraints": [["rack", "GROUP_BY", "3"], ["hostname", "UNIQUE"]],
+        "labels": {"app": "db"},
+        "near": [{"labels": {"app": "cache"}}],
+        "apart": [{"labels": {"app": "db"}, "field": "rack"}],
+        "reserved": "only",
+        "preemptible": True,
+        "mesos_executor": "shared",
+    }
+    answer = (await red("POST", "/v1/jobs", job)).json()
+    told = {name: answer[name] for name in job.keys() - {"gpus", "ports", "near", *JOB}}
+    assert told == {name: job[name] for name in told}
+    assert answer["near"] == [{"labels": {"app": "cache"}, "field": "hostname"}]
+    assert (answer["resources"]["gpus"], answer["resources"]["ports"]) == (2, 3)
+    template = control.submissions[0].template
+    assert (template.resources.gpus, template.resources.ports, template.shared) == (2, 3, True)
+    assert [(each.field, each.operator, each.value) for each in template.constraints] == [
+        ("rack", "GROUP_BY", "3"),
+        ("hostname", "UNIQUE", ""),
+    ]
+    assert [(each.labels, each.near, each.field) for each in template.neighbours] == [
+        ({"app": "cache"}, True, "hostname"),
+        ({"app": "db"}, False, "rack"),
+    ]
+    assert (template.reserved, template.preemptible) == ("only", True)
+
+
+async def test_an_agent_asks_for_all_its_containers_together(red: Client, control: FakeControl) -> None:
+    containers = [
+        {"name": "db", "image": "postgres:16", "command": "postgres", "cpus": 0.5, "mem_mib": 256, "env": {"A": "b"}},
+        {"name": "cache", "script": "#!/bin/sh\nredis\n"},
+    ]
+    job = {**JOB, "cpus": 1, "mem_mib": 512, "containers": containers}
+    answer = (await red("POST", "/v1/jobs", job)).json()
+    assert (answer["resources"]["cpus"], answer["resources"]["mem_mib"]) == (1.6, 896)
+    assert [(one["name"], one["image"]) for one in answer["containers"]] == [("db", "postgres:16"), ("cache", None)]
+    [sent] = control.submissions
+    assert (sent.spec.cpu_millis, sent.spec.mem_mib) == (1000, 512), "the container that builds has its own"
+    assert [(one.name, one.command, one.cpu_millis, one.env) for one in sent.spec.containers] == [
+        ("db", "postgres", 500, {"A": "b"}),
+        ("cache", "#!/bin/sh\nredis\n", 100, {}),
+    ]
+
+
+async def test_every_fault_of_where_a_build_may_go_is_told(red: Client, control: FakeControl) -> None:
+    job = {
+        **JOB,
+        "constraints": [["rack"], ["rack", "NEARBY", "1"], ["rack", "LIKE", "("], ["rack", "MAX_PER", "x"]],
+        "near": [{"labels": {}}],
+        "reserved": "sometimes",
+        "mesos_executor": "none",
+        "gpus": -1,
+        "containers": [{"name": "db"}, {"name": "db", "command": "x", "script": "y"}],
+    }
+    answer = await red("POST", "/v1/jobs", job)
+    assert answer.status_code == 422
+    assert {fault["where"] for fault in answer.json()["faults"]} == {
+        *(f"constraints[{index}]" for index in range(4)),
+        "near[0].labels",
+        "reserved",
+        "mesos_executor",
+        "gpus",
+        "containers[0].command",
+        "containers[1].command",
+        "containers[1].name",
+    }
+    assert not control.submissions
+
+
 async def test_secrets_are_told_by_name_alone(
     red: Client, control: FakeControl, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -278,6 +351,7 @@ async def test_operations(admin: Client, red: Client, nobody: Client, control: F
         "name": "green",
         "weight": 3,
         "quota": {"cpus": 2.5, "mem_mib": None, "builds": 4},
+        "role": None,
         "token": control.token_of("green"),
     }
     again = (await admin("PUT", "/v1/tenants/green", {})).json()
