@@ -130,7 +130,7 @@ class MesosSettings(DocumentModel):
     )
     key_file: LocalPath | None = Field(
         default=None,
-        description="Its key (PEM, without a password), readable by its owner alone; by default it is in ``cert_file``.",
+        description="Its key (PEM, no password), readable by its owner alone; by default it is in ``cert_file``.",
     )
     zookeeper_auth_file: LocalPath | None = Field(
         default=None,

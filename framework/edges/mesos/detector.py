@@ -8,7 +8,6 @@ import re
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from kazoo.client import KazooClient
@@ -19,11 +18,10 @@ from framework.edges.mesos.access import Access
 from framework.edges.mesos.addresses import Address, parse_addresses
 from framework.errors import Fault, InputError, UnavailableError
 from framework.log import get_logger
+from framework.urls import zookeeper_url
 
 log = get_logger(__name__)
 
-ZK_FORM = "zk://10.0.0.1:2181,10.0.0.2:2181/mesos"
-ZK_PORT = 2181
 SESSION_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
@@ -268,29 +266,9 @@ class ZooKeeperDetector:
 
 def parse_zookeeper(url: str, where: str = "mesos.url") -> tuple[str, str]:
     """Hosts as kazoo takes them, and the path. Raises InputError."""
-    faults: list[Fault] = []
-    hosts, slash, path = url.removeprefix("zk://").partition("/")
-    if "@" in hosts:
-        # Neither name nor password is repeated: faults end up in logs.
-        raise InputError([Fault(where, "must hold no name or password: put them into mesos.zookeeper_auth_file")])
-    parsed: list[str] = []
-    for host in hosts.split(","):
-        try:
-            parsed.append(_server(host.strip()))
-        except ValueError as error:
-            faults.append(Fault(where, f"{host.strip()[:60]!r}: {error}; write such as {ZK_FORM}"))
-    path = path.rstrip("/")
-    if not slash or not path or "//" in path or not re.fullmatch(r"[!-~]+", path):
-        faults.append(Fault(where, f"must end with the path of Mesos in ZooKeeper; write such as {ZK_FORM}"))
-    if faults:
-        raise InputError(faults)
-    return ",".join(parsed), f"/{path}"
-
-
-def _server(text: str) -> str:
-    """Raises ValueError."""
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname or parts.port == 0 or parts.query or parts.fragment:
-        raise ValueError("names no host and port")
-    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{name}:{ZK_PORT if parts.port is None else parts.port}"
+    try:
+        checked = zookeeper_url(url)
+    except ValueError as error:
+        raise InputError([Fault(where, str(error))]) from error
+    hosts, _, path = checked.removeprefix("zk://").partition("/")
+    return hosts, f"/{path}"

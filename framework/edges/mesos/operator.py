@@ -189,7 +189,7 @@ class MesosOperator:
         return sorted(found[:MAX_FILES])
 
     async def _call(self, where: str, call: Mapping[str, object], kind: type[_Answer]) -> _Answer:
-        """Raises FileNotFoundError on 404 and on what Mesos will not show, else UnavailableError or _RedirectedError."""
+        """Raises FileNotFoundError on 404 and on what Mesos will not show, UnavailableError, _RedirectedError."""
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S)
             self._http = aiohttp.ClientSession(headers=HEADERS, timeout=timeout)

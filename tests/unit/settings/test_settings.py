@@ -14,6 +14,7 @@ from framework.documents import DocumentModel
 from framework.errors import Fault, InputError
 from framework.settings import (
     ADMIN_TOKEN_VARIABLE,
+    MESOS_SECRET_VARIABLE,
     AgentSettings,
     Settings,
     TemplateSettings,
@@ -72,9 +73,14 @@ local: {hosts: 3, whatever: [1]}
 @pytest.mark.parametrize(
     ("section", "line", "words"),
     [
-        ("mesos", "url: zk://a:1/mesos", "must be http://HOST:PORT"),
+        ("mesos", "url: ftp://a:1", "must be http(s)://HOST:PORT"),
+        ("mesos", "url: zk://a:1", "must be zk://HOST:PORT"),
+        ("mesos", "url: zk://me:hunter2@a:1/mesos", "must hold no name or password"),
+        ("mesos", "principal: 'a:b'", "without a colon"),
+        ("mesos", "key_file: k.pem", "of no use without cert_file"),
+        ("mesos", "zookeeper_scheme: ftp", "must be one of"),
         ("mesos", "url: http://a", "with nothing after it"),
-        ("mesos", "url: 'http://a:1,'", "must be http://HOST:PORT"),
+        ("mesos", "url: 'http://a:1,'", "must be http(s)://HOST:PORT"),
         ("mesos", "url: http://a:99999", "cannot be read"),
         ("mesos", "url: 'http://[::1:5'", "cannot be read"),
         ("mesos", "url: http://a:1/mesos", "with nothing after it"),
@@ -160,6 +166,33 @@ def test_token_files_that_are_not_taken(tmp_path: Path) -> None:
     os.mkfifo(token, 0o600)
     (fault,) = faults_of(file)
     assert fault == Fault(f"{file}:2 api.admin_token_file", "the token cannot be read: not a file")
+
+
+def test_the_secrets_of_mesos(tmp_path: Path) -> None:
+    for name, text in (("mesos.secret", "s3cret"), ("zk.auth", "me:hunter2")):
+        (tmp_path / name).write_text(f"{text}\n")
+        (tmp_path / name).chmod(0o600)
+    text = """mesos:
+  url: zk://10.0.0.1:2181,[::1]:2181/mesos
+  principal: butlery
+  secret_file: mesos.secret
+  zookeeper_auth_file: zk.auth
+"""
+    mesos = load_settings(written(tmp_path, text), {}).mesos
+    assert mesos.urls == ["zk://10.0.0.1:2181,[::1]:2181/mesos"]
+    assert mesos.secret is not None
+    assert mesos.zookeeper_auth is not None
+    assert (mesos.secret.get_secret_value(), mesos.zookeeper_auth.get_secret_value()) == ("s3cret", "me:hunter2")
+    assert "s3cret" not in repr(mesos) + str(mesos.model_dump())
+    told = load_settings(written(tmp_path, text), {MESOS_SECRET_VARIABLE: "other"}).mesos.secret
+    assert told is not None
+    assert told.get_secret_value() == "other"
+    with pytest.raises(InputError, match="whose it is"):
+        load_settings(None, {MESOS_SECRET_VARIABLE: "s3cret"})
+    with pytest.raises(InputError, match="no spaces"):
+        load_settings(None, {MESOS_SECRET_VARIABLE: "s3 cret"})
+    (tmp_path / "zk.auth").write_text("hunter2")
+    assert "USER:PASSWORD" in faults_of(written(tmp_path, text))[0].message
 
 
 @pytest.mark.parametrize("token", ["", "short", "fifteen chars..", f"{TOKEN} {TOKEN}", f"{TOKEN}é"])

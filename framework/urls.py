@@ -1,0 +1,66 @@
+"""Addresses in the settings: each check takes the text and returns it, or raises ValueError with what would be right.
+
+An address is not repeated where it may hold a password.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+
+def api_url(value: str) -> str:
+    """Of a scheduler's API, without a slash at the end."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port  # reading the port checks it
+    except ValueError:
+        raise ValueError("cannot be read; write http://HOST:PORT with a port up to 65535") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a name or password: it is shown to everyone")
+    more = parts.path not in ("", "/") or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or not host or more:
+        raise ValueError(f"must be http://HOST:PORT or https://HOST:PORT with nothing after it, not {value[:60]!r}")
+    return value.rstrip("/")
+
+
+def mesos_url(value: str) -> str:
+    """Masters' addresses with commas between them, or one ``zk://``."""
+    if value.startswith("zk://"):
+        return zookeeper_url(value)
+    for address in value.split(","):
+        _check_master(address.strip())
+    return value
+
+
+def _check_master(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        raise ValueError("has an address that cannot be read; write http://HOST:PORT with a port up to 65535") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a name or password: addresses end up in logs")
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(
+            f"must be http(s)://HOST:PORT, several of them with commas, or zk://HOST:PORT/PATH, not {address[:60]!r}"
+        )
+    if not host or port is None or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError(f"must be {parts.scheme}://HOST:PORT with nothing after it, not {address[:60]!r}")
+
+
+def zookeeper_url(value: str) -> str:
+    """``zk://HOST:PORT,.../PATH``, without a slash at the end."""
+    if "@" in value:
+        raise ValueError("must hold no name or password; zookeeper_auth_file names a file for them")
+    found = re.fullmatch(r"zk://([^/]+)((?:/[A-Za-z0-9._-]+)+)/?", value)
+    if found is None:
+        raise ValueError(f"must be zk://HOST:PORT,HOST:PORT/PATH, not {value[:60]!r}")
+    for address in found[1].split(","):
+        port = re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(\d{1,5})", address)
+        if port is None or not 1 <= int(port[1]) <= 65_535:
+            raise ValueError(f"has {address[:60]!r} where HOST:PORT must be, with a port up to 65535")
+    parts = found[2].split("/")[1:]
+    if parts[0] == "zookeeper" or not {".", ".."}.isdisjoint(parts):
+        raise ValueError("must name a path of Butlery's own, without . and ..; /zookeeper is ZooKeeper's")
+    return value.rstrip("/")
