@@ -24,8 +24,8 @@ _PATTERNS = (Operator.LIKE, Operator.UNLIKE)
 class Spread:
     """How the members of a group are spread over the values of a field; None: on hosts without the field.
 
-    ``first``: the value of the oldest member. ``unknown``: members on hosts whose fields nobody has told yet; while there
-    are any, nothing that counts is allowed.
+    ``first``: the value of the oldest member. ``unknown``: members on hosts whose fields nobody has told yet; while
+    there are any, nothing that counts is allowed.
     """
 
     __slots__ = ("_sizes", "counts", "first", "unknown")
@@ -84,7 +84,8 @@ def counts(constraint: Constraint) -> bool:
 def allows(constraint: Constraint, value: str | None, spread: Spread | None = None) -> bool:
     """Whether one more member may go to a host with this value of the field.
 
-    ``spread``: of the members there are; needed where ``counts(constraint)``. The constraint is one without faults.
+    ``spread``: of the members there are, which matters where ``counts(constraint)``; None: there are none. The
+    constraint is one without faults.
     """
     operator, wanted = constraint.operator, constraint.value
     if value is None:
@@ -93,7 +94,7 @@ def allows(constraint: Constraint, value: str | None, spread: Spread | None = No
         return value == wanted
     if operator in _PATTERNS:
         return _matches(wanted, value) is (operator is Operator.LIKE)
-    assert spread is not None
+    spread = spread or Spread()
     if spread.unknown:
         return False
     here = spread.counts.get(value, 0)

@@ -7,8 +7,9 @@ timeouts, and because looking again at which host to keep never trades one for a
 from __future__ import annotations
 
 from framework.core.effects import Effect, Report
+from framework.core.fit import bars, may_take, need_on
 from framework.core.ids import HostId, RequestId
-from framework.core.offers import Host
+from framework.core.offers import Host, HostOffers
 from framework.core.ordering import Rank
 from framework.core.state import Earmark, State
 from framework.core.tasks import Request
@@ -17,19 +18,31 @@ _KEPT_AT_MOST = 10
 """One host in this many, and always one: what is kept idle for big requests must not starve everybody else."""
 
 
-def serve(state: State, now: float) -> dict[HostId, list[Request]]:
+Claimed = dict[tuple[HostId, str], list[Request]]
+"""What goes where, by the host and the role of its offers."""
+
+
+def serve(state: State, now: float) -> Claimed:
     """Claims every kept host whose offers now hold its request, for it."""
-    claimed: dict[HostId, list[Request]] = {}
+    claimed: Claimed = {}
     for host_id, earmark in list(state.earmarks.items()):
-        held = state.offers.of(host_id)
         request = state.requests[earmark.request_id]
-        need = request.template.resources + state.config.overhead
-        if held is None or not need.fits_in(held.available) or not may_go(state, request, now):
-            continue
-        state.claim(request)
-        state.release(host_id, now)
-        claimed[host_id] = [request]
+        for held in state.offers.of(host_id):
+            if _holds(state, held, request, now) and may_go(state, request, now):
+                state.groups.know(host_id, held.hostname, held.attributes)
+                state.claim(request, host_id)
+                state.release(host_id, now)
+                claimed[host_id, held.role] = [request]
+                break
     return claimed
+
+
+def _holds(state: State, held: HostOffers, request: Request, now: float) -> bool:
+    return (
+        need_on(state, request, held.host_id).fits_in(held.available)
+        and may_take(state, request, held) is None
+        and not bars(state, request, held.host_id, held.hostname, held.attributes, now)
+    )
 
 
 def keep(state: State, starved: list[RequestId], now: float) -> list[Effect]:
@@ -104,14 +117,12 @@ def _report(host: Host, request: Request, now: float) -> Report:
 
 
 def suits(state: State, request: Request, host: Host, now: float) -> bool:
-    """Whether the request may go to the host and, were it wholly free, would fit there."""
-    if host.id in request.avoid_hosts:
-        return False
-    template = request.template
-    window = state.window_of(host.id, now)
-    if window is not None and now + template.timeout_s + template.grace_s > window.start_at:
-        return False
-    return host.could_hold(template.resources + state.config.overhead, template.attributes)
+    """Whether the request may go to the host as things stand and, were it wholly free, would fit there."""
+    return (
+        host.active
+        and need_on(state, request, host.id).fits_in(host.total)
+        and not bars(state, request, host.id, host.hostname, host.attributes, now)
+    )
 
 
 def _host_to_keep(state: State, request: Request, current: HostId | None, now: float) -> Host | None:
@@ -119,11 +130,11 @@ def _host_to_keep(state: State, request: Request, current: HostId | None, now: f
 
     Hosts where our own builds' end would be enough go first: what other frameworks hold may never come free.
     """
-    need = request.template.resources + state.config.overhead
     best: tuple[bool, float, bool, HostId] | None = None
     for host in state.hosts.values():
         if host.id in state.earmarks or not suits(state, request, host, now):
             continue
+        need = need_on(state, request, host.id)
         offered = state.offers.available(host.id)
         others = not need.fits_in(offered + state.used_on(host.id))
         candidate = (others, (need - offered).dominant_share(host.total), host.id != current, host.id)

@@ -7,6 +7,7 @@ import zlib
 import msgspec
 
 from framework.core.effects import Effect, Kill, Report, SaveRequest, SaveTask
+from framework.core.fit import could_ever
 from framework.core.ids import HostId
 from framework.core.state import Config, State
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, move
@@ -14,11 +15,8 @@ from framework.core.tasks import FailureClass, Outcome, Request, RequestState, T
 
 def elsewhere(state: State, request: Request, *lost_on: HostId) -> bool:
     """Whether a host could hold the request other than those that lost an attempt of it."""
-    need = request.template.resources + state.config.overhead
     avoided = {*request.avoid_hosts, *lost_on}
-    return any(
-        host.could_hold(need, request.template.attributes) for host in state.hosts.values() if host.id not in avoided
-    )
+    return any(could_ever(state, request.template, host) for host in state.hosts.values() if host.id not in avoided)
 
 
 def set_deadline(state: State, task: Task, deadline: float) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.fit import bars, may_take, need_on
 from framework.core.ids import RequestId
-from framework.core.offers import Host
+from framework.core.offers import Host, HostOffers
 from framework.core.ordering import TenantBook
 from framework.core.state import State
 from framework.core.tasks import Request, RequestState
@@ -21,7 +22,7 @@ def why_not(state: State, request_id: RequestId, now: float) -> WhyNot | None:
     blockers = _blockers(state, book, request, now)
     turned_away: Counter[str] = Counter()
     for host in state.hosts.values():
-        turned_away.update(_turned_away(state, request, host))
+        turned_away.update(_turned_away(state, request, host, now))
     ahead = book.queue.ahead_of(request_id) if request_id in book.queue else 0
     return WhyNot(
         request_id=request_id,
@@ -60,27 +61,34 @@ def _blockers(state: State, book: TenantBook, request: Request, now: float) -> l
     return found
 
 
-def _turned_away(state: State, request: Request, host: Host) -> list[str]:
+def _turned_away(state: State, request: Request, host: Host, now: float) -> list[str]:
     """Every reason for which the host does not take the request now; empty where it could."""
-    need = request.template.resources + state.config.overhead
     if not host.active:
         return ["inactive"]
-    reasons = [
-        f"attribute:{name}" for name, value in request.template.attributes.items() if host.attributes.get(name) != value
-    ]
-    if host.id in request.avoid_hosts:
-        reasons.append("avoided")
+    need = need_on(state, request, host.id)
+    reasons = bars(state, request, host.id, host.hostname, host.attributes, now)
     too_small = need.lacking_in(host.total)
     reasons += [f"too_small:{name}" for name in too_small]
     earmark = state.earmarks.get(host.id)
     if earmark is not None and earmark.request_id != request.id:
         reasons.append("earmarked")
-    held = state.offers.of(host.id)
-    if held is None:
-        reasons.append("no_offer")
-    else:
-        reasons += [name for name in need.lacking_in(held.available) if name not in too_small]
-    return reasons
+    offered = state.offers.of(host.id)
+    if not offered:
+        return [*reasons, "no_offer"]
+    role = state.tenants[request.tenant].tenant.role
+    lacks = [_lacks(state, request, held) for held in offered if role in (None, held.role)]
+    if not lacks:
+        return [*reasons, f"role:{role}"]
+    return reasons + [reason for reason in min(lacks, key=len) if reason not in too_small]
+
+
+def _lacks(state: State, request: Request, held: HostOffers) -> list[str]:
+    """What these offers have too little of, or else what keeps the request from them."""
+    lacking = need_on(state, request, held.host_id).lacking_in(held.available)
+    if lacking:
+        return list(lacking)
+    reason = may_take(state, request, held)
+    return [] if reason is None else [reason]
 
 
 _WORDS = {
@@ -89,8 +97,23 @@ _WORDS = {
     "disk_mib": "too little disk offered",
     "avoided": "lost an earlier attempt of it",
     "earmarked": "kept for a request that has waited longer",
+    "gpus": "too few GPUs offered",
+    "ports": "too few ports offered",
     "no_offer": "nothing free and offered",
+    "maintenance": "to go into maintenance before it would be done",
+    "sharing": "with a shared Mesos executor of another role",
     "inactive": "not active",
+}
+
+
+_SENTENCES = {
+    "attribute": "without the attribute {} it wants",
+    "too_small": "too small in {} even when free",
+    "constraint": "where its constraint {} does not hold",
+    "near": "without a live build of {} that it must be near",
+    "apart": "with a live build of {} that it must be apart from",
+    "role": "not offered to its tenant's role {}",
+    "reserved": "too little left where reserved resources are used so: {}",
 }
 
 
@@ -106,11 +129,8 @@ def _summary(state: State, blockers: list[str], turned_away: Counter[str], ahead
 
 def _words(reason: str) -> str:
     kind, _, what = reason.partition(":")
-    if kind == "attribute":
-        return f"without the attribute {what} it wants"
-    if kind == "too_small":
-        return f"too small in {what} even when free"
-    return _WORDS[reason]
+    sentence = _SENTENCES.get(kind)
+    return _WORDS[reason] if sentence is None else sentence.format(what)
 
 
 def tenant_uses(state: State) -> list[TenantUse]:

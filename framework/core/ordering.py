@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from framework.core.ids import RequestId
 from framework.core.placement import Shape
 from framework.core.resources import Resources
+from framework.core.rules import rules_of
 from framework.core.tasks import Request, Tenant
 
 Rank = tuple[int, float]
@@ -35,6 +36,7 @@ class TenantQueue:
         self._where: dict[RequestId, tuple[Shape, Rank]] = {}
         self.cpu_millis = 0  # of all that wait, as their shapes have it
         self.mem_mib = 0
+        self.own_executors = 0  # those that are to run in a Mesos executor of their own
 
     def add(self, request_id: RequestId, shape: Shape, rank: Rank) -> None:
         self._where[request_id] = (shape, rank)
@@ -45,12 +47,14 @@ class TenantQueue:
         group.live += 1
         self.cpu_millis += shape.cpu_millis
         self.mem_mib += shape.mem_mib
+        self.own_executors += not shape.shared
 
     def remove(self, request_id: RequestId) -> None:
         """Takes a request out, wherever in the queue it is. Raises KeyError where it is not in it."""
         shape, _ = self._where.pop(request_id)
         self.cpu_millis -= shape.cpu_millis
         self.mem_mib -= shape.mem_mib
+        self.own_executors -= not shape.shared
         group = self._groups[shape]
         group.live -= 1
         if group.live == 0:
@@ -73,10 +77,14 @@ class TenantQueue:
     def images(self) -> set[str]:
         return {shape.image for shape in self._groups if shape.image is not None}
 
+    def any_in_turn(self) -> bool:
+        """Whether for some it matters what was placed before them."""
+        return any(shape.rules is not None and shape.rules.in_turn for shape in self._groups)
+
     def clear(self) -> None:
         self._groups.clear()
         self._where.clear()
-        self.cpu_millis = self.mem_mib = 0
+        self.cpu_millis = self.mem_mib = self.own_executors = 0
 
     def head(self, shape: Shape) -> Entry | None:
         """The first request of the shape."""
@@ -169,15 +177,9 @@ class TenantBook:
         return None
 
 
-def shape_of(request: Request, overhead: Resources) -> Shape:
-    """The request's shape, with what the Mesos executor itself takes on top of the build."""
+def shape_of(request: Request, overhead: Resources, role: str | None = None) -> Shape:
+    """The request's shape. ``overhead``: what a Mesos executor takes on top; ``role``: its tenant's."""
     template = request.template
-    wanted = template.resources
-    return Shape(
-        wanted.cpu_millis + overhead.cpu_millis,
-        wanted.mem_mib + overhead.mem_mib,
-        wanted.disk_mib + overhead.disk_mib,
-        template.image,
-        tuple(sorted(template.attributes.items())),
-        tuple(sorted(request.avoid_hosts)),
-    )
+    wanted = template.resources if template.shared else template.resources + overhead
+    lasts_s = template.timeout_s + template.grace_s
+    return Shape(wanted.cpu_millis, wanted.mem_mib, wanted.disk_mib, lasts_s, template.image, rules_of(request, role))

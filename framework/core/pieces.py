@@ -21,6 +21,22 @@ class ReservedUse(StrEnum):
     ONLY = "only"
     NEVER = "never"
 
+    @property
+    def order(self) -> tuple[bool, ...]:
+        """What it draws from, one after the other: True for what is reserved, False for what is not.
+
+        Of each resource by itself. Ports are told by their numbers, so they are drawn wherever those are.
+        """
+        return _ORDERS[self]
+
+
+_ORDERS = {
+    ReservedUse.LAST: (False, True),
+    ReservedUse.FIRST: (True, False),
+    ReservedUse.ONLY: (True,),
+    ReservedUse.NEVER: (False,),
+}
+
 
 class Reservation(msgspec.Struct, frozen=True):
     """One level of a reservation; what is reserved twice is refined from one role to one below it."""
@@ -28,7 +44,7 @@ class Reservation(msgspec.Struct, frozen=True):
     role: str
     dynamic: bool = True  # made by RESERVE, so that UNRESERVE can end it
     principal: str | None = None
-    labels: dict[str, str] = {}
+    labels: tuple[tuple[str, str | None], ...] = ()  # a name may come twice, or without a value
 
 
 class Volume(msgspec.Struct, frozen=True):
@@ -47,6 +63,8 @@ class DiskSource(msgspec.Struct, frozen=True):
     root: str = ""
     id: str = ""
     profile: str = ""
+    vendor: str = ""
+    metadata: tuple[tuple[str, str | None], ...] = ()
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
+import math
 
+from agents.shared import SHARED_EXECUTOR_ID
 from framework.core import earmarks
 from framework.core.effects import Decline, Effect, Launch, Revive, SaveRequest, SaveTask, Suppress
+from framework.core.fit import need_on
 from framework.core.ids import HostId, OfferId, RequestId, task_id
-from framework.core.offers import HostOffers
+from framework.core.offers import HostOffers, drawn
 from framework.core.ordering import TenantBook
 from framework.core.placement import Candidate, Placer, Shape, smallest
 from framework.core.state import State
@@ -69,20 +71,26 @@ class _Cursor:
 def _round(state: State, now: float) -> list[Effect]:
     chosen = earmarks.serve(state, now)
     books = [book for book in state.tenants.values() if len(book.queue)]
-    candidates = _candidates(state, chosen)
+    candidates = _candidates(state, chosen, now)
     placed = _everybody(state, books, candidates)
     starved: list[RequestId] = []
     if placed is None:
         placed, starved = _in_turn(state, books, candidates, now)
     for index, request in placed:
-        chosen.setdefault(candidates[index].host_id, []).append(request)
+        chosen.setdefault((candidates[index].host_id, candidates[index].role), []).append(request)
     effects: list[Effect] = []
     if chosen:
         state.demand_at = now
-    for host_id, requests in chosen.items():
-        effects += _launch(state, host_id, requests, now)
+    for (host_id, role), requests in chosen.items():
+        effects += _launch(state, host_id, role, requests, now)
     state.unserved = bool(starved)
+    if placed and any(_looks_at_others(state.requests[each]) for each in starved):
+        state.dirty = True  # what was placed after it was its turn may be what it waited for
     return effects + earmarks.keep(state, starved, now)
+
+
+def _looks_at_others(request: Request) -> bool:
+    return bool(request.template.constraints or request.template.neighbours)
 
 
 def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate]) -> list[_Placed] | None:
@@ -92,9 +100,9 @@ def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate
     """
     overhead = state.config.overhead
     for book in books:
-        queue, builds = book.queue, len(book.queue)
-        cpu_millis, mem_mib = queue.cpu_millis - builds * overhead.cpu_millis, queue.mem_mib - builds * overhead.mem_mib
-        if book.over_quota(cpu_millis, mem_mib, builds) is not None:
+        queue, own = book.queue, book.queue.own_executors
+        cpu_millis, mem_mib = queue.cpu_millis - own * overhead.cpu_millis, queue.mem_mib - own * overhead.mem_mib
+        if book.over_quota(cpu_millis, mem_mib, len(queue)) is not None or queue.any_in_turn():
             return None
         if not all(state.breakers.closed(image) for image in queue.images()):
             return None
@@ -104,7 +112,7 @@ def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate
         return None
     waiting = [each for book in books for each in book.queue.all()]
     shapes = [shape for _, shape in waiting]
-    indices = Placer(candidates, smallest(shapes)).place_all(shapes)
+    indices = Placer(candidates, smallest(shapes), state.groups, overhead).place_all(shapes)
     if indices is None:
         return None
     for book in books:
@@ -113,7 +121,7 @@ def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate
     placed = []
     for index, (request_id, _) in zip(indices, waiting, strict=True):
         request = state.requests[request_id]
-        state.count(request)
+        state.count(request, candidates[index].host_id)
         placed.append((index, request))
     return placed
 
@@ -123,7 +131,8 @@ def _in_turn(
 ) -> tuple[list[_Placed], list[RequestId]]:
     """What can go of what waits, the tenant with the smallest standing first; and what no offer fits."""
     cursors = {book.tenant.name: _Cursor(book) for book in books}
-    placer = Placer(candidates, smallest([head[2] for cursor in cursors.values() for head in cursor.heads]))
+    least = smallest([head[2] for cursor in cursors.values() for head in cursor.heads])
+    placer = Placer(candidates, least, state.groups, state.config.overhead)
     placed: list[_Placed] = []
     total = state.total
     turns = [(book.standing(total), book.tenant.name) for book in books]
@@ -147,7 +156,8 @@ def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Plac
     overhead = state.config.overhead
     while cursor.heads:
         rank, request_id, shape = cursor.heads[0]
-        cpu_millis, mem_mib = shape.cpu_millis - overhead.cpu_millis, shape.mem_mib - overhead.mem_mib
+        own = 0 if shape.shared else 1
+        cpu_millis, mem_mib = shape.cpu_millis - own * overhead.cpu_millis, shape.mem_mib - own * overhead.mem_mib
         over = book.over_quota(cpu_millis, mem_mib)
         if over is not None:
             if rank[1] + state.config.starving_after_s <= now and not book.exceeds_quota(cpu_millis, mem_mib):
@@ -159,7 +169,7 @@ def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Plac
         index = placer.place(shape) if allowed else None
         if index is not None:
             request = state.requests[request_id]
-            state.claim(request)
+            state.claim(request, placer.candidates[index].host_id)
             cursor.launched(shape)
             return index, request
         if allowed:
@@ -168,32 +178,44 @@ def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Plac
     return None
 
 
-def _candidates(state: State, claimed: Mapping[HostId, list[Request]]) -> list[Candidate]:
-    """Hosts with offers that are kept for nobody, the biggest first, in one stable order, so that the same ones are
+def _candidates(state: State, claimed: earmarks.Claimed, now: float) -> list[Candidate]:
+    """Hosts with offers that are kept for nobody, in one stable order, so that the same ones are filled up every time:
 
-    filled up every time.
+    those with GPUs last, as few builds need them, else the biggest first.
     """
 
-    def size(held: HostOffers) -> tuple[int, int, HostId]:
+    def order(held: HostOffers) -> tuple[bool, int, int, HostId, str]:
         host = state.hosts.get(held.host_id)
         total = host.total if host else held.available
-        return (-total.mem_mib, -total.cpu_millis, held.host_id)
+        return (total.gpus > 0, -total.mem_mib, -total.cpu_millis, held.host_id, held.role)
 
     candidates = []
-    for held in sorted(state.offers, key=size):
-        if held.host_id in state.earmarks:
+    for held in sorted(state.offers, key=order):
+        host_id = held.host_id
+        if host_id in state.earmarks:
             continue
-        available = held.available
-        for request in claimed.get(held.host_id, ()):
-            available -= request.template.resources + state.config.overhead
-        candidates.append(Candidate(held.host_id, available, held.attributes))
+        state.groups.know(host_id, held.hostname, held.attributes)
+        window, sharing = state.window_of(host_id, now), state.sharing(host_id)
+        available, reserved = held.available, held.reserved
+        for request in claimed.get((host_id, held.role), ()):
+            need, use = need_on(state, request, host_id), request.template.reserved
+            left = drawn(available - reserved, reserved, need, use)
+            available, reserved = left[0] + left[1], left[1]
+            if request.template.shared:
+                sharing = held.role
+        free_for_s = math.inf if window is None else window.start_at - now
+        candidates.append(
+            Candidate(host_id, available, held.attributes, held.hostname, held.role, reserved, free_for_s, sharing)
+        )
     return candidates
 
 
-def _launch(state: State, host_id: HostId, requests: list[Request], now: float) -> list[Effect]:
-    hostname = state.offers.hostname(host_id)
-    offer_ids = state.offers.take(host_id)
-    state.deadlines.drop("host", host_id)
+def _launch(state: State, host_id: HostId, role: str, requests: list[Request], now: float) -> list[Effect]:
+    held = next(each for each in state.offers.of(host_id) if each.role == role)
+    ports = held.ports(sum(request.template.resources.ports for request in requests))
+    offer_ids = state.offers.take(host_id, role)
+    if not state.offers.of(host_id):
+        state.deadlines.drop("host", host_id)
     state.returned = True
     tasks: list[Task] = []
     saves: list[Effect] = []
@@ -201,17 +223,22 @@ def _launch(state: State, host_id: HostId, requests: list[Request], now: float) 
         request.attempt += 1
         request.state = RequestState.LAUNCHING
         request.launched_at = now
+        template, its_id = request.template, task_id(request.id, request.attempt)
+        own_ports, ports = ports[: template.resources.ports], ports[template.resources.ports :]
         task = Task(
-            id=task_id(request.id, request.attempt),
+            id=its_id,
             request_id=request.id,
             tenant=request.tenant,
             host_id=host_id,
-            hostname=hostname,
+            hostname=held.hostname,
             offer_ids=list(offer_ids),
-            resources=request.template.resources,
+            resources=template.resources,
             state=TaskState.LAUNCHING,
             launched_at=now,
             deadline=now + state.config.launch_timeout_s,
+            role=role,
+            ports=list(own_ports),
+            mesos_executor_id=SHARED_EXECUTOR_ID if template.shared else its_id,
         )
         state.adopt(task)
         if state.earmarks:

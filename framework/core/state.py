@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from agents.shared import SHARED_EXECUTOR_ID
 from framework.core.breakers import Breakers
 from framework.core.deadlines import Deadlines
+from framework.core.groups import Groups
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName, task_id
 from framework.core.offers import Host, OfferBook, Window
 from framework.core.ordering import TenantBook, shape_of
@@ -69,6 +71,7 @@ class State:
         self.requests: dict[RequestId, Request] = {}
         self.tasks: dict[TaskId, Task] = {}
         self.tasks_on: dict[HostId, dict[TaskId, Task]] = {}
+        self.groups = Groups()
         self.breakers = Breakers(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
         self.deadlines = Deadlines()
         self.earmarks: dict[HostId, Earmark] = {}
@@ -83,6 +86,7 @@ class State:
         self.demand_at = 0.0  # when there last were such
         self.revived_at = 0.0
         self._total = ZERO
+        self._shared_on: dict[HostId, int] = {}  # live builds in the host's shared Mesos executor
 
     @property
     def total(self) -> Resources:
@@ -96,12 +100,17 @@ class State:
             if host.active:
                 total += host.total
         self._total = total
+        self.groups.observe(hosts.values(), self.tasks_on)
 
     def set_tenant(self, tenant: Tenant) -> TenantBook:
         book = self.tenants.get(tenant.name)
         if book is None:
             book = self.tenants[tenant.name] = TenantBook(tenant)
+        queued = [] if book.tenant.role == tenant.role else [self.requests[each] for each in book.queue]
         book.tenant = tenant
+        for request in queued:  # of other offers from now on
+            book.queue.remove(request.id)
+            self._queue(request)
         self.dirty = True
         return book
 
@@ -110,9 +119,13 @@ class State:
         if request.not_before > now:
             self.deadlines.set("request", request.id, request.not_before)
             return
-        rank = (-request.priority, request.submitted_at)  # so a retry keeps its age
-        self.tenants[request.tenant].queue.add(request.id, shape_of(request, self.config.overhead), rank)
+        self._queue(request)
         self.dirty = self.fresh_demand = True
+
+    def _queue(self, request: Request) -> None:
+        book = self.tenants[request.tenant]
+        rank = (-request.priority, request.submitted_at)  # so a retry keeps its age
+        book.queue.add(request.id, shape_of(request, self.config.overhead, book.tenant.role), rank)
 
     def dequeue(self, request: Request, now: float) -> None:
         queue = self.tenants[request.tenant].queue
@@ -122,23 +135,24 @@ class State:
         self.release_for(request.id, now)
         self.dirty = True
 
-    def claim(self, request: Request) -> None:
-        """Takes a waiting request out of its queue to launch it; its tenant's use counts it from now on."""
+    def claim(self, request: Request, host_id: HostId) -> None:
+        """Takes a waiting request out of its queue to launch it on the host; its tenant's use counts it from now on."""
         self.tenants[request.tenant].queue.remove(request.id)
-        self.count(request)
+        self.count(request, host_id)
 
-    def count(self, request: Request) -> None:
-        """Counts a request that has left its queue to be launched."""
+    def count(self, request: Request, host_id: HostId) -> None:
+        """Counts a request that has left its queue to be launched on the host, which ``groups`` knows."""
         template = request.template
+        task = task_id(request.id, request.attempt + 1)
         self.tenants[request.tenant].take(template.resources)
+        self.groups.add(task, request, host_id)
         if template.image is not None:
-            self.breakers.launched(template.image, task_id(request.id, request.attempt + 1))
+            self.breakers.launched(template.image, task)
 
     def hold(self, host_id: HostId, until: float) -> None:
         """Holds what is offered of the host, if anything is, until then."""
-        held = self.offers.of(host_id)
-        if held is not None:
-            held.held_until = until
+        if self.offers.of(host_id):
+            self.offers.hold(host_id, until)
             self.deadlines.set("host", host_id, until)
 
     def release(self, host_id: HostId, now: float) -> None:
@@ -162,9 +176,11 @@ class State:
         return min(open_ones, key=lambda each: each.start_at, default=None)
 
     def adopt(self, task: Task) -> None:
-        """Takes in a task that its tenant's use already counts."""
+        """Takes in a task that its tenant's use and its groups already count."""
         self.tasks[task.id] = task
         self.tasks_on.setdefault(task.host_id, {})[task.id] = task
+        if task.mesos_executor_id == SHARED_EXECUTOR_ID:
+            self._shared_on[task.host_id] = self._shared_on.get(task.host_id, 0) + 1
         self.deadlines.set("task", task.id, task.deadline)
 
     def remove_task(self, task: Task) -> None:
@@ -173,6 +189,11 @@ class State:
         del on[task.id]
         if not on:
             del self.tasks_on[task.host_id]
+        if task.mesos_executor_id == SHARED_EXECUTOR_ID:
+            self._shared_on[task.host_id] -= 1
+            if not self._shared_on[task.host_id]:
+                del self._shared_on[task.host_id]
+        self.groups.remove(task.id, self.requests[task.request_id])
         self.tenants[task.tenant].give_back(task.resources)
         self.deadlines.drop("task", task.id)
         self.warned.pop(task.id, None)
@@ -180,10 +201,19 @@ class State:
 
     def used_on(self, host_id: HostId) -> Resources:
         """What our tasks and their Mesos executors take of the host."""
-        used = ZERO
+        used = ZERO if host_id not in self._shared_on else self.config.overhead
         for task in self.tasks_on.get(host_id, {}).values():
-            used += task.resources + self.config.overhead
+            used += task.resources
+            if task.mesos_executor_id != SHARED_EXECUTOR_ID:
+                used += self.config.overhead
         return used
+
+    def sharing(self, host_id: HostId) -> str | None:
+        """The role of the Mesos executor that builds of the host share now; None where none of them is live."""
+        if host_id not in self._shared_on:
+            return None
+        tasks = self.tasks_on[host_id].values()
+        return next(task.role for task in tasks if task.mesos_executor_id == SHARED_EXECUTOR_ID)
 
     def live_task(self, request: Request) -> Task | None:
         return self.tasks.get(task_id(request.id, request.attempt))
@@ -207,9 +237,12 @@ def restore(
     state.draining = draining
     for tenant in tenants:
         state.set_tenant(tenant)
-    for task in tasks:
+    by_id = {request.id: request for request in requests}
+    for task in sorted(tasks, key=lambda each: (each.launched_at, each.id)):
         if task.state is not TaskState.ENDED:
             state.tenants[task.tenant].take(task.resources)
+            state.groups.know(task.host_id, task.hostname, None)
+            state.groups.add(task.id, by_id[task.request_id], task.host_id)
             state.adopt(task)
     for request in sorted(requests, key=lambda each: (each.submitted_at, each.id)):
         state.requests[request.id] = request

@@ -31,7 +31,7 @@ def test_the_book_sums_up_a_hosts_offers_and_lets_each_go_once() -> None:
     assert book.take(HostId("h0")) == ("b",)
     assert book.take(HostId("h0")) == ()
     assert book.rescind(OfferId("c")) == "h1"
-    assert (len(book), list(book), book.of(HostId("h1"))) == (0, [], None)
+    assert (len(book), list(book), book.of(HostId("h1"))) == (0, [], [])
 
 
 def test_all_offers_of_a_host_are_used_in_one_accept() -> None:

@@ -15,13 +15,21 @@ from framework.core.ordering import TenantQueue
 from framework.core.outcomes import never_started, outcome_of, result_follows
 from framework.core.placement import Candidate, Placer, Shape
 from framework.core.resources import ZERO, Resources
-from framework.core.tasks import FailureClass, Outcome, RequestState, Task, TaskState
+from framework.core.rules import rules_of
+from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState
+from framework.core.templates import Template
 from tests.unit.core.rig import SMALL, T0, TEAM, Rig
 
 
 def shape(cpu_millis: int, mem_mib: int = 0, image: str | None = None, avoid: str = "", **attributes: str) -> Shape:
-    avoided = (HostId(avoid),) if avoid else ()
-    return Shape(cpu_millis, mem_mib, 0, image, tuple(sorted(attributes.items())), avoided)
+    request = Request(RequestId("r"), TEAM, "job", Template(SMALL, attributes=attributes), T0)
+    request.avoid_hosts = [HostId(avoid)] if avoid else []
+    return Shape(cpu_millis, mem_mib, 0, image=image, rules=rules_of(request, None))
+
+
+def is_barred(shape: Shape, host_id: str, os: str) -> bool:
+    rules = shape.rules
+    return rules is not None and (host_id in rules.avoid_hosts or dict(rules.attributes).get("os", os) != os)
 
 
 def test_deadlines_move_drop_and_come_due_in_order() -> None:
@@ -185,7 +193,7 @@ def test_placement_agrees_with_trying_every_host(free: list[tuple[int, int, str]
     for each in shapes:
         expected = None
         for i, (_, _, os) in enumerate(free):
-            barred = f"h{i}" in each.avoid_hosts or dict(each.attributes).get("os", os) != os
+            barred = is_barred(each, f"h{i}", os)
             if left[i][0] >= each.cpu_millis and left[i][1] >= each.mem_mib and not barred:
                 expected = i
                 left[i][0] -= each.cpu_millis
@@ -207,7 +215,7 @@ def test_packing_all_at_once_gives_out_no_more_than_there_is(
         here = [each for each, index in zip(shapes, indices, strict=True) if index == i]
         assert sum(each.cpu_millis for each in here) <= cpu
         assert sum(each.mem_mib for each in here) <= mem
-        assert all(dict(each.attributes).get("os", os) == os and f"h{i}" not in each.avoid_hosts for each in here)
+        assert not any(is_barred(each, f"h{i}", os) for each in here)
 
 
 def a_task(kill_class: FailureClass | None = None) -> Task:
