@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -23,15 +24,29 @@ def bench_group() -> None:
     """Measure what the project promises; each command's last line is one JSON object."""
 
 
+class PlacementPeer(StrEnum):
+    """What placement can be held against."""
+
+    FENZO = "fenzo"
+
+
 @bench.command()
 def placement(
     as_json: JsonOption = False,
     repeats: Annotated[int, typer.Option(min=5, max=100, help="Runs of each mix; medians of them are told.")] = 7,
     seed: Annotated[int, typer.Option(help="Of the requests drawn.")] = 1,
+    peer: Annotated[
+        PlacementPeer | None,
+        typer.Option(help="Place the same with this as well, on 317 and on 2000 hosts; with Java."),
+    ] = None,
 ) -> None:
     """Place 8000 requests on the 317 hosts of the reference installation, with the real core."""
-    console = None if as_json else Console(stderr=True)
-    _tell(placement_benchmark.run(seed, repeats, console))
+    if peer is None:
+        _tell(placement_benchmark.run(seed, repeats, None if as_json else Console(stderr=True)))
+    else:
+        from benchmarks import placement_peer
+
+        _tell(placement_peer.run(seed, repeats, _progress()))
 
 
 @bench.command()

@@ -29,6 +29,7 @@ from framework.core.templates import Template
 
 REFERENCE_HOSTS = ((186, 16_000, 60 * 1024), (66, 8_000, 14 * 1024), (65, 4_000, 14 * 1024))
 """How many, cpu_millis, mem_mib: the installation that ran 2000 Jenkins masters and about 8000 builds at once."""
+REFERENCE_COUNT = sum(each for each, _, _ in REFERENCE_HOSTS)
 REQUESTS = 8000
 MORE_REQUESTS = 2000
 WEIGHTS = {"alpha": 100, "beta": 100, "gamma": 200, "delta": 300, "epsilon": 50, "zeta": 250}
@@ -37,7 +38,7 @@ MEM_MIB = (768, 1536)
 LARGE_CPU_MILLIS = (4000, 8000)
 LARGE_MEM_MIB = (16 * 1024, 48 * 1024)
 _TEMPLATES = 12
-_NOW = 1_700_000_000.0  # any time will do
+TIME = 1_700_000_000.0  # any time will do
 
 Mix = Callable[[random.Random, int], list[Resources]]
 
@@ -63,11 +64,12 @@ def _drawn(chance: random.Random) -> Resources:
     return Resources(chance.randint(*CPU_MILLIS), chance.randint(*MEM_MIB))
 
 
-def reference_hosts() -> tuple[Host, ...]:
+def reference_hosts(count: int = REFERENCE_COUNT) -> tuple[Host, ...]:
+    """So many hosts, of the three shapes in the proportions of the reference installation."""
     hosts: list[Host] = []
-    for count, cpu_millis, mem_mib in REFERENCE_HOSTS:
-        for _ in range(count):
-            name = f"host-{len(hosts):03d}"
+    for each, cpu_millis, mem_mib in REFERENCE_HOSTS:
+        for _ in range(round(each * count / REFERENCE_COUNT)):
+            name = f"host-{len(hosts):04d}"
             hosts.append(Host(HostId(name), name, Resources(cpu_millis, mem_mib)))
     return tuple(hosts)
 
@@ -101,7 +103,7 @@ def run(seed: int = 1, repeats: int = 7, console: Console | None = None) -> dict
         console.print(_table(results))
     return {
         "requests": REQUESTS,
-        "hosts": sum(count for count, _, _ in REFERENCE_HOSTS),
+        "hosts": REFERENCE_COUNT,
         "tenants": len(WEIGHTS),
         "seed": seed,
         "repeats": repeats,
@@ -118,15 +120,10 @@ def _measure(mix: Mix, seed: int, repeats: int) -> dict[str, Any]:
     shapes = mix(chance, REQUESTS)
     durations_s: list[float] = []
     effects: list[Effect] = []
-    state = _state(hosts)
+    state = State(Config())
     for _ in range(repeats):
-        state = _state(hosts)
-        turn(state, _submissions(shapes, 0), _NOW)
-        offers = _offers(hosts)
-        gc.collect()
-        started = time.perf_counter()
-        effects = turn(state, [offers], _NOW)
-        durations_s.append(time.perf_counter() - started)
+        duration_s, state, effects = one_turn(hosts, shapes, Config())
+        durations_s.append(duration_s)
     launches = [effect for effect in effects if isinstance(effect, Launch)]
     placed = sum(len(launch.tasks) for launch in launches)
     needs = [shape + state.config.overhead for shape in shapes]
@@ -143,22 +140,36 @@ def _measure(mix: Mix, seed: int, repeats: int) -> dict[str, Any]:
     }
 
 
+def one_turn(hosts: tuple[Host, ...], needs: list[Resources], config: Config) -> tuple[float, State, list[Effect]]:
+    """One turn of the core in which all hosts are offered, free, while all these wait: its duration in seconds, the
+
+    state after it, and its effects.
+    """
+    state = _state(hosts, config)
+    turn(state, _submissions(needs, 0), TIME)
+    offers = _offers(hosts)
+    gc.collect()
+    started = time.perf_counter()
+    effects = turn(state, [offers], TIME)
+    return time.perf_counter() - started, state, effects
+
+
 def _overfull(state: State, hosts: tuple[Host, ...], chance: random.Random) -> dict[str, Any]:
     """The second phase: all that is left is offered, and what is asked for fits only large hosts, which are full."""
     shapes = [
         Resources(chance.randint(*LARGE_CPU_MILLIS), chance.randint(*LARGE_MEM_MIB)) for _ in range(MORE_REQUESTS)
     ]
-    used = [host for host in hosts if state.offers.of(host.id) is None]  # what the others have is still held
+    used = [host for host in hosts if not state.offers.of(host.id)]  # what the others have is still held
     offers = tuple(
         Offer(OfferId(f"left-{host.id}"), host.id, host.hostname, host.total - state.used_on(host.id)) for host in used
     )
     gc.collect()
     started = time.perf_counter()
-    turn(state, [OffersReceived(offers), *_submissions(shapes, REQUESTS)], _NOW + 1)
+    turn(state, [OffersReceived(offers), *_submissions(shapes, REQUESTS)], TIME + 1)
     turn_s = time.perf_counter() - started
     waiting = [request for request in state.requests.values() if request.state is RequestState.WAITING]
     started = time.perf_counter()
-    answers = [why_not(state, request.id, _NOW + 1) for request in waiting]
+    answers = [why_not(state, request.id, TIME + 1) for request in waiting]
     why_s = time.perf_counter() - started
     kept = sum(1 for answer in answers if answer and sum(answer.turned_away.values()) >= len(hosts))
     return {
@@ -170,10 +181,10 @@ def _overfull(state: State, hosts: tuple[Host, ...], chance: random.Random) -> d
     }
 
 
-def _state(hosts: tuple[Host, ...]) -> State:
-    state = State(Config())
+def _state(hosts: tuple[Host, ...], config: Config) -> State:
+    state = State(config)
     tenants = [TenantSet(Tenant(TenantName(name), weight)) for name, weight in WEIGHTS.items()]
-    turn(state, [*tenants, Subscribed(FrameworkId("benchmark")), HostsObserved(hosts)], _NOW)
+    turn(state, [*tenants, Subscribed(FrameworkId("benchmark")), HostsObserved(hosts)], TIME)
     return state
 
 
@@ -193,7 +204,7 @@ def _submissions(shapes: list[Resources], first: int) -> list[Event]:
                 names[i % len(names)],
                 "benchmark",
                 Template(shape),
-                submitted_at=_NOW - 20 + (first + i) / 1000,
+                submitted_at=TIME - 20 + (first + i) / 1000,
             )
         )
         for i, shape in enumerate(shapes)
