@@ -18,17 +18,19 @@ import uvicorn
 
 from agents import pack
 from framework.api.app import create_app
+from framework.cli.state import SharedState, open_state
 from framework.core.ids import FrameworkId
 from framework.core.resources import Resources
 from framework.core.state import Config
+from framework.edges.mesos.access import Access, basic, tls_context
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
-from framework.edges.sqlite import SqliteStore
-from framework.errors import Fault, InputError, MesosRefusedError, StoreError, StoreFullError
+from framework.errors import Fault, InputError, MesosRefusedError, StoreError
 from framework.log import configure, get_logger, protect
-from framework.ports import SchedulerDriver
+from framework.ports import Chance, Clock, SchedulerDriver, Snapshot
 from framework.runtime.chance import SystemChance, SystemClock
+from framework.runtime.leadership import Leadership
 from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
 from framework.settings import Settings
@@ -52,10 +54,13 @@ def run(settings: Settings) -> int:
         protect(settings.admin_token.get_secret_value())
     digest = settings.admin_token_sha256()
     _allow_files()
-    with closing(_listen(settings)) as listener, closing(open_store(settings)) as store:
-        for notice in store.notices:
-            log.error(notice)
-        return asyncio.run(_serve(settings, store, listener, digest))
+    clock, chance = SystemClock(), SystemChance()
+    with closing(_listen(settings)) as listener:
+        url = settings.api.advertise_url or _url(listener)
+        with open_state(settings, url, clock, chance) as state:
+            for notice in state.store.notices:
+                log.error(notice)
+            return asyncio.run(_serve(settings, state, listener, url, digest, clock, chance))
 
 
 def _allow_files() -> None:
@@ -64,16 +69,6 @@ def _allow_files() -> None:
     wanted = MAX_FILES if most == resource.RLIM_INFINITY else min(most, MAX_FILES)
     if now != resource.RLIM_INFINITY and now < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-
-
-def open_store(settings: Settings) -> SqliteStore:
-    """Raises InputError where what ``state.path`` names cannot serve, StoreFullError where it cannot now."""
-    try:
-        return SqliteStore(settings.state.path)
-    except StoreFullError:
-        raise
-    except StoreError as error:
-        raise InputError([Fault("", str(error))]) from error
 
 
 def core_config(settings: Settings) -> Config:
@@ -114,18 +109,28 @@ def _overhead(settings: Settings) -> Resources:
     return Resources(cpu_millis=agents.overhead_cpu_millis, mem_mib=agents.overhead_mem_mib)
 
 
-async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket, admin_token_sha256: str) -> int:
-    clock, chance = SystemClock(), SystemChance()
-    mesos, told = settings.mesos, mesos_framework(settings, _url(listener))
+async def _serve(
+    settings: Settings,
+    state: SharedState,
+    listener: socket.socket,
+    url: str,
+    admin_token_sha256: str,
+    clock: Clock,
+    chance: Chance,
+) -> int:
+    mesos, told, access = settings.mesos, mesos_framework(settings, url), mesos_access(settings)
+    config, agent = core_config(settings), agent_launch(settings)
+    cluster = MesosOperator(mesos.urls, access)
 
     def new_driver(framework_id: FrameworkId | None) -> SchedulerDriver:
-        return MesosDriver(mesos.urls, told, clock, chance, framework_id, mesos.heartbeats_missed)
+        return MesosDriver(mesos.urls, told, clock, chance, framework_id, mesos.heartbeats_missed, access)
 
-    cluster = MesosOperator(settings.mesos.urls)
-    scheduler = Scheduler(
-        store, store.load(), new_driver, cluster, core_config(settings), agent_launch(settings), clock, chance
-    )
-    app = create_app(scheduler.control, settings.api, settings.templates, admin_token_sha256)
+    def new_scheduler(found: Snapshot) -> Scheduler:
+        confirm = state.election.confirm if state.shared else None
+        return Scheduler(state.store, found, new_driver, cluster, config, agent, clock, chance, confirm)
+
+    seat = Leadership(state.store, state.revision, state.election, new_scheduler, config, url, clock, chance)
+    app = create_app(seat, settings.api, settings.templates, admin_token_sha256)
     server = _Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_GRACE_S, ws="none"
@@ -135,21 +140,23 @@ async def _serve(settings: Settings, store: SqliteStore, listener: socket.socket
 
     def stop() -> None:
         server.should_exit = True
-        scheduler.stop()
+        seat.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    log.info("serving", url=_url(listener), mesos=settings.mesos.url, state=str(settings.state.path))
+    log.info("serving", url=url, mesos=mesos.url, state=settings.state.zookeeper or str(settings.state.path))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     serving.add_done_callback(lambda _: stop())  # a scheduler that nobody can ask is of no use
     try:
-        await scheduler.run()
+        await seat.run()
     except MesosRefusedError as error:
         raise InputError([Fault("mesos.url", str(error))]) from error
     finally:
         server.should_exit = True
         await serving
+        await app.state.forwarder.close()
         await cluster.close()
+        await state.election.close()
     return 0
 
 
@@ -163,6 +170,23 @@ def mesos_framework(settings: Settings, webui_url: str | None = None) -> Framewo
         failover_timeout_s=settings.mesos.failover_timeout_s,
         principal=settings.mesos.principal,
         webui_url=webui_url,
+    )
+
+
+def mesos_access(settings: Settings) -> Access:
+    """Who we are to Mesos, and whom we take for it. Raises InputError for certificates that cannot serve."""
+    mesos = settings.mesos
+    authorization = None
+    if mesos.principal is not None and mesos.secret is not None:
+        secret = mesos.secret.get_secret_value()
+        authorization = basic(mesos.principal, secret)
+        protect(secret)
+        protect(authorization.removeprefix("Basic "))
+    return Access(
+        authorization,
+        tls_context(mesos.ca_file, mesos.cert_file, mesos.key_file),
+        mesos.zookeeper_scheme == "https",
+        mesos.zookeeper_auth.get_secret_value() if mesos.zookeeper_auth else None,
     )
 
 

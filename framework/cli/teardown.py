@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import closing, suppress
 
-from framework.cli.service import core_config, mesos_framework, open_store
+from framework.cli.service import core_config, mesos_access, mesos_framework, open_store
 from framework.core.effects import SaveFrameworkId, SaveRequest, SaveTask
 from framework.core.events import Event, FrameworkRemoved, Subscribed
 from framework.core.ids import FrameworkId
@@ -55,7 +55,14 @@ async def _tear_down(settings: Settings, framework_id: FrameworkId) -> None:
         if isinstance(event, Subscribed):
             subscribed.set()
 
-    driver = MesosDriver(settings.mesos.urls, mesos_framework(settings), SystemClock(), SystemChance(), framework_id)
+    driver = MesosDriver(
+        settings.mesos.urls,
+        mesos_framework(settings),
+        SystemClock(),
+        SystemChance(),
+        framework_id,
+        access=mesos_access(settings),
+    )
     running = asyncio.create_task(driver.run(emit))
     waiting = asyncio.create_task(subscribed.wait())
     try:
