@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from framework.core.constraints import allows, is_hostname, value_of
 from framework.core.ids import TenantName
 from framework.core.offers import Host
 from framework.core.resources import RESOURCE_NAMES
+from framework.core.rules import told
 from framework.core.state import State
-from framework.core.templates import Template
+from framework.core.templates import Constraint, Template
 from framework.errors import Fault
 
 
@@ -16,9 +20,10 @@ def faults(state: State, tenant: TenantName | None, template: Template) -> list[
     ``tenant`` is None where it is not known for whom the request is: then only its size is judged.
     """
     found = [] if tenant is None else _for_tenant(state, tenant, template)
+    found += _contradicting_neighbours(template)
     hosts = [host for host in state.hosts.values() if host.active]
     if hosts:
-        found += _too_big(state, template, hosts)
+        found += _on_no_host(state, template, hosts)
     return found
 
 
@@ -38,32 +43,105 @@ def _for_tenant(state: State, tenant: TenantName, template: Template) -> list[Fa
     return found
 
 
-def _too_big(state: State, template: Template, hosts: list[Host]) -> list[Fault]:
-    need = template.resources + state.config.overhead
-    fitting = [host for host in hosts if host.has(template.attributes)]
-    if not fitting:
+def _contradicting_neighbours(template: Template) -> list[Fault]:
+    """Those that must be near a build which they must be apart from."""
+    found: list[Fault] = []
+    for i, near in enumerate(each for each in template.neighbours if each.near):
+        if near.labels.items() <= template.labels.items():
+            continue  # the first of its kind may go anywhere
+        for j, apart in enumerate(each for each in template.neighbours if not each.near):
+            alike = near.field == apart.field or is_hostname(near.field)
+            if alike and apart.labels.items() <= near.labels.items():
+                text = f"near[{i}] wants it beside builds that this wants it apart from; drop one of the two"
+                found.append(Fault(f"apart[{j}]", text))
+    return found
+
+
+def _on_no_host(state: State, template: Template, hosts: list[Host]) -> list[Fault]:
+    """What no host could ever satisfy, were it wholly free and no other build live."""
+    allowed = [host for host in hosts if host.has(template.attributes)]
+    if not allowed:
         having = ", ".join(f"{name}={value}" for name, value in template.attributes.items())
         return [Fault("attributes", f"none of the {len(hosts)} hosts has {having}")]
-    if any(need.fits_in(host.total) for host in fitting):
+    found: list[Fault] = []
+    kinds: Counter[bool] = Counter()
+    for neighbour in template.neighbours:
+        nth, kinds[neighbour.near] = kinds[neighbour.near], kinds[neighbour.near] + 1
+        if neighbour.near and not _values(hosts, neighbour.field):
+            found.append(Fault(f"near[{nth}].field", _no_field(hosts, neighbour.field)))
+    narrowed_by = ["attributes"] if template.attributes else []
+    for i, constraint in enumerate(template.constraints):
+        left = [host for host in allowed if allows(constraint, _value(host, constraint.field))]
+        if left:
+            if len(left) < len(allowed):
+                narrowed_by.append(f"constraints[{i}]")
+            allowed = left
+        else:
+            found.append(Fault(f"constraints[{i}]", _why_none(constraint, hosts, narrowed_by)))
+    return found or _too_big(state, template, allowed, len(allowed) < len(hosts))
+
+
+def _why_none(constraint: Constraint, hosts: list[Host], narrowed_by: list[str]) -> str:
+    field = constraint.field
+    values = _values(hosts, field)
+    if not values:
+        return _no_field(hosts, field)
+    if any(allows(constraint, _value(host, field)) for host in hosts):
+        return f"{told(constraint)} and {', '.join(narrowed_by)} leave none of the {len(hosts)} hosts together"
+    some = ", ".join(repr(value) for value in values[:_NAMED])
+    more = f" and {len(values) - _NAMED} more" if len(values) > _NAMED else ""
+    return f"{told(constraint)} holds on none of the {len(hosts)} hosts, whose {field} is {some}{more}"
+
+
+def _no_field(hosts: list[Host], field: str) -> str:
+    names = sorted({name for host in hosts for name in host.attributes})
+    some = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    return f"none of the {len(hosts)} hosts has {field!r}; there are hostname{', ' if names else ''}{some}"
+
+
+def _value(host: Host, field: str) -> str | None:
+    return value_of(field, host.hostname, host.attributes)
+
+
+def _values(hosts: list[Host], field: str) -> list[str]:
+    return sorted({value for host in hosts if (value := _value(host, field)) is not None})
+
+
+_NAMED = 8
+"""So many values are named in a fault, and the rest counted."""
+
+
+def _too_big(state: State, template: Template, hosts: list[Host], narrowed: bool) -> list[Fault]:
+    """``narrowed``: there are other hosts, to which it may not go."""
+    need = template.resources + state.config.overhead
+    if any(need.fits_in(host.total) for host in hosts):
         return []
+    those = "host it may go to" if narrowed else "host"
     found: list[Fault] = []
     for name in RESOURCE_NAMES:
-        largest = max(fitting, key=lambda host: getattr(host.total, name))
+        largest = max(hosts, key=lambda host: getattr(host.total, name))
         most, overhead = getattr(largest.total, name), getattr(state.config.overhead, name)
         if getattr(need, name) > most:
-            text = f"{_told(name, getattr(template.resources, name))} is more than any host can hold; the largest is "
+            text = (
+                f"{_told(name, getattr(template.resources, name))} is more than any {those} can hold; the largest is "
+            )
             text += f"{largest.hostname} with {_told(name, most)}, of which a build may ask "
             text += _told(name, max(0, most - overhead))
             found.append(Fault(name, text))
     if not found:
-        largest = max(fitting, key=lambda host: (host.total.mem_mib, host.total.cpu_millis))
-        total = largest.total
-        text = f"no host has this much of everything at once; the largest is {largest.hostname} with "
-        text += ", ".join(f"{_told(name, getattr(total, name))} ({name.split('_')[0]})" for name in RESOURCE_NAMES)
+        largest = max(hosts, key=lambda host: (host.total.mem_mib, host.total.cpu_millis))
+        asked = [name for name in RESOURCE_NAMES if getattr(need, name)]
+        text = f"no {those} has this much of everything at once; the largest is {largest.hostname} with "
+        text += ", ".join(f"{_told(name, getattr(largest.total, name))} ({name.split('_')[0]})" for name in asked)
         found.append(Fault("resources", text))
     return found
 
 
 def _told(name: str, amount: int) -> str:
     """An amount of the resource ``name`` as people ask for it."""
-    return f"{amount / 1000:g} CPUs" if name == "cpu_millis" else f"{amount} MiB"
+    if name == "cpu_millis":
+        return f"{amount / 1000:g} CPUs"
+    return f"{amount} {_UNITS.get(name, 'MiB')}"
+
+
+_UNITS = {"gpus": "GPUs", "ports": "ports"}
