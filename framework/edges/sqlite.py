@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from agents.spec import BuildSpec
-from framework.core.effects import Save, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
+from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.ids import FrameworkId, RequestId, TenantName
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.errors import IdempotencyConflictError, StoreError, StoreFullError
@@ -30,7 +30,8 @@ from framework.ports import JobQuery, NewRequest, Snapshot, TenantRecord
 
 BUSY_TIMEOUT_S = 5.0
 """For somebody's look into the file with another program; schedulers keep each other out."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had the same tables, but knew no draining and fewer fields of requests and tasks: it may not write here again."""
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE tenants (name TEXT PRIMARY KEY, record BLOB NOT NULL, token_sha256 TEXT) WITHOUT ROWID;
@@ -103,16 +104,17 @@ class SqliteStore:
             return self._load(db)
 
     def _load(self, db: sqlite3.Connection) -> Snapshot:
-        row = db.execute("SELECT value FROM meta WHERE key = 'framework_id'").fetchone()
+        meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         tenants = db.execute("SELECT record, token_sha256 FROM tenants").fetchall()
         requests = db.execute(_LIVE_REQUESTS).fetchall()
         tasks = db.execute("SELECT record FROM tasks WHERE live").fetchall()
-        framework_id = row[0] if row else self._framework_id_beside()
+        framework_id = meta.get("framework_id") or self._framework_id_beside()
         return Snapshot(
             framework_id=FrameworkId(framework_id) if framework_id else None,
             tenants=[TenantRecord(_decode_tenant(record), token) for record, token in tenants],
             requests=[_decode_request(record) for record, _ in requests],
             tasks=[_decode_task(record) for (record,) in tasks],
+            draining="draining" in meta,
         )
 
     def commit(self, frame: Sequence[Save]) -> None:
@@ -128,6 +130,10 @@ class SqliteStore:
                     )
                 elif isinstance(save, SaveFrameworkId):
                     self._save_framework_id(db, save.framework_id)
+                elif isinstance(save, SaveDraining):
+                    db.execute("DELETE FROM meta WHERE key = 'draining'")
+                    if save.draining:
+                        db.execute("INSERT INTO meta (key, value) VALUES ('draining', 'yes')")
             db.executemany(
                 "UPDATE requests SET state = ?, record = ? WHERE id = ?",
                 [(request.state.value, _encode(request), request.id) for request in requests.values()],
@@ -264,6 +270,7 @@ class SqliteStore:
                     self._create()
                 writer = stack.enter_context(closing(self._connect()))
                 writer.execute("PRAGMA journal_mode = WAL")
+                writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 reader = stack.enter_context(closing(self._connect()))
             except (sqlite3.Error, OSError) as error:
                 raise _translated(error, self.path) from error
@@ -303,11 +310,15 @@ class SqliteStore:
             if tables:
                 raise StoreError(f"state.path {self.path}: is another program's database; name another path")
             return "was empty"
-        if version != SCHEMA_VERSION:
+        if version not in (1, SCHEMA_VERSION):
             raise StoreError(
                 f"state.path {self.path}: has layout {version}, but this version of butlery reads {SCHEMA_VERSION}; "
                 "start the version that wrote it"
             )
+        (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+        log = self._beside("-wal")
+        if self.path.stat().st_size % page_bytes and not (log.exists() and log.stat().st_size):
+            return "was corrupt (it ends within a page)"  # unnoticed where a long record ends there
         self._load(db)
         for _, spec in db.execute(_LIVE_REQUESTS):
             BuildSpec.from_json(spec)

@@ -7,9 +7,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from framework.core.effects import Save, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
+from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.ids import FrameworkId, RequestId, TenantName
+from framework.core.pieces import ReservedUse
+from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Quota, RequestState, TaskState, Tenant
+from framework.core.templates import Constraint, Container, Neighbour, Operator, Template
 from framework.errors import IdempotencyConflictError
 from framework.ports import JobQuery, Snapshot, Store, TenantRecord
 from tests.fakes import samples
@@ -112,6 +115,42 @@ class StoreContract:
             store.commit([SaveFrameworkId(framework_id)])
             store = open_store()
             assert store.load().framework_id == framework_id
+
+    def test_draining_is_kept_until_it_is_ended(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        for draining in (True, True, False):
+            store.commit([SaveDraining(draining)])
+            assert store.load().draining is draining
+            store = open_store()
+            assert store.load().draining is draining
+
+    def test_every_field_of_requests_and_tasks_comes_back(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        template = Template(
+            Resources(1500, 2048, 10, gpus=2, ports=3),
+            constraints=(Constraint("rack", Operator.GROUP_BY, "3"), Constraint("hostname", Operator.UNIQUE)),
+            labels={"app": "web"},
+            neighbours=(Neighbour({"app": "db"}, near=True, field="rack"),),
+            reserved=ReservedUse.ONLY,
+            preemptible=True,
+            shared=True,
+            containers=(Container("db", Resources(500, 512), "postgres:16"),),
+        )
+        request = samples.request("r1", template=template, preemptions=2, not_before=7.5)
+        store.add_submissions([samples.new(request)])
+        task = samples.task(request)
+        task.role, task.ports, task.mesos_executor_id = "team/a", [31000, 31001], "shared-1"
+        store.commit([SaveTask(task), SaveRequest(request), SaveTenant(Tenant(samples.TEAM, role="team/a"))])
+        for loaded in (store.load(), open_store().load()):
+            assert (loaded.requests, loaded.tasks) == ([request], [task])
+            assert loaded.tenants[0].tenant.role == "team/a"
+
+    def test_what_is_unknown_is_not_made_up(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        store.commit([SaveRequest(samples.request("never-submitted"))])
+        store.set_token(TenantName("nobody"), "3" * 64)
+        store.commit([])
+        assert store.load() == Snapshot(None, [], [], [])
 
     # A frame is all or nothing.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from agents.spec import BuildSpec
-from framework.core.effects import Save, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
+from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.ids import FrameworkId, RequestId, TenantName
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.errors import IdempotencyConflictError
@@ -20,6 +20,7 @@ class _Tables(msgspec.Struct):
     """Records as bytes, as nothing saved may change with the object that it was saved from."""
 
     framework_id: FrameworkId | None = None
+    draining: bool = False
     tenants: dict[TenantName, bytes] = {}
     tokens: dict[TenantName, str] = {}
     requests: dict[RequestId, bytes] = {}
@@ -29,7 +30,7 @@ class _Tables(msgspec.Struct):
 
     def copy(self) -> _Tables:
         names = ("tenants", "tokens", "requests", "tasks", "specs", "keys")
-        return _Tables(self.framework_id, **{name: dict(getattr(self, name)) for name in names})
+        return _Tables(self.framework_id, self.draining, **{name: dict(getattr(self, name)) for name in names})
 
 
 class MemoryStore:
@@ -60,6 +61,7 @@ class MemoryStore:
             [TenantRecord(tenant, tables.tokens.get(tenant.name)) for tenant in tenants],
             [request for request in requests if request.state is not RequestState.ENDED],
             [task for task in tasks if task.state is not TaskState.ENDED],
+            tables.draining,
         )
 
     def commit(self, frame: Sequence[Save]) -> None:
@@ -72,6 +74,8 @@ class MemoryStore:
                         fresh.tenants[save.tenant.name] = msgspec.json.encode(save.tenant)
                     case SaveFrameworkId():
                         fresh.framework_id = save.framework_id
+                    case SaveDraining():
+                        fresh.draining = save.draining
                     case SaveTask():
                         fresh.tasks[save.task.id] = msgspec.json.encode(save.task)
                     case SaveRequest():
@@ -140,6 +144,8 @@ class MemoryStore:
 
     @staticmethod
     def _save_request(tables: _Tables, request: Request) -> None:
+        if request.id not in tables.requests:
+            return
         tables.requests[request.id] = msgspec.json.encode(request)
         if request.state is RequestState.ENDED and request.id in tables.specs:
             spec = BuildSpec.from_json(tables.specs[request.id])

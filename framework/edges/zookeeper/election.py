@@ -14,7 +14,7 @@ import msgspec
 
 from framework.edges.zookeeper.connection import Check, Put, RefusedError, ZooKeeperConnection
 from framework.edges.zookeeper.store import ZooKeeperStore
-from framework.errors import DeposedError, StoreError, StoreFullError
+from framework.errors import DeposedError, StoreError, StoreFullError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Leader, jittered
 
@@ -83,23 +83,27 @@ class ZooKeeperElection:
         """Raises StoreError where the chroot is somebody else's or damaged."""
         self._loop = asyncio.get_running_loop()
         attempt = 0
-        while True:
-            self._woken.clear()
-            standing = asyncio.ensure_future(asyncio.to_thread(self._stand))
-            try:
-                epoch = await asyncio.shield(standing)
+        standing: asyncio.Future[int | None] | None = None
+        try:
+            while True:
+                self._woken.clear()
+                standing = asyncio.ensure_future(asyncio.to_thread(self._stand))
+                try:
+                    epoch = await asyncio.shield(standing)
+                except (StoreFullError, DeposedError, RefusedError) as error:
+                    log.debug("standing for election", reason=str(error))
+                    await self._clock.sleep(jittered(self._chance, attempt, base_s=0.05, cap_s=1.0))
+                    attempt += 1
+                    continue
                 attempt = 0
                 if epoch is not None:
                     return epoch
                 await self._until_woken()
-            except (StoreFullError, DeposedError, RefusedError) as error:
-                log.debug("standing for election", reason=str(error))
-                await self._clock.sleep(jittered(self._chance, attempt, base_s=0.05, cap_s=1.0))
-                attempt += 1
-            except asyncio.CancelledError:
+        except asyncio.CancelledError:
+            if standing is not None:
                 await asyncio.wait([standing])  # a thread cannot be cancelled, and might yet be elected
-                await self.step_down()
-                raise
+            await self.step_down()
+            raise
 
     async def deposed(self) -> str:
         self._loop = asyncio.get_running_loop()
@@ -110,6 +114,12 @@ class ZooKeeperElection:
             if self._over is None:
                 await self._until_woken()
         return self._over
+
+    async def confirm(self) -> None:
+        try:
+            await asyncio.to_thread(self._confirm)
+        except StoreFullError as error:
+            raise UnavailableError(str(error)) from error
 
     async def step_down(self) -> None:
         await asyncio.to_thread(self._store.give_up)
@@ -165,6 +175,13 @@ class ZooKeeperElection:
         if self._node not in names or record is None or record.node != self._node:
             self._store.give_up()
             self._end("its place in the election is gone")
+
+    def _confirm(self) -> None:
+        if self._over is None:
+            self._zk.sync()
+            self._look_after()
+        if self._over is not None:
+            raise DeposedError(f"state.zookeeper {self._zk.url}: this scheduler does not lead: {self._over}")
 
     def _candidates(self) -> list[str]:
         """Names of the candidates' nodes, who stood first before the others."""
