@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from framework.core.ids import HostId, OfferId, RequestId, TaskId, TenantName
+from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.templates import Template
 from framework.errors import ButleryError
@@ -126,6 +127,7 @@ class Task(msgspec.Struct, gc=False):
     unseen_since: float | None = None  # when Mesos lost sight of its host, until it is seen again
     outcome: Outcome | None = None
     role: str = "*"  # the offers' it was launched on
+    reserved: ReservedUse = ReservedUse.LAST  # how it draws from them
     ports: list[int] = []
     mesos_executor_id: str = ""  # the task's own id, but where builds of a host share one
     history: list[str] = []  # moves made, the newest last; bounded by the table

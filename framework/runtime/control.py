@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from agents.shared import folder_of
 from agents.spec import BuildSpec
 from framework.core import admission, explain
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
@@ -159,7 +160,10 @@ class RuntimeControl:
             if framework_id is None:
                 raise UnavailableError("not subscribed to Mesos yet")
             ended = task.state is TaskState.ENDED
-            found = await self._cluster.read_file(host_url, framework_id, task.id, path, offset, length)
+            folder = folder_of(task.id, _mesos_executor_id(task))
+            found = await self._cluster.read_file(
+                host_url, framework_id, _mesos_executor_id(task), folder + path, offset, length
+            )
             return FileChunk(*found, ended=ended)
 
         return await self._at_sandbox(request_id, attempt, read)
@@ -169,7 +173,10 @@ class RuntimeControl:
             framework_id = self._loop.state.framework_id
             if framework_id is None:
                 raise UnavailableError("not subscribed to Mesos yet")
-            return await self._cluster.list_files(host_url, framework_id, task.id, "artifacts")
+            folder = folder_of(task.id, _mesos_executor_id(task))
+            return await self._cluster.list_files(
+                host_url, framework_id, _mesos_executor_id(task), f"{folder}artifacts"
+            )
 
         return await self._at_sandbox(request_id, None, browse)
 
@@ -199,3 +206,7 @@ class RuntimeControl:
         if host is None or not host.url:
             raise UnavailableError(f"host {hostname} is not known to Mesos now")
         return host.url
+
+
+def _mesos_executor_id(task: Task) -> str:
+    return task.mesos_executor_id or task.id  # empty in what was saved before Mesos executors could be shared

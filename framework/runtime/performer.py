@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agents.spec import BuildSpec, HostPolicy
+from agents.shared import SHARED_EXECUTOR_ID
+from agents.spec import BuildSpec, ContainerSpec, HostPolicy
 from framework.core import effects as ef
 from framework.core.events import TaskUpdate
-from framework.core.ids import TaskId
+from framework.core.ids import TaskId, container_task_id
 from framework.core.resources import Resources
 from framework.core.tasks import Task
 from framework.errors import StoreFullError
 from framework.log import get_logger
-from framework.ports import Emit, LaunchTasks, MesosExecutor, SchedulerDriver, Store, TaskLaunch
+from framework.ports import Emit, LaunchGroup, LaunchTasks, MesosExecutor, Operation, SchedulerDriver, Store, TaskLaunch
 
 log = get_logger(__name__)
 
@@ -45,7 +47,7 @@ class Performer:
         """Another driver from now on."""
         self._driver = driver
 
-    async def perform(self, effects: Sequence[ef.Effect]) -> None:
+    async def perform(self, effects: Sequence[ef.Effect]) -> None:  # noqa: C901 - one arm an effect
         """In their order. A launch whose build cannot be read gives its offers back.
 
         Raises StoreError where the state can no longer be kept.
@@ -64,6 +66,13 @@ class Performer:
                     self._driver.revive()
                 case ef.Suppress():
                     self._driver.suppress()
+                case ef.AcceptInverse():
+                    self._driver.accept_inverse(effect)
+                case ef.DeclineInverse():
+                    self._driver.decline_inverse(effect)
+                case ef.Tell():
+                    note = json.dumps({"tell": {"task_id": effect.task_id, "text": effect.text}}).encode()
+                    self._driver.message(effect.host_id, effect.mesos_executor_id, note)
                 case ef.Kill():
                     self._driver.kill(effect)
                 case ef.Acknowledge():
@@ -89,26 +98,82 @@ class Performer:
                 self._emit(
                     TaskUpdate(task.id, "TASK_ERROR", task.host_id, message="its description is not in the store")
                 )
-            specs[task.id] = None if spec is None else replace(spec, task_id=task.id, host=self._agent.policy)
+            else:
+                spec = replace(spec, task_id=task.id, ports=list(task.ports), host=self._agent.policy)
+            specs[task.id] = spec
         return specs
 
     def _accept(self, launch: ef.Launch, specs: Mapping[TaskId, BuildSpec | None]) -> None:
-        launches = [self._launch(task, spec) for task in launch.tasks if (spec := specs[task.id]) is not None]
-        self._driver.accept(launch.offer_ids, launch.host_id, [LaunchTasks(tuple(launches))])
+        operations = self._operations([(task, spec) for task in launch.tasks if (spec := specs[task.id]) is not None])
+        self._driver.accept(launch.offer_ids, launch.host_id, operations)
         for task in launch.tasks:
             if specs[task.id] is not None:
                 offers = ",".join(launch.offer_ids)
                 log.info("launched", tenant=task.tenant, task_id=task.id, offer_id=offers, host=task.hostname)
 
-    def _launch(self, task: Task, spec: BuildSpec) -> TaskLaunch:
+    def _operations(self, builds: Sequence[tuple[Task, BuildSpec]]) -> list[Operation]:
+        """In the order of the tasks, which is that in which the core reckoned them to draw from the offers."""
+        operations: list[Operation] = []
+        alone: list[TaskLaunch] = []
+        for task, spec in builds:
+            if spec.containers:
+                if alone:
+                    operations.append(LaunchTasks(tuple(alone)))
+                    alone = []
+                operations.append(LaunchGroup(tuple(self._launches(task, spec))))
+            else:
+                alone += self._launches(task, spec)
+        if alone:
+            operations.append(LaunchTasks(tuple(alone)))
+        return operations
+
+    def _launches(self, task: Task, spec: BuildSpec) -> list[TaskLaunch]:
+        """Of every container of the agent, the one that builds last."""
+        own = task.resources
+        launches: list[TaskLaunch] = []
+        for container in spec.containers:
+            resources = Resources(container.cpu_millis, container.mem_mib, container.disk_mib, container.gpus)
+            own -= resources
+            launches.append(self._launch(task, _beside(spec, container), resources))
+        return [*launches, self._launch(task, spec, own)]
+
+    def _launch(self, task: Task, spec: BuildSpec, resources: Resources) -> TaskLaunch:
         return TaskLaunch(
-            task_id=task.id,
+            task_id=TaskId(spec.task_id),
             name=spec.job,
-            resources=task.resources,
-            executor=MesosExecutor(task.id, spec.job, self._agent.overhead, self._agent.command, self._agent.uris),
+            resources=resources,
+            executor=self._mesos_executor(task, spec),
+            ports=tuple(spec.ports),
+            reserved=task.reserved,
             data=spec.to_json(),
             labels={"tenant": task.tenant, "job": spec.job},
         )
+
+    def _mesos_executor(self, task: Task, spec: BuildSpec) -> MesosExecutor:
+        """One of its own, or the one that its host's builds share, which is the same in every part for all of them."""
+        agent = self._agent
+        name = SHARED_EXECUTOR_ID if task.mesos_executor_id == SHARED_EXECUTOR_ID else spec.job
+        return MesosExecutor(task.mesos_executor_id or task.id, name, agent.overhead, agent.command, agent.uris)
+
+
+def _beside(spec: BuildSpec, container: ContainerSpec) -> BuildSpec:
+    """What one of the agent's other containers is started with."""
+    return replace(
+        spec,
+        task_id=container_task_id(TaskId(spec.task_id), container.name),
+        command=container.command,
+        cpu_millis=container.cpu_millis,
+        mem_mib=container.mem_mib,
+        disk_mib=container.disk_mib,
+        image=container.image,
+        git=None,
+        env=container.env,
+        artifacts=[],
+        gpus=container.gpus,
+        ports=[],
+        containers=[],
+        container=container.name,
+    )
 
 
 def _tasks_from(effects: Sequence[ef.Effect], index: int) -> list[Task]:
