@@ -223,6 +223,11 @@ class StateSettings(DocumentModel):
         description="File with ``USER:PASSWORD`` for ZooKeeper's digest authentication, readable by its owner alone. "
         "With it, what is kept in ZooKeeper is open to that user alone.",
     )
+    cluster: Text | None = Field(
+        default=None,
+        description="Whose state it is, written down in ZooKeeper by the first scheduler: one of another cluster is "
+        "refused there. By default the framework's name and Mesos' address; set it before changing either.",
+    )
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = Field(
         default=10,
         description="How long ZooKeeper hears nothing from the leader before another takes over. Garbage collection of "
@@ -311,6 +316,21 @@ class SchedulingSettings(DocumentModel):
     breaker_max_s: PositiveSeconds = Field(default=1800, description="Longest such wait.")
     image_attempts: Annotated[int, Field(ge=1, le=100)] = Field(
         default=3, description="Attempts of one build whose image cannot be had, before it ends with class ``image``."
+    )
+    preempt_after_s: PositiveSeconds = Field(
+        default=15,
+        description="How long a request that no offer fits waits, where its tenant is below its fair share, before "
+        "preemptible builds of tenants above theirs are ended for it. Less than ``starving_after_s``, so that room is "
+        "made before a host is kept empty; more than the seconds in which offers come and builds end by themselves.",
+    )
+    max_preemptions: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=3,
+        description="How often one build may be ended for others; after these it runs to its end. 0: never one.",
+    )
+    maintenance_warn_s: PositiveSeconds = Field(
+        default=600,
+        description="How long before its host's maintenance begins a build is told so in its log. Those that may outlast "
+        "the begin are ended ``timeout_slack_s`` and their grace before it, and tried again elsewhere.",
     )
 
     @model_validator(mode="after")
