@@ -341,15 +341,15 @@ class Election(Protocol):
     def connected(self) -> bool: ...
 
     async def confirm(self) -> None:
-        """Returns where we lead at this very moment: asked for anew, not as last heard. Before every subscription to
+        """Returns where we lead, asked for anew: before every subscription to Mesos, as a deposed scheduler's would end
 
-        Mesos, as one of a deposed scheduler would end the new leader's. Raises DeposedError, and UnavailableError where
-        it cannot be known now.
+        the new leader's. Raises DeposedError, and UnavailableError where it cannot be known now.
         """
         ...
 
-    async def standbys(self) -> int:
-        """How many others stand for election now. Raises UnavailableError."""
+    @property
+    def standbys(self) -> int:
+        """How many others stand for election, as last heard."""
         ...
 
     async def close(self) -> None: ...
@@ -479,14 +479,15 @@ class Seat(Protocol):
         """Of this scheduler's own API, for the others."""
         ...
 
-    async def standbys(self) -> int:
-        """How many others could take over now. Raises UnavailableError."""
+    @property
+    def standbys(self) -> int:
+        """How many others could take over, as last heard."""
         ...
 
     async def step_down(self, force: bool) -> None:
         """Hands the leadership over, and returns once we lead no more; builds run on.
 
-        Raises NoStandbyError where nobody could take over, unless it is to be forced, and UnavailableError.
+        Raises NoStandbyError where nobody could take over, unless it is forced, and UnavailableError.
         """
         ...
 

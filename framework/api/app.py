@@ -12,12 +12,13 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse
 
 import framework
-from framework.api import files, jobs, operations, problems
+from framework.api import files, jobs, leadership, operations, problems
 from framework.api.auth import Authenticator
 from framework.api.context import Context, Waiters
+from framework.api.forwarding import Forwarder, Forwarding
 from framework.api.models import JobIn, TenantIn
 from framework.api.page import STYLE_SHA256, page
-from framework.ports import Control
+from framework.ports import Seat
 from framework.settings import ApiSettings, TemplateSettings
 
 DESCRIPTION = """\
@@ -30,7 +31,7 @@ application/problem+json object (RFC 9457) with all faults of the request in `fa
 
 
 def create_app(
-    control: Control,
+    seat: Seat,
     settings_api: ApiSettings,
     templates: Mapping[str, TemplateSettings],
     admin_token_sha256: str,
@@ -38,6 +39,7 @@ def create_app(
     """The application, ready for a server.
 
     ``admin_token_sha256`` is the SHA-256 of the administrator's token in hex. ``templates`` are the settings' by label.
+    ``app.state.forwarder`` is to be closed when the server has ended.
     """
     app = FastAPI(
         title="Butlery",
@@ -48,10 +50,11 @@ def create_app(
         openapi_url=None,
         redirect_slashes=False,
     )
-    app.state.authenticator = Authenticator(control, admin_token_sha256)
-    app.state.context = Context(control, settings_api, templates, admin_token_sha256, Waiters())
+    authenticator = app.state.authenticator = Authenticator(seat, admin_token_sha256)
+    app.state.context = Context(seat, settings_api, templates, admin_token_sha256, Waiters())
+    app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes)
     problems.install(app)
-    for router in (jobs.router, files.router, operations.router):
+    for router in (jobs.router, files.router, operations.router, leadership.router):
         app.include_router(router)
     policy = {
         "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"
@@ -73,6 +76,7 @@ def create_app(
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False)
     app.add_api_route("/docs", docs, include_in_schema=False)
+    app.add_middleware(Forwarding, forwarder=app.state.forwarder)
     app.add_middleware(problems.Guard)
     return app
 

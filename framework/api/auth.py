@@ -14,7 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from framework.api.problems import ProblemError
 from framework.core.ids import TenantName
-from framework.ports import Control
+from framework.ports import Seat
 from framework.tokens import tenant_of, token_sha256
 
 NO_ONE_SHA256 = "0" * 64
@@ -40,15 +40,15 @@ class Principal:
 class Authenticator:
     """Tells tokens apart. ``admin_token_sha256`` is the SHA-256 of the administrator's token, in hex."""
 
-    def __init__(self, control: Control, admin_token_sha256: str) -> None:
-        self._control = control
+    def __init__(self, seat: Seat, admin_token_sha256: str) -> None:
+        self._seat = seat
         self._admin = admin_token_sha256 or NO_ONE_SHA256
 
     def principal(self, token: str) -> Principal | None:
         """None where nobody has this token."""
         given = token_sha256(token)
         tenant = tenant_of(token) or TenantName("")
-        expected = self._control.token_sha256(tenant) or NO_ONE_SHA256
+        expected = self._seat.control.token_sha256(tenant) or NO_ONE_SHA256
         is_admin = hmac.compare_digest(given, self._admin)
         is_tenant = hmac.compare_digest(given, expected)
         if is_admin:

@@ -29,13 +29,14 @@ async def read_object(request: Request, max_bytes: int) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise ProblemError(415, "media-type", "The body must be JSON, sent with `Content-Type: application/json`.")
-    value = _parse(await _read(request, max_bytes))
+    value = _parse(await read_body(request, max_bytes))
     if not isinstance(value, dict):
         raise ProblemError(422, "input", "The body must be a JSON object.", [Fault("", "must be a JSON object")])
     return value
 
 
-async def _read(request: Request, max_bytes: int) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """All of it. Raises ProblemError: 408, 413."""
     too_large = ProblemError(
         413,
         "too-large",

@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 
 from framework.api.auth import Principal
 from framework.api.problems import unavailable
-from framework.ports import Control
+from framework.ports import Control, Seat
 from framework.settings import ApiSettings, TemplateSettings
 
 MAX_WAITERS = 2000
@@ -44,11 +44,16 @@ class Waiters:
 class Context(NamedTuple):
     """The runtime, and the settings that bear on requests."""
 
-    control: Control
+    seat: Seat
     settings: ApiSettings
     templates: Mapping[str, TemplateSettings]
     digest_salt: str
     waiters: Waiters
+
+    @property
+    def control(self) -> Control:
+        """Asked for anew with every use: the leadership may change hands while somebody waits."""
+        return self.seat.control
 
 
 def _context(request: Request) -> Context:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing, suppress
+from contextlib import suppress
 
-from framework.cli.service import core_config, mesos_access, mesos_framework, open_store
+from framework.cli.service import core_config, mesos_access, mesos_framework
+from framework.cli.state import SharedState, open_state
 from framework.core.effects import SaveFrameworkId, SaveRequest, SaveTask
 from framework.core.events import Event, FrameworkRemoved, Subscribed
 from framework.core.ids import FrameworkId
-from framework.core.state import restore
 from framework.core.step import step
 from framework.edges.mesos.driver import MesosDriver
 from framework.errors import ButleryError, Fault, FrameworkRemovedError, InputError, MesosRefusedError, UnavailableError
 from framework.log import configure
-from framework.ports import Snapshot
+from framework.ports import Election, Snapshot
 from framework.runtime.chance import SystemChance, SystemClock
+from framework.runtime.saved import restored
 from framework.settings import Settings
 
 SUBSCRIBE_TIMEOUT_S = 30.0
 """Mesos takes a subscription within milliseconds; a master's failover takes some seconds."""
+LEAD_TIMEOUT_S = 5.0
+"""An election where nobody else stands takes milliseconds."""
 REASON = "torn down by the operator"
 
 
@@ -30,21 +33,42 @@ def run(settings: Settings, agreed: bool) -> tuple[str | None, int]:
     UnavailableError where Mesos does not answer.
     """
     configure("warning", settings.log.format)
-    with closing(open_store(settings)) as store:
-        found = store.load()
+    with open_state(settings, "", SystemClock(), SystemChance()) as state:
+        return asyncio.run(_run(settings, state, agreed))
+
+
+async def _run(settings: Settings, state: SharedState, agreed: bool) -> tuple[str | None, int]:
+    store = state.store
+    try:
+        await _lead(state.election)
+        found = await asyncio.to_thread(store.load)
         if found.framework_id is None:
             return None, 0
         if not agreed:
             text = f"ends framework {found.framework_id} and its {len(found.tasks)} builds; say so with --yes"
             raise InputError([Fault("--yes", text)])
         try:
-            asyncio.run(_tear_down(settings, found.framework_id))
+            await _tear_down(settings, found.framework_id)
         except FrameworkRemovedError:
             pass  # by an earlier try whose answer was lost, or by the operator of Mesos
         except MesosRefusedError as error:
             raise InputError([Fault("mesos.url", str(error))]) from error
-        store.commit(_frame(settings, found))
+        await asyncio.to_thread(store.commit, _frame(settings, found))
         return found.framework_id, len(found.tasks)
+    finally:
+        await state.election.close()
+
+
+async def _lead(election: Election) -> None:
+    """Raises InputError while another scheduler leads or stands by, UnavailableError where nobody can be elected."""
+    try:
+        await asyncio.wait_for(election.lead(), LEAD_TIMEOUT_S)
+    except TimeoutError as error:
+        leader = election.leader
+        if leader is None and not election.standbys:
+            raise UnavailableError("state.zookeeper: elects nobody now") from error
+        who = f"{leader.name} at {leader.url} leads" if leader is not None else "another stands by"
+        raise InputError([Fault("state.zookeeper", f"{who}; stop every scheduler first")]) from error
 
 
 async def _tear_down(settings: Settings, framework_id: FrameworkId) -> None:
@@ -82,7 +106,6 @@ async def _tear_down(settings: Settings, framework_id: FrameworkId) -> None:
 def _frame(settings: Settings, found: Snapshot) -> list[SaveFrameworkId | SaveRequest | SaveTask]:
     """What the core makes of it."""
     now = SystemClock().now()
-    tenants = [record.tenant for record in found.tenants]
-    state = restore(core_config(settings), found.framework_id, tenants, found.requests, found.tasks, now)
+    state = restored(core_config(settings), found, now)
     effects = step(state, FrameworkRemoved(REASON), now)
     return [effect for effect in effects if isinstance(effect, SaveFrameworkId | SaveRequest | SaveTask)]

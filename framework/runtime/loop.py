@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TypeGuard, TypeVar
 
-from framework.core.effects import Save, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
+from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.events import Event, Submitted, TaskUpdate, Tick
 from framework.core.ids import RequestId
 from framework.core.state import State
@@ -29,7 +30,7 @@ MAX_PENDING_EVENTS = 100_000
 _MAX_BATCH = 1000
 _MAX_SLEEP_S = 60.0  # the wall clock may be set while we sleep
 _STOPPING = "the scheduler is stopping; try again"
-_SAVE_TYPES = (SaveRequest, SaveTask, SaveTenant, SaveFrameworkId)
+_SAVE_TYPES = (SaveRequest, SaveTask, SaveTenant, SaveFrameworkId, SaveDraining)
 
 
 class Loop:
@@ -47,6 +48,7 @@ class Loop:
         self._ending: set[RequestId] = set()  # ended in the frame under way, which is not saved yet
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._wrote_at = -math.inf  # when the turn began that wrote last
         self.saving_fails = ""  # why, while the state cannot be saved
 
     def emit(self, event: Event) -> None:
@@ -108,22 +110,38 @@ class Loop:
         try:
             while not self._stop.is_set():
                 await self._sleep()
+                await self._gather()
                 self._wake.clear()
                 await self._turn()
         finally:
             self._stop.set()
             self._send_away()
 
+    async def _gather(self) -> None:
+        """Lets more come where the store wants few writes and the last was but now; after quiet it goes at once.
+
+        So an event waits for less than ``commit_every_s``.
+        """
+        every_s = self._store.commit_every_s
+        left_s = min(every_s, self._wrote_at + every_s - self._clock.now())  # whatever the wall clock was set to
+        if left_s > 0:
+            await until_set(self._stop, self._clock, left_s)
+
     async def _turn(self) -> None:
+        begun_at = self._clock.now()
         batch = [self._events.popleft() for _ in range(min(len(self._events), _MAX_BATCH))]
         if self._events:
             self._wake.set()
         waiting = [done for _, done in batch if done is not None]
         try:
             events: list[Event] = [event for event, _ in batch]
+            submitting = bool(self._submissions)
             events += await self._save_submissions()
             effects = turn(self.state, events or (Tick(),), self._clock.now())
-            if not await self._save([effect for effect in effects if isinstance(effect, _SAVE_TYPES)]):
+            frame = [effect for effect in effects if isinstance(effect, _SAVE_TYPES)]
+            if frame or submitting:
+                self._wrote_at = begun_at
+            if not await self._save(frame):
                 return
             _tell(waiting)
         finally:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from framework.core.events import Event, FrameworkRemoved, HostsObserved, Subscribed
+from framework.core.events import Disconnected, Event, FrameworkRemoved, HostsObserved, Subscribed
 from framework.core.ids import FrameworkId
 from framework.core.offers import Host
-from framework.core.state import Config, restore
-from framework.errors import ButleryError, FrameworkRemovedError, UnavailableError
+from framework.core.state import Config
+from framework.errors import ButleryError, FrameworkRemovedError, FrameworkTakenError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapshot, Store, jittered
 from framework.runtime.control import RuntimeControl
 from framework.runtime.loop import Loop
 from framework.runtime.performer import AgentLaunch, Performer
+from framework.runtime.saved import restored, tokens_of
 from framework.runtime.waiting import until_done, until_set
 
 log = get_logger(__name__)
@@ -24,14 +25,18 @@ HOSTS_EVERY_S = 10.0
 HOSTS_RETRY_BASE_S = 1.0
 """Where Mesos does not answer, or has no hosts yet; up to ``HOSTS_EVERY_S``."""
 
-REMOVED_BASE_S = 0.1
-REMOVED_CAP_S = 60.0
-"""Between framework ids, should Mesos remove one after the other."""
+RENEW_BASE_S = 0.1
+RENEW_CAP_S = 60.0
+"""Between drivers, should Mesos end one after the other."""
+STOOD_S = 15.0
+"""A subscription that stood for so long, a heartbeat of Mesos, was none of those that come and go."""
 
 STOP_TIMEOUT_S = 10.0
 """For what is under way when it is told to stop: one write, one request's answer."""
 
 DriverFactory = Callable[[FrameworkId | None], SchedulerDriver]
+Confirm = Callable[[], Awaitable[None]]
+"""As ``framework.ports.Election.confirm``."""
 
 
 class Scheduler:
@@ -47,27 +52,34 @@ class Scheduler:
         agent: AgentLaunch,
         clock: Clock,
         chance: Chance,
+        confirm: Confirm | None = None,
     ) -> None:
+        """With ``confirm`` it is asked before every subscription; without, the driver makes them as it sees fit."""
         self._clock = clock
         self._chance = chance
         self._cluster = cluster
         self._new_driver = new_driver
+        self._framework_id = snapshot.framework_id
         self._driver = new_driver(snapshot.framework_id)
-        tenants = [record.tenant for record in snapshot.tenants]
-        state = restore(config, snapshot.framework_id, tenants, snapshot.requests, snapshot.tasks, clock.now())
+        self._confirm = confirm
+        self._ending_driver: asyncio.Task[None] | None = None
+        self._subscribed_at = 0.0
+        state = restored(config, snapshot, clock.now())
         self._performer = Performer(self._driver, store, agent, self._emit)
         self.loop = Loop(state, store, self._performer, clock, chance)
-        tokens = {record.tenant.name: record.token_sha256 for record in snapshot.tenants if record.token_sha256}
-        self.control = RuntimeControl(self.loop, store, cluster, tokens, clock, chance)
+        self.control = RuntimeControl(self.loop, store, cluster, tokens_of(snapshot), clock, chance)
         self._stopped = asyncio.Event()
+        self._abandoned = False
         self._subscribed = asyncio.Event()
 
     async def run(self) -> None:
-        """Until ``stop``. Raises MesosRefusedError, StoreError."""
+        """Until ``stop`` or ``abandon``. Raises MesosRefusedError, and StoreError, of which DeposedError is one."""
         try:
             await self._run()
         except BaseExceptionGroup as group:
             raise _foreseen(group) or group from None
+        finally:
+            await self._driver.stop()
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -76,6 +88,8 @@ class Scheduler:
             driver = group.create_task(self._drive())
             await self._stopped.wait()
             hosts.cancel()
+            if self._abandoned:
+                await self._driver.stop()
             self.loop.stop()
             await until_done(loop, self._clock, STOP_TIMEOUT_S)
             await self._driver.stop()
@@ -87,24 +101,58 @@ class Scheduler:
         """Leaves Mesos without ending the framework: its tasks run on and are found again by the next start."""
         self._stopped.set()
 
+    def abandon(self) -> None:
+        """As ``stop``, for one that leads no more: the connection to Mesos is closed first, whatever is under way."""
+        self._abandoned = True
+        self._stopped.set()
+
     def _emit(self, event: Event) -> None:
         if isinstance(event, Subscribed):
+            self._framework_id = event.framework_id
+            self._subscribed_at = self._clock.now()
             self._subscribed.set()
+        elif isinstance(event, Disconnected) and self._confirm is not None:
+            self._ending_driver = asyncio.ensure_future(self._driver.stop())  # before it subscribes again by itself
         self.loop.emit(event)
 
     async def _drive(self) -> None:
-        removals = 0
+        """One driver after the other, for as long as Mesos ends what they have."""
+        renewals = 0
         while True:
             try:
+                await self._confirmed()
                 await self._driver.run(self._emit)
             except FrameworkRemovedError as error:
                 self._emit(FrameworkRemoved(str(error)))
-                pause_s = jittered(self._chance, removals, REMOVED_BASE_S, REMOVED_CAP_S)
-                if await until_set(self._stopped, self._clock, pause_s):
-                    return
-                removals += 1
-                self._driver = self._new_driver(None)
-                self._performer.use(self._driver)
+                self._framework_id = None
+            except FrameworkTakenError as error:
+                if self._confirm is None:
+                    raise
+                log.warning("another scheduler subscribed as ours", reason=str(error))
+            if self._stopped.is_set():
+                return
+            if self._clock.now() - self._subscribed_at > STOOD_S:
+                renewals = 0
+            pause_s = jittered(self._chance, renewals, RENEW_BASE_S, RENEW_CAP_S)
+            if await until_set(self._stopped, self._clock, pause_s):
+                return
+            renewals += 1
+            self._driver = self._new_driver(self._framework_id)
+            self._performer.use(self._driver)
+
+    async def _confirmed(self) -> None:
+        """Returns once we lead for certain, as far as there is anybody to ask. Raises DeposedError."""
+        if self._confirm is None:
+            return
+        retries = 0
+        while not self._stopped.is_set():
+            try:
+                await self._confirm()
+            except UnavailableError as error:
+                if not retries:
+                    log.warning("whether we lead cannot be known now, so Mesos is not subscribed to", reason=str(error))
+                await until_set(self._stopped, self._clock, jittered(self._chance, retries, RENEW_BASE_S, STOOD_S))
+                retries += 1
             else:
                 return
 

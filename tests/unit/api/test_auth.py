@@ -9,6 +9,7 @@ from framework.core.ids import TenantName
 from framework.core.tasks import Tenant
 from framework.tokens import tenant_of, tenant_token, token_sha256
 from tests.fakes.control import FakeControl
+from tests.fakes.seats import FakeSeat
 from tests.unit.api.conftest import ADMIN_TOKEN, JOB, Client
 
 WRONG_TOKENS = {
@@ -26,11 +27,11 @@ WRONG_TOKENS = {
 
 @pytest.mark.parametrize("token", WRONG_TOKENS.values(), ids=WRONG_TOKENS)
 def test_a_wrong_token_is_nobody_s(control: FakeControl, token: str) -> None:
-    assert Authenticator(control, token_sha256(ADMIN_TOKEN)).principal(token) is None
+    assert Authenticator(FakeSeat(control), token_sha256(ADMIN_TOKEN)).principal(token) is None
 
 
 def test_tokens_tell_who_asks(control: FakeControl) -> None:
-    authenticator = Authenticator(control, token_sha256(ADMIN_TOKEN))
+    authenticator = Authenticator(FakeSeat(control), token_sha256(ADMIN_TOKEN))
     administrator = authenticator.principal(ADMIN_TOKEN)
     red = authenticator.principal(control.token_of("red"))
     assert administrator is not None
@@ -40,7 +41,7 @@ def test_tokens_tell_who_asks(control: FakeControl) -> None:
 
 
 def test_no_administrator_s_hash_lets_nobody_in(control: FakeControl) -> None:
-    assert Authenticator(control, "").principal("") is None
+    assert Authenticator(FakeSeat(control), "").principal("") is None
 
 
 @pytest.mark.parametrize("token", [*WRONG_TOKENS.values(), ADMIN_TOKEN, FakeControl.token_of("red")])
@@ -60,7 +61,7 @@ def test_every_token_takes_the_same_steps(control: FakeControl, monkeypatch: pyt
 
     monkeypatch.setattr(hmac, "compare_digest", counted)
     monkeypatch.setattr(control, "token_sha256", looked)
-    Authenticator(control, token_sha256(ADMIN_TOKEN)).principal(token)
+    Authenticator(FakeSeat(control), token_sha256(ADMIN_TOKEN)).principal(token)
     assert lengths == [(64, 64), (64, 64)]
     assert len(looked_for) == 1
 

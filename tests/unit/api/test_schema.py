@@ -23,6 +23,7 @@ from framework.core.ids import RequestId, TenantName
 from framework.settings import ApiSettings, TemplateSettings
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
+from tests.fakes.seats import FakeSeat
 from tests.unit.api.conftest import ADMIN_TOKEN
 
 _JOB = "j000001"
@@ -38,7 +39,7 @@ def _control() -> FakeControl:
     return control
 
 
-_app = create_app(_control(), ApiSettings(), {"small": TemplateSettings()}, token_sha256(ADMIN_TOKEN))
+_app = create_app(FakeSeat(_control()), ApiSettings(), {"small": TemplateSettings()}, token_sha256(ADMIN_TOKEN))
 schema = schemathesis.openapi.from_asgi("/openapi.json", _app)
 
 

@@ -20,6 +20,7 @@ from framework.cli.program import run
 from framework.settings import ApiSettings, TemplateSettings
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
+from tests.fakes.seats import FakeSeat
 
 ADMIN_TOKEN = "the-administrator-s-own-token"
 STOP_TIMEOUT_S = 10
@@ -35,7 +36,7 @@ class Serving:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         templates = {"small": TemplateSettings(cpus=0.5, mem_mib=256)}
-        app = create_app(self.control, ApiSettings(), templates, token_sha256(ADMIN_TOKEN))
+        app = create_app(FakeSeat(self.control), ApiSettings(), templates, token_sha256(ADMIN_TOKEN))
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
