@@ -329,8 +329,8 @@ class SchedulingSettings(DocumentModel):
     )
     maintenance_warn_s: PositiveSeconds = Field(
         default=600,
-        description="How long before its host's maintenance begins a build is told so in its log. Those that may outlast "
-        "the begin are ended ``timeout_slack_s`` and their grace before it, and tried again elsewhere.",
+        description="How long before its host's maintenance begins a build is told so in its log. Those that may "
+        "outlast the begin are ended ``timeout_slack_s`` and their grace before it, and tried again elsewhere.",
     )
 
     @model_validator(mode="after")
