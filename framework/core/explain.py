@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from framework.core import preemption
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.fit import bars, may_take, need_on
 from framework.core.ids import RequestId
@@ -53,6 +54,9 @@ def _blockers(state: State, book: TenantBook, request: Request, now: float) -> l
     elder = book.quota_kept_for
     if elder is not None and book.queue.goes_before(elder, request.id):
         found.append(f"quota: what is left is kept for request {elder}, which has waited too long for it")
+    ending = preemption.ending_for(state, request.id)
+    if ending is not None:
+        found.append(f"room is being made for it on host {ending[0]}: {ending[1]} builds of other tenants are ending")
     image = request.template.image
     if image is not None and not state.breakers.allows(image, now):
         left = state.breakers.open(now)[image]

@@ -91,6 +91,12 @@ class TenantQueue:
         group = self._groups.get(shape)
         return group.heap[0] if group else None
 
+    def like(self, request_id: RequestId, most: int) -> list[RequestId]:
+        """The first requests of the same shape as that one, which waits here, so many or all there are."""
+        shape = self._where[request_id][0]
+        waiting = {entry for entry in self._groups[shape].heap if self._waits(entry, shape)}
+        return [each for _, each in heapq.nsmallest(most, waiting)]
+
     def heads(self) -> list[tuple[Rank, RequestId, Shape]]:
         """The first request of every shape, as a heap."""
         heads = [(*group.heap[0], shape) for shape, group in self._groups.items()]

@@ -6,7 +6,7 @@ import heapq
 import math
 
 from agents.shared import SHARED_EXECUTOR_ID
-from framework.core import earmarks
+from framework.core import earmarks, preemption
 from framework.core.effects import Decline, Effect, Launch, Revive, SaveRequest, SaveTask, Suppress
 from framework.core.fit import need_on
 from framework.core.ids import HostId, OfferId, RequestId, task_id
@@ -86,7 +86,8 @@ def _round(state: State, now: float) -> list[Effect]:
     state.unserved = bool(starved)
     if placed and any(_looks_at_others(state.requests[each]) for each in starved):
         state.dirty = True  # what was placed after it was its turn may be what it waited for
-    return effects + earmarks.keep(state, starved, now)
+    effects += earmarks.keep(state, starved, now)
+    return effects + preemption.make_room(state, starved, now)
 
 
 def _looks_at_others(request: Request) -> bool:
@@ -237,6 +238,7 @@ def _launch(state: State, host_id: HostId, role: str, requests: list[Request], n
             launched_at=now,
             deadline=now + state.config.launch_timeout_s,
             role=role,
+            reserved=template.reserved,
             ports=list(own_ports),
             mesos_executor_id=SHARED_EXECUTOR_ID if template.shared else its_id,
         )

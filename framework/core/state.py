@@ -71,6 +71,7 @@ class State:
         self.requests: dict[RequestId, Request] = {}
         self.tasks: dict[TaskId, Task] = {}
         self.tasks_on: dict[HostId, dict[TaskId, Task]] = {}
+        self.preemptible: dict[HostId, set[TaskId]] = {}  # live tasks whose templates say so
         self.groups = Groups()
         self.breakers = Breakers(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
         self.deadlines = Deadlines()
@@ -181,6 +182,8 @@ class State:
         self.tasks_on.setdefault(task.host_id, {})[task.id] = task
         if task.mesos_executor_id == SHARED_EXECUTOR_ID:
             self._shared_on[task.host_id] = self._shared_on.get(task.host_id, 0) + 1
+        if self.requests[task.request_id].template.preemptible:
+            self.preemptible.setdefault(task.host_id, set()).add(task.id)
         self.deadlines.set("task", task.id, task.deadline)
 
     def remove_task(self, task: Task) -> None:
@@ -193,6 +196,11 @@ class State:
             self._shared_on[task.host_id] -= 1
             if not self._shared_on[task.host_id]:
                 del self._shared_on[task.host_id]
+        preemptible = self.preemptible.get(task.host_id)
+        if preemptible is not None:
+            preemptible.discard(task.id)
+            if not preemptible:
+                del self.preemptible[task.host_id]
         self.groups.remove(task.id, self.requests[task.request_id])
         self.tenants[task.tenant].give_back(task.resources)
         self.deadlines.drop("task", task.id)
@@ -237,15 +245,15 @@ def restore(
     state.draining = draining
     for tenant in tenants:
         state.set_tenant(tenant)
-    by_id = {request.id: request for request in requests}
+    requests = sorted(requests, key=lambda each: (each.submitted_at, each.id))
+    state.requests = {request.id: request for request in requests}
     for task in sorted(tasks, key=lambda each: (each.launched_at, each.id)):
         if task.state is not TaskState.ENDED:
             state.tenants[task.tenant].take(task.resources)
             state.groups.know(task.host_id, task.hostname, None)
-            state.groups.add(task.id, by_id[task.request_id], task.host_id)
+            state.groups.add(task.id, state.requests[task.request_id], task.host_id)
             state.adopt(task)
-    for request in sorted(requests, key=lambda each: (each.submitted_at, each.id)):
-        state.requests[request.id] = request
+    for request in requests:
         if request.state is RequestState.WAITING:
             state.enqueue(request, now)
     return state
