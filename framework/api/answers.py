@@ -7,11 +7,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from agents.spec import BuildSpec
-from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.answers import HostUse, TenantUse, WhyNot
 from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestState, Task, Tenant
 from framework.core.templates import Constraint, Template
+from framework.ports import Seat
+
+Role = Literal["leader", "standby"]
 
 _EPOCH = "Seconds since the epoch."
 
@@ -316,30 +319,40 @@ class StatusOut(BaseModel):
     """The scheduler in a few numbers."""
 
     version: str
-    connected: bool = Field(description="To Mesos.")
+    role: Role
+    leader: str | None = Field(description="Where the scheduler that leads is reached; null where none leads.")
+    connected: bool = Field(description="To Mesos; a standby is not.")
     framework_id: str | None
     tenants: int
     waiting: int
     launching: int
     running: int
-    hosts: int
+    hosts: int = Field(description="Known to the leader alone; 0 of a standby.")
     offers_held: int
     suppressed: bool
+    draining: bool = Field(description="Nothing new is launched, as the operator wants it.")
     breakers: dict[str, float] = Field(description="Image to seconds until it is tried again.")
     notices: list[str] = Field(description="What an operator should know.")
 
     @classmethod
-    def of(cls, version: str, health: Health) -> StatusOut:
-        named = {name: getattr(health, name) for name in cls.model_fields if name != "version"}
-        return cls(version=version, **named)
+    def of(cls, version: str, seat: Seat) -> StatusOut:
+        health, own = seat.control.health(), {"version", "role", "leader"}
+        named = {name: getattr(health, name) for name in cls.model_fields if name not in own}
+        leader = None if seat.leader is None else seat.leader.url
+        return cls(version=version, role=role_of(seat), leader=leader, **named)
 
 
 class HealthOut(BaseModel):
-    ok: bool = Field(description="Whether the scheduler is connected to Mesos.")
+    ok: bool = Field(description="Of the leader: whether it is connected to Mesos. Of a standby: whether one leads.")
+    role: Role
 
 
 class VersionOut(BaseModel):
     version: str
+
+
+def role_of(seat: Seat) -> Role:
+    return "leader" if seat.leads else "standby"
 
 
 def _job_fields(request: Request) -> dict[str, Any]:

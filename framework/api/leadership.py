@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 import framework
+from framework.api.answers import Role, role_of
 from framework.api.auth import Administrator
 from framework.api.context import Context, Serving
 from framework.api.problems import ProblemError, documented
@@ -35,7 +36,7 @@ class LeadershipOut(BaseModel):
     """Who leads, and what the scheduler that answers is."""
 
     leader: LeaderOut | None = Field(description="Null where nobody leads.")
-    role: str = Field(description="`leader` or `standby`: of the scheduler that answers.")
+    role: Role = Field(description="Of the scheduler that answers.")
     url: str = Field(description="Its own.")
     version: str = Field(description="Its own.")
     standbys: int = Field(description="How many others stand for election.")
@@ -85,7 +86,7 @@ def _leadership(context: Context) -> LeadershipOut:
     seat = context.seat
     return LeadershipOut(
         leader=LeaderOut.of(seat.leader),
-        role="leader" if seat.leads else "standby",
+        role=role_of(seat),
         url=seat.url,
         version=framework.__version__,
         standbys=seat.standbys,

@@ -16,6 +16,7 @@ from framework.api.answers import (
     TenantOut,
     TenantSetOut,
     VersionOut,
+    role_of,
 )
 from framework.api.auth import Administrator, Authenticated
 from framework.api.body import read_object
@@ -84,7 +85,7 @@ async def hosts(_: Administrator, context: Serving) -> HostList:
 @router.get("/status", summary="The scheduler in a few numbers", responses=documented(401, 403))
 async def status(_: Administrator, context: Serving) -> StatusOut:
     """For the administrator."""
-    return StatusOut.of(framework.__version__, context.control.health())
+    return StatusOut.of(framework.__version__, context.seat)
 
 
 @router.get("/version", summary="The scheduler's version", responses=documented(401))
@@ -95,6 +96,7 @@ async def version(_: Authenticated) -> VersionOut:
 @router.get("/health", summary="Is it well?", responses={503: {"description": "Not well.", "model": HealthOut}})
 async def health(context: Serving, response: Response) -> HealthOut:
     """For load balancers: needs no token and tells no more than that."""
-    ok = context.control.health().connected
+    seat = context.seat
+    ok = seat.control.health().connected if seat.leads else seat.leader is not None
     response.status_code = 200 if ok else 503
-    return HealthOut(ok=ok)
+    return HealthOut(ok=ok, role=role_of(seat))

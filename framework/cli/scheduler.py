@@ -1,15 +1,19 @@
-"""``butlery scheduler run`` and ``teardown``, and ``butlery validate``."""
+"""``butlery scheduler`` and its commands, and ``butlery validate``."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from framework.cli.connection import AsJson
+from framework.cli import exits
+from framework.cli.connection import AsJson, Directory, Server, TokenFile, connect
 from framework.cli.output import print_json, print_line, say, say_faults
+from framework.errors import Fault, InputError
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings; by default the defaults.")]
 
@@ -47,6 +51,80 @@ def teardown(
         print_line("there is no framework to end")
     else:
         print_line(f"framework {framework_id} is ended, and {tasks} builds with it")
+
+
+@scheduler_app.command("leader")
+def leader(
+    as_json: AsJson = False, server: Server = None, token_file: TokenFile = None, directory: Directory = None
+) -> None:
+    """Tell which scheduler leads, and what the one that is asked is. For the administrator."""
+    found = connect(server, token_file, directory).get("/v1/leader")
+    if as_json:
+        print_json(found)
+    else:
+        _show_leadership(found)
+
+
+@scheduler_app.command("drain")
+def drain(
+    off: Annotated[bool, typer.Option("--off", help="Launch again.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when nothing runs any more.")] = False,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", min=0, help="With --wait: exit 124 after so long.")
+    ] = None,
+    as_json: AsJson = False,
+    server: Server = None,
+    token_file: TokenFile = None,
+    directory: Directory = None,
+) -> None:
+    """Launch nothing new, over restarts too, until --off; tells what still runs. For the administrator.
+
+    Builds are taken and wait.
+    """
+    from framework.cli import draining
+
+    if off and wait:
+        raise InputError([Fault("--wait", "goes with no --off: builds are launched again then")])
+    client = connect(server, token_file, directory)
+    found = client.send("DELETE" if off else "PUT", "/v1/drain")
+    if wait:
+        found = draining.wait(client, timeout_s)
+    if as_json:
+        print_json(found | {"jobs": draining.live(client)})
+    else:
+        draining.show(found, draining.live(client))
+    if wait and draining.runs(found):
+        raise typer.Exit(exits.STILL_RUNNING)
+
+
+@scheduler_app.command("step-down")
+def step_down(
+    force: Annotated[bool, typer.Option("--force", help="Also where no other scheduler could take over.")] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+    token_file: TokenFile = None,
+    directory: Directory = None,
+) -> None:
+    """Have the scheduler that leads hand over to another. Builds run on. For the administrator."""
+    client = connect(server, token_file, directory)
+    path = "/v1/leader/step-down" + ("?force=true" if force else "")
+    found = client.send("POST", path)
+    if as_json:
+        print_json(found)
+    else:
+        _show_leadership(found)
+
+
+def _show_leadership(found: Mapping[str, Any]) -> None:
+    leads = found["leader"]
+    if leads is None:
+        print_line("no scheduler leads now")
+    else:
+        since = datetime.fromtimestamp(leads["since"]).astimezone().isoformat(" ", "seconds")
+        print_line(f"leader    {leads['url']} ({leads['name']}), version {leads['version']}")
+        print_line(f"epoch     {leads['epoch']}, since {since}")
+    print_line(f"answering {found['url']}: {found['role']}, version {found['version']}")
+    print_line(f"standbys  {found['standbys']}")
 
 
 def validate(

@@ -10,7 +10,7 @@ from framework.ports import Snapshot
 def restored(config: Config, found: Snapshot, now: float) -> State:
     """The core's state."""
     tenants = [record.tenant for record in found.tenants]
-    return restore(config, found.framework_id, tenants, found.requests, found.tasks, now)
+    return restore(config, found.framework_id, tenants, found.requests, found.tasks, now, found.draining)
 
 
 def tokens_of(found: Snapshot) -> dict[TenantName, str]:

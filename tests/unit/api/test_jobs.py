@@ -363,7 +363,7 @@ async def test_operations(admin: Client, red: Client, nobody: Client, control: F
     status = (await admin("GET", "/v1/status")).json()
     assert (status["framework_id"], status["breakers"]) == ("fw-1", {"bad:1": 30.0})
     assert (await red("GET", "/v1/version")).json() == {"version": status["version"]}
-    assert (await nobody("GET", "/v1/health")).json() == {"ok": True}
+    assert (await nobody("GET", "/v1/health")).json() == {"ok": True, "role": "leader"}
     control.connected = False
     unwell = await nobody("GET", "/v1/health")
     assert (unwell.status_code, unwell.json()) == (503, {"ok": False})
