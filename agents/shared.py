@@ -6,6 +6,11 @@ Apart from ``agents.spec``, for an executor that only pretends to build can do w
 SHARED_EXECUTOR_ID = "butlery-shared"
 """Id of the Mesos executor that builds of a host share; every other one serves the one agent that it is named after."""
 
+RUNNER_MEM_MIB = 6
+"""What watching over each build takes beyond the build's own limit, within the Mesos executor's. Measured: 4 MiB a
+build with the kernel's groups, on top of 8 MiB for the executor itself. Where Mesos' isolators hold the executor to the
+sum of what its tasks asked for, each that shares it must have asked for this too, or builds die of their number."""
+
 
 def folder_of(task_id: str, mesos_executor_id: str) -> str:
     """Where in its Mesos executor's sandbox a build's files are: empty, or a path with a slash at its end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 INSIDE = "/butlery"  # the sandbox in the container
 PULL_TIMEOUT_S = 900.0
 EXIT_TIMEOUT_S = 10.0
+MAX_WAITING_BYTES = 8 * 1024 * 1024  # of output; what a container that is being killed can have left is about 1 MiB
 HOST_IMAGE = "butlery/host"
 _HOST_DIRS = ("usr", "etc", "opt")
 _LINKED_DIRS = ("bin", "lib", "lib32", "lib64", "libx32")  # links into /usr on most systems of today
@@ -44,7 +46,7 @@ class DockerBody:
         self.fd = -1
         self.exit_code: int | None = None
         self.signal: int | None = None
-        self._engine = Engine(socket_path)
+        self._engine = Engine(socket_path, self._take_output)
         self._starting = Engine(socket_path, interrupted)  # start may be given up; clearing up may not
         self._name = name
         self._wanted = wanted
@@ -149,7 +151,18 @@ class DockerBody:
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
+            self._socket = None
         remove(self._engine, self._name)
+
+    def _take_output(self) -> bool:
+        """To be called while the engine is waited for: it holds a container for running until its output is read."""
+        with contextlib.suppress(OSError):
+            while self._socket is not None and len(self._raw) < MAX_WAITING_BYTES:
+                data = self._socket.recv(65536)
+                if not data:
+                    break
+                self._raw += data
+        return False
 
     def _look_at_end(self) -> None:
         try:

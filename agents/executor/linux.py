@@ -8,6 +8,7 @@ import os
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 PR_SET_NO_NEW_PRIVS = 38  # linux/prctl.h
 CLONE_NEWNS = 0x00020000  # linux/sched.h
+CLONE_NEWUSER = 0x10000000
 MS_BIND = 0x1000  # linux/mount.h
 MS_REC = 0x4000
 MS_PRIVATE = 1 << 18
@@ -38,6 +39,31 @@ def bind_mount_privately(source: str, target: str) -> None:
         raise _error("mount --make-rprivate /")
     if _libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(MS_BIND), None):
         raise _error("mount --bind %s %s" % (source, target))
+
+
+def enter_user_namespace() -> None:
+    """A user namespace of this process' own, with the same user and group in it. Raises OSError, amid which it may be.
+
+    Since Linux 5.14 RLIMIT_NPROC counts by namespace, so that others of the user are not in the count.
+    """
+    uid, gid = os.getuid(), os.getgid()
+    if _libc.unshare(CLONE_NEWUSER):
+        raise _error("unshare")
+    for name, text in (("setgroups", "deny"), ("uid_map", "%d %d 1" % (uid, uid)), ("gid_map", "%d %d 1" % (gid, gid))):
+        with open("/proc/self/" + name, "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def has_user_namespaces() -> bool:
+    """Whether ``enter_user_namespace`` would do here; tried in a child, for there is no way back."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            enter_user_namespace()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def _error(what: str) -> OSError:

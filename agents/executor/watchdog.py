@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 
+from agents.executor import linux
 from agents.executor.limits import Limits, Usage, Wanted, oom_verdict, pids_verdict
 from agents.executor.processes import descendants, proportional_mib, resident_mib, thread_count
 
@@ -40,12 +41,19 @@ class Watchdog(Limits):
         super().__init__(wanted)
         self._root = root
         self._own_uid = own_uid
+        self._own_namespace = False
         self._peak_mib = 0.0
+
+    def create(self) -> None:
+        self._own_namespace = not self._own_uid and linux.has_user_namespaces()
 
     def enter(self) -> None:
         # A backstop: the kernel does not tell whom it refused a process, so the watchdog must get to see a tree over
-        # its limit. RLIMIT_NPROC counts all of a user's threads; other builds of a shared user must not meet it.
-        if self._own_uid:
+        # its limit. RLIMIT_NPROC counts all of a user's threads, of which other builds of a shared user are kept out
+        # by a namespace; where there are none, one that forks without end may keep the others from forking.
+        if self._own_namespace:
+            linux.enter_user_namespace()
+        if self._own_uid or self._own_namespace:
             limit = OWN_UID_FACTOR * self.wanted.pids
         else:
             limit = _threads_of_user() + SHARED_UID_FACTOR * self.wanted.pids

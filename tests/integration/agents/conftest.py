@@ -90,7 +90,7 @@ class Executor:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=self._enter,
+            preexec_fn=self.enter,
         )
         running = Running(process, sandbox, marker)
         self.spawned.append(running)
@@ -102,7 +102,8 @@ class Executor:
         assert_nothing_left(running.marker)
         return finished
 
-    def _enter(self) -> None:
+    def enter(self) -> None:
+        """Puts the calling process where builds are to be started: among ``box``, as ``user``."""
         for path in self.box.values():
             Path(path, "cgroup.procs").write_text("0")
         if self.user:
