@@ -31,6 +31,7 @@ from typing import Any
 
 from framework.errors import ButleryError, Fault, InputError, UnavailableError
 from framework.local import fetcher, processes
+from framework.local.credentials import Credentials
 from framework.local.isolation import CGROUP_V1, V1_CONTROLLERS, Isolation
 from framework.local.logs import open_log, tail
 from framework.local.processes import ProcessId
@@ -57,14 +58,17 @@ class MesosCluster:
         *,
         port: int | None = None,
         allocation_interval_s: float = 0.25,
+        credentials: Credentials | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """Without ``credentials`` Mesos asks nobody who they are."""
         self.directory = directory.resolve()
         self.isolation = isolation
         self._described = list(hosts)
         self.package = package
         self._wanted_port = port
         self._allocation_interval_s = allocation_interval_s
+        self.credentials = credentials
         self._say = say
         self._mesos = self.directory / "mesos"
         self._pid_file = self._mesos / "mesos.pid"
@@ -99,6 +103,8 @@ class MesosCluster:
                 path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError([Fault("local.directory", f"{error.filename}: {error.strerror}")]) from error
+        if self.credentials is not None:
+            self.credentials.make()
         self.port = self._choose_port()
         self._forget_changed_hosts()
         self._write_hosts()
@@ -147,7 +153,9 @@ class MesosCluster:
     def hosts(self) -> list[dict[str, Any]]:
         """The active hosts as Mesos tells them, in the order of their description. Raises UnavailableError."""
         order = {host.name: index for index, host in enumerate(self._described)}
-        found = [host for host in get_json(f"{self.url}/slaves")["slaves"] if host["active"]]
+        authorization = self.credentials.operator.authorization() if self.credentials is not None else None
+        told = get_json(f"{self.url}/slaves", authorization=authorization)["slaves"]
+        found = [host for host in told if host["active"]]
         return sorted(found, key=lambda host: order.get(host["hostname"], len(order)))
 
     def kill9(self) -> None:
@@ -258,8 +266,7 @@ class MesosCluster:
             "MESOS_SWITCH_USER": "true" if root else "false",
             "MESOS_SYSTEMD_ENABLE_SUPPORT": "false",
             "MESOS_ALLOCATION_INTERVAL": f"{round(self._allocation_interval_s * 1000)}ms",
-            "MESOS_AUTHENTICATE_FRAMEWORKS": "false",  # it listens on the loopback address only
-            "MESOS_AUTHENTICATE_HTTP_READWRITE": "false",
+            **(self.credentials.mesos_flags() if self.credentials is not None else {}),
             "MESOS_STRICT": "false",  # after kill -9 a checkpoint may be half written; what can be recovered is
             "MESOS_EXECUTOR_REGISTRATION_TIMEOUT": "5mins",  # hundreds of executors may start at once on two cores
             # After a restart with builds running, agents wait for all of this time before they register again. The
@@ -356,12 +363,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def get_json(url: str, timeout_s: float = HTTP_TIMEOUT_S, token: str | None = None) -> Any:
-    """The JSON that ``url`` of this machine answers with to ``token``. Raises UnavailableError."""
+def get_json(url: str, timeout_s: float = HTTP_TIMEOUT_S, authorization: str | None = None) -> Any:
+    """The JSON that ``url`` of this machine answers with to who says so. Raises UnavailableError."""
     # A company's proxy, which http_proxy may name, would look for 127.0.0.1 on itself.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310
+        asked = urllib.request.Request(url, headers={"Authorization": authorization} if authorization else {})  # noqa: S310
         with direct.open(asked, timeout=timeout_s) as answer:
             return json.load(answer)
     except (OSError, ValueError, urllib.error.URLError, http.client.HTTPException) as error:

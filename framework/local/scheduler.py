@@ -16,29 +16,35 @@ import yaml
 from framework.documents import read_document
 from framework.errors import UnavailableError
 from framework.local.cluster import choose_port, end_process, get_json
+from framework.local.credentials import Credentials, write_secret
 from framework.local.logs import open_log, tail
 from framework.local.processes import ProcessId
-from framework.local.status import Paths, write_secret
-from framework.settings import ADMIN_TOKEN_VARIABLE, load_settings
+from framework.local.status import Paths
+from framework.settings import ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE, load_settings
 
 API_PORT = 8080  # the usual one of the settings
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 HEALTH_TIMEOUT_S = 5.0
+SECRET_VARIABLES = (ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE)
 
 
 def write_config(directory: Path, given: Path | None, mesos_url: str, isolation: str) -> str:
     """Writes the scheduler's settings: what ``given`` says, and where it says nothing what this cluster is.
 
-    Mesos' address and the isolation are always the cluster's own. Makes the administrator's token. Returns the API's
-    address. Raises InputError where ``given`` is faulty or the API's port is taken.
+    Mesos' address, who we are to it, and the isolation are always the cluster's own. Makes the administrator's token.
+    Returns the API's address. Raises InputError where ``given`` is faulty or the API's port is taken.
     """
     paths = Paths(directory)
-    settings = load_settings(given, os.environ)
+    environment = {name: value for name, value in os.environ.items() if name != MESOS_SECRET_VARIABLE}
+    settings = load_settings(given, environment)  # that secret is for another Mesos
     data: dict[str, Any] = dict(read_document(given).data) if given else {}
     sections = {name: dict(data.get(name) or {}) for name in ("mesos", "api", "state", "agents")}
     port = choose_port(sections["api"].get("port") or None, paths.api_port, API_PORT, "api.port")
-    sections["mesos"]["url"] = mesos_url
+    scheduler = Credentials(directory).scheduler
+    for key in ("ca_file", "cert_file", "key_file", "zookeeper_auth_file"):  # of another Mesos
+        sections["mesos"].pop(key, None)
+    sections["mesos"].update(url=mesos_url, principal=scheduler.principal, secret_file=str(scheduler.secret_file))
     sections["api"].update(host=settings.api.host, port=port, admin_token_file=str(paths.admin_token))
     _write_token(paths.admin_token, settings.admin_token.get_secret_value() if settings.admin_token else None)
     sections["state"]["path"] = str(settings.state.path if "path" in sections["state"] else paths.state)
@@ -126,5 +132,5 @@ class Scheduler:
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The token is in the file by now; out of the environment it cannot leak to what the scheduler starts."""
-    return {name: value for name, value in environment.items() if name != ADMIN_TOKEN_VARIABLE}
+    """The secrets are in files by now; out of the environment they cannot leak to what the scheduler starts."""
+    return {name: value for name, value in environment.items() if name not in SECRET_VARIABLES}

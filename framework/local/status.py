@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from framework.errors import UnavailableError
 from framework.local.cluster import get_json
+from framework.local.credentials import Credential, Credentials
 from framework.local.processes import ProcessId
 
 READ_TIMEOUT_S = 5.0
@@ -86,7 +86,8 @@ def read(directory: Path) -> Status:
     status.scheduler_pid = _alive(paths.scheduler_pid)
     if status.supervisor_pid is None and status.state not in ("down", "failed"):
         status.state = "crashed"
-    active = {} if status.mesos_pid is None else _registered(f"{status.mesos_url}/slaves")
+    operator = Credentials(directory).operator
+    active = {} if status.mesos_pid is None else _registered(f"{status.mesos_url}/slaves", operator)
     for host in status.hosts:
         host["id"] = active.get(host["name"])
         host["registered"] = host["id"] is not None
@@ -94,18 +95,20 @@ def read(directory: Path) -> Status:
     return status
 
 
-def _registered(url: str) -> dict[str, str]:
-    """Name to Mesos' id of the active hosts; empty where Mesos does not answer."""
+def _registered(url: str, operator: Credential) -> dict[str, str]:
+    """Name to Mesos' id of the active hosts; empty where Mesos does not answer, or the secret is not ours to read."""
     try:
-        return {host["hostname"]: host["id"] for host in get_json(url, READ_TIMEOUT_S)["slaves"] if host["active"]}
-    except (UnavailableError, KeyError, TypeError):
+        told = get_json(url, READ_TIMEOUT_S, operator.authorization())["slaves"]
+        return {host["hostname"]: host["id"] for host in told if host["active"]}
+    except (UnavailableError, OSError, KeyError, TypeError):
         return {}
 
 
 def _notices(url: str, token: Path) -> list[str]:
     """Empty where the scheduler does not answer, or the token is not ours to read."""
     try:
-        return [str(notice) for notice in get_json(url, READ_TIMEOUT_S, token.read_text().strip())["notices"]]
+        told = get_json(url, READ_TIMEOUT_S, f"Bearer {token.read_text().strip()}")
+        return [str(notice) for notice in told["notices"]]
     except (UnavailableError, OSError, ValueError, KeyError, TypeError):
         return []
 
@@ -113,11 +116,3 @@ def _notices(url: str, token: Path) -> list[str]:
 def _alive(pid_file: Path) -> int | None:
     process = ProcessId.load(pid_file)
     return process.pid if process is not None and process.alive() else None
-
-
-def write_secret(path: Path, secret: str) -> None:
-    """Writes a file that only this user may read, from its first byte on."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w") as file:
-        file.write(secret + "\n")

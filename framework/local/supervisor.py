@@ -25,6 +25,7 @@ from agents.spec import HostPolicy
 from framework.errors import ButleryError, Fault, InputError
 from framework.local import isolation, mesos_package
 from framework.local.cluster import MesosCluster, end_process
+from framework.local.credentials import Credentials
 from framework.local.logs import rotate
 from framework.local.processes import ProcessId
 from framework.local.scheduler import Scheduler, write_config
@@ -193,6 +194,7 @@ class Supervisor:
             package,
             port=settings.port,
             allocation_interval_s=settings.allocation_interval_s,
+            credentials=Credentials(self._directory),
             say=self._say,
         )
         self._status.isolation, self._status.isolation_reason = held

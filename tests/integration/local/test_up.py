@@ -22,6 +22,7 @@ import yaml
 from framework.errors import InputError, UnavailableError
 from framework.local import control, processes
 from framework.local.cluster import free_port
+from framework.local.credentials import Credentials
 from framework.local.processes import ProcessId
 from framework.local.status import Paths, Status, read
 from framework.local.supervisor import CONFIG_PLACE, Request, Supervisor
@@ -67,6 +68,11 @@ def butlery(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def ids(status: Status) -> dict[str, str]:
     return {host["name"]: host["id"] for host in status.hosts}
+
+
+def tiny(directory: Path, status: Status, framework_id: str | None = None) -> TinyFramework:
+    assert status.mesos_url is not None
+    return TinyFramework(status.mesos_url, framework_id, Credentials(directory).scheduler.authorization())
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -122,8 +128,7 @@ def test_up_takes_over_after_kill_9_of_the_supervisor_and_of_mesos(directory: Pa
     before = control.up_detached(request(directory), quiet)
     assert before.supervisor_pid is not None
     assert before.mesos_pid is not None
-    assert before.mesos_url is not None
-    with TinyFramework(before.mesos_url) as framework:
+    with tiny(directory, before) as framework:
         offer = framework.launch(data={"run_s": None})
         task_id = framework.status("TASK_RUNNING")["task_id"]["value"]
     os.kill(before.supervisor_pid, signal.SIGKILL)
@@ -134,7 +139,7 @@ def test_up_takes_over_after_kill_9_of_the_supervisor_and_of_mesos(directory: Pa
     after = control.up_detached(request(directory), quiet)
     assert (ids(after), after.mesos_url, after.api_url) == (ids(before), before.mesos_url, before.api_url)
     assert alive(before.mesos_pid, before.scheduler_pid) == []
-    with TinyFramework(before.mesos_url, framework.framework_id) as framework:
+    with tiny(directory, before, framework.framework_id) as framework:
         framework.reconcile()
         framework.status("TASK_RUNNING")
         framework.message(offer, task_id, "the end")
@@ -161,8 +166,7 @@ def test_what_dies_is_started_again(directory: Path) -> None:
 def test_down_after_kill_9_of_the_supervisor_ends_builds_too_and_wipes(directory: Path) -> None:
     status = control.up_detached(request(directory), quiet)
     assert status.supervisor_pid is not None
-    assert status.mesos_url is not None
-    with TinyFramework(status.mesos_url) as framework:
+    with tiny(directory, status) as framework:
         framework.launch(data={"run_s": None})
         framework.status("TASK_RUNNING")
     os.kill(status.supervisor_pid, signal.SIGKILL)
@@ -278,7 +282,7 @@ print(control.up_detached(request, lambda _: None).directory)
         assert "not mesos: Mesos' cgroup isolators need root" in str(status.isolation_reason)
         assert status.mesos_pid is not None
         owner = Path(f"/proc/{status.mesos_pid}").stat().st_uid
-        with TinyFramework(str(status.mesos_url)) as framework:
+        with tiny(cluster, status) as framework:
             framework.launch(f"id -u > {cluster}/uid; exec /usr/bin/env python3 {PRETENDING}")
             framework.status("TASK_FINISHED")
         assert int((cluster / "uid").read_text()) == owner != 0

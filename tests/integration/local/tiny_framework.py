@@ -18,7 +18,10 @@ TIMEOUT_S = 60.0
 class TinyFramework:
     """One subscription; ``framework_id`` of an earlier one takes its tasks over."""
 
-    def __init__(self, url: str, framework_id: str | None = None) -> None:
+    def __init__(self, url: str, framework_id: str | None = None, authorization: str | None = None) -> None:
+        self._headers = {"Content-Type": "application/json"} | (
+            {"Authorization": authorization} if authorization else {}
+        )
         self._address = url.removeprefix("http://")
         self._stream = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
         info: dict[str, Any] = {
@@ -32,7 +35,7 @@ class TinyFramework:
         call: dict[str, Any] = {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
         if framework_id is not None:
             info["id"] = call["framework_id"] = {"value": framework_id}
-        self._stream.request("POST", "/api/v1/scheduler", json.dumps(call), {"Content-Type": "application/json"})
+        self._stream.request("POST", "/api/v1/scheduler", json.dumps(call), self._headers)
         self._answer = self._stream.getresponse()
         assert self._answer.status == 200, self._answer.read()
         self._stream_id = self._answer.headers["Mesos-Stream-Id"]
@@ -110,7 +113,7 @@ class TinyFramework:
     def _call(self, kind: str, **body: Any) -> None:
         connection = http.client.HTTPConnection(self._address, timeout=TIMEOUT_S)
         call = {"framework_id": {"value": self.framework_id}, "type": kind, **body}
-        headers = {"Content-Type": "application/json", "Mesos-Stream-Id": self._stream_id}
+        headers = {**self._headers, "Mesos-Stream-Id": self._stream_id}
         connection.request("POST", "/api/v1/scheduler", json.dumps(call), headers)
         answer = connection.getresponse()
         words = answer.read()

@@ -47,7 +47,7 @@ def test_a_company_s_proxy_is_not_asked_for_this_machine(url: str, monkeypatch: 
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert get_json(url, token="the-token") == {"notices": [NOTICE]}
+    assert get_json(url, authorization="Bearer the-token") == {"notices": [NOTICE]}
 
 
 @pytest.mark.parametrize(("token", "told"), [("the-token", [NOTICE]), ("another", []), (None, [])])

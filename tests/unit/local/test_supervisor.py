@@ -10,6 +10,7 @@ import pytest
 from framework.errors import InputError, UnavailableError
 from framework.local import logs, scheduler
 from framework.local.cluster import choose_port, free_port
+from framework.local.credentials import Credentials
 from framework.local.scheduler import write_config
 from framework.local.status import Status, read
 from framework.local.supervisor import BACKOFF_FIRST_S, BACKOFF_MAX_S, STEADY_S, Keeper, Request
@@ -106,10 +107,12 @@ def test_the_schedulers_settings_are_the_users_with_what_the_cluster_is(
     monkeypatch.setattr(scheduler, "choose_port", lambda given, *_: given)
     given, directory = tmp_path / "mine.yaml", tmp_path / "cluster"
     given.write_text(CONFIG)
-    directory.mkdir()
+    credentials = Credentials(directory)
+    credentials.make()
     assert write_config(directory, given, "http://127.0.0.1:5051", "watchdog") == "http://127.0.0.1:9123"
     settings = load_settings(directory / "butlery.yaml", {})
     assert settings.mesos.url == "http://127.0.0.1:5051"
+    assert (settings.mesos.principal, settings.mesos.secret_file) == ("butlery", credentials.scheduler.secret_file)
     assert (settings.api.host, settings.api.port) == ("0.0.0.0", 9123)
     assert settings.state.path == tmp_path / "my.db"
     assert (settings.agents.isolation, settings.agents.pids) == ("watchdog", 99)
