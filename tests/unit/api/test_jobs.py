@@ -366,7 +366,7 @@ async def test_operations(admin: Client, red: Client, nobody: Client, control: F
     assert (await nobody("GET", "/v1/health")).json() == {"ok": True, "role": "leader"}
     control.connected = False
     unwell = await nobody("GET", "/v1/health")
-    assert (unwell.status_code, unwell.json()) == (503, {"ok": False})
+    assert (unwell.status_code, unwell.json()) == (503, {"ok": False, "role": "leader"})
 
 
 async def test_the_page_needs_nothing_from_elsewhere(nobody: Client, http: httpx.AsyncClient) -> None:
