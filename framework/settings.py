@@ -58,6 +58,13 @@ def _matching(pattern: str, words: str) -> AfterValidator:
     return AfterValidator(matches)
 
 
+def _different(values: list[str]) -> list[str]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    return values
+
+
 def _uid_range(value: str | None) -> str | None:
     found = re.fullmatch(r"(\d{1,10})-(\d{1,10})", value or "")
     first, last = (int(found[1]), int(found[2])) if found else (0, 0)
@@ -83,8 +90,9 @@ Name = Annotated[
     ),
 ]
 Image = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", "the name of an image, such as maven:3.9")]
+_ROLE_PART = r"[^-./*\s\x00-\x1f\x7f][^/*\s\x00-\x1f\x7f]{0,99}"
 Role = Annotated[
-    str, _matching(r"[^-./*\s\x00-\x1f\x7f][^/*\s\x00-\x1f\x7f]{0,99}", "a Mesos role without `/`, such as butlery")
+    str, _matching(rf"{_ROLE_PART}(/{_ROLE_PART}){{0,9}}", "a Mesos role, such as butlery or engineering/builds")
 ]
 Pyz = Annotated[str, _matching(r"(/|https?://)[^\s\x00-\x1f\x7f]{1,2000}", "an absolute path or an http(s) URL")]
 ConstraintParts = Annotated[list[str], AfterValidator(_constraint)]
@@ -101,7 +109,11 @@ class MesosSettings(DocumentModel):
         "are tried in turn and the leading one is found from any of them. 5050 is Mesos' own default port. Or "
         "``zk://HOST:PORT,HOST:PORT/PATH``, where the masters elect the leading one.",
     )
-    role: Role = Field(default="butlery", description="Mesos role whose share of the cluster is asked for.")
+    roles: Annotated[list[Role], Field(min_length=1, max_length=100), AfterValidator(_different)] = Field(
+        default=["butlery"],
+        description="Mesos roles whose shares of the cluster are asked for. A tenant's builds take offers of any of "
+        "them, or of the one it is given (``butlery tenants set --role``).",
+    )
     user: Text | None = Field(
         default=None,
         description="System user that Mesos starts the Mesos executor as; by default the scheduler's own. Builds run "

@@ -21,7 +21,7 @@ _OWN = Resources(50, 32)
 
 
 async def _run(url: str, name: str) -> None:
-    settings = FrameworkSettings(name=name, user="root", role=ROLE, failover_timeout_s=60.0, hostname="localhost")
+    settings = FrameworkSettings(name=name, user="root", roles=(ROLE,), failover_timeout_s=60.0, hostname="localhost")
     driver = MesosDriver([url], settings, SystemClock(), SystemChance())
     numbers = itertools.count()
 

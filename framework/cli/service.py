@@ -164,7 +164,7 @@ def mesos_framework(settings: Settings, webui_url: str | None = None) -> Framewo
     """What Mesos is told of us. Raises InputError where it is to be our own user, and that has no name."""
     return FrameworkSettings(
         name=settings.mesos.framework_name,
-        role=settings.mesos.role,
+        roles=tuple(settings.mesos.roles),
         user=settings.mesos.user or _own_user(),
         hostname=socket.gethostname(),
         failover_timeout_s=settings.mesos.failover_timeout_s,

@@ -54,7 +54,8 @@ class SchedulerDriverContract:
     """Subclasses define ``make``, and fixtures ``cluster`` (shared) and ``own_cluster`` (the test may break it)."""
 
     role = "contract"
-    """Whose share ``make``'s drivers ask for."""
+    roles: tuple[str, ...] = (role,)
+    """Whose shares ``make``'s drivers ask for."""
 
     def make(self, masters: Sequence[str], name: str, framework_id: FrameworkId | None) -> SchedulerDriver:
         raise NotImplementedError

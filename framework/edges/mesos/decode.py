@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
 from agents.spec import VERSION
 from framework.core import events
 from framework.core.ids import HostId, OfferId, TaskId
-from framework.core.offers import Offer
+from framework.core.offers import InverseOffer, Offer, Window
 from framework.core.tasks import Outcome
 from framework.edges.mesos import wire
-from framework.edges.mesos.purse import total
+from framework.edges.mesos.accept import NANOSECONDS
+from framework.edges.mesos.resources import Held, held_in, piece
 
 
 class _Versioned(msgspec.Struct, gc=False):
@@ -22,28 +24,101 @@ class _Versioned(msgspec.Struct, gc=False):
 
 _version_decoder = msgspec.json.Decoder(_Versioned)
 _outcome_decoder = msgspec.json.Decoder(Outcome)
+_attributes_decoder = msgspec.json.Decoder(list[wire.Attribute])
+_domain_decoder = msgspec.json.Decoder(wire.Domain | None)
+_url_decoder = msgspec.json.Decoder(wire.Url | None)
+_values_decoder = msgspec.json.Decoder(list[wire.Value])
 
 
-def offer(raw: wire.Offer) -> Offer:
-    return Offer(
+class Live(msgspec.Struct, frozen=True, gc=False):
+    """What an ACCEPT needs to know of an offer."""
+
+    role: str
+    held: Held
+    executor_ids: bytes  # JSON; those that the host runs for us
+
+
+def offer(raw: wire.Offer) -> tuple[Offer, Live]:
+    """Raises ValueError (msgspec.DecodeError is one) and OverflowError where it cannot be made out."""
+    held = held_in(bytes(raw.resources))
+    role = raw.allocation_info.role
+    told = Offer(
         OfferId(raw.id.value),
         HostId(raw.agent_id.value),
         raw.hostname,
-        total(raw.resources),
-        attributes(raw.attributes) if raw.attributes else {},
-        url(raw.url) if raw.url is not None else "",
+        held.resources,
+        _attributes(bytes(raw.attributes), bytes(raw.domain)),
+        _url(bytes(raw.url)),
+        role,
+        held.reserved,
+        held.port_ranges,
+        window(raw.unavailability) if raw.unavailability is not None else None,
+        held.others,
     )
+    return told, Live(role, held, bytes(raw.executor_ids))
+
+
+@lru_cache(maxsize=4096)
+def _attributes(raw: bytes, raw_domain: bytes) -> dict[str, str]:
+    told = _attributes_decoder.decode(wire.utf8(raw))
+    return attributes(told) | domain(_domain_decoder.decode(wire.utf8(raw_domain)))
+
+
+@lru_cache(maxsize=8192)
+def _url(raw: bytes) -> str:
+    told = _url_decoder.decode(raw)
+    return url(told) if told is not None else ""
+
+
+def executor_ids(live: Live) -> frozenset[str]:
+    return frozenset(each.value for each in _values_decoder.decode(live.executor_ids))
 
 
 def attributes(raw: Iterable[wire.Attribute]) -> dict[str, str]:
-    """Texts and scalars, scalars as text: ``4`` for 4.0. Ranges are left out; of one name twice the last counts."""
-    result = {}
+    """Each as the text that Marathon's constraints compare (its ``Constraints.scala``): of one name twice the first,
+
+    4.0 as ``4``, 1234.5678 as ``1,234.568``, ranges as ``[1-2,5-7]``, sets as ``{a,b}``.
+    """
+    result: dict[str, str] = {}
     for attribute in raw:
         if attribute.text is not None:
-            result[attribute.name] = attribute.text.value
+            result.setdefault(attribute.name, attribute.text.value)
         elif attribute.scalar is not None:
-            result[attribute.name] = f"{attribute.scalar.value:g}"
+            text = f"{attribute.scalar.value:,.3f}".rstrip("0").rstrip(".")
+            result.setdefault(attribute.name, text)
+        elif attribute.ranges is not None:
+            ranges = sorted((each.begin, each.end) for each in attribute.ranges.range)
+            result.setdefault(attribute.name, f"[{','.join(f'{first}-{last}' for first, last in ranges)}]")
+        elif attribute.set is not None:
+            result.setdefault(attribute.name, f"{{{','.join(sorted(attribute.set.item))}}}")
     return result
+
+
+def window(raw: wire.Unavailability) -> Window:
+    duration = raw.duration.nanoseconds / NANOSECONDS if raw.duration is not None else None
+    return Window(raw.start.nanoseconds / NANOSECONDS, duration)
+
+
+def inverse_offer(raw: wire.InverseOffer) -> InverseOffer | None:
+    """None where it is of no host: Mesos may come to ask for resources wherever they are, but 1.11 does not."""
+    if raw.agent_id is None:
+        return None
+    return InverseOffer(OfferId(raw.id.value), HostId(raw.agent_id.value), window(raw.unavailability))
+
+
+def operation_update(raw: wire.OperationStatus) -> events.OperationUpdate | None:
+    """None where it is of an operation without an id."""
+    if raw.operation_id is None:
+        return None
+    return events.OperationUpdate(
+        raw.operation_id.value,
+        raw.state,
+        HostId(raw.agent_id.value) if raw.agent_id is not None else None,
+        raw.resource_provider_id.value if raw.resource_provider_id is not None else None,
+        raw.message,
+        raw.uuid.value if raw.uuid is not None else b"",
+        tuple([piece(each) for each in raw.converted_resources]),
+    )
 
 
 def domain(raw: wire.Domain | None) -> dict[str, str]:

@@ -10,19 +10,20 @@ from typing import Any
 
 from framework.core import events
 from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile
-from framework.core.ids import FrameworkId, HostId, OfferId
+from framework.core.ids import FrameworkId, HostId, OfferId, TaskId
 from framework.core.offers import Offer
 from framework.core.resources import Resources
 from framework.edges.mesos import decode, wire
+from framework.edges.mesos.accept import Accepting, Executors
 from framework.edges.mesos.access import Access
 from framework.edges.mesos.addresses import Address
 from framework.edges.mesos.detector import Masters, detector_of
 from framework.edges.mesos.encode import CallEncoder, FrameworkSettings, subscribe
-from framework.edges.mesos.purse import Purse, is_plain, merged, purse_of
+from framework.edges.mesos.purse import Purse
 from framework.edges.mesos.session import TICK_S, NotMesosError, RedirectedError, Sent, Session
 from framework.errors import MesosRefusedError, UnavailableError
 from framework.log import get_logger
-from framework.ports import Chance, Clock, Emit, LaunchTasks, Operation, jittered
+from framework.ports import Chance, Clock, Emit, LaunchGroup, LaunchTasks, Operation, jittered
 
 log = get_logger(__name__)
 
@@ -41,6 +42,10 @@ answers 404 for a moment.
 
 DRAIN_TIMEOUT_S = 30.0
 """A master that takes nothing for so long is lost soon, by ``connection.USER_TIMEOUT_MS`` or its heartbeats."""
+
+
+UNREAD_REFUSE_S = 60.0
+"""For how long a host whose offer cannot be read is not offered again; its attributes may have been mended by then."""
 
 
 class SupersededError(UnavailableError):
@@ -87,10 +92,13 @@ class MesosDriver:
         self._running = False
         self._opening: Session | None = None
         self._session: Session | None = None  # where a subscription stands
-        self._encoder = CallEncoder(framework_id or FrameworkId(""), framework.role)
+        self._encoder = CallEncoder(framework_id or FrameworkId(""))
+        self._roles = framework.roles
+        self._suppressed: frozenset[str] = frozenset()
         self._subscribed_once = False
         self._interval_s = 15.0
-        self._reserved: dict[OfferId, Purse] = {}  # of live offers, those with something reserved for our role
+        self._live: dict[OfferId, decode.Live] = {}
+        self._executors = Executors()
 
     @property
     def connected(self) -> bool:
@@ -160,7 +168,7 @@ class MesosDriver:
         """
         session = self._opening = Session(master, self._access, self._on_event, self._on_refused, self._on_lost)
         opening: asyncio.Future[Any] = asyncio.ensure_future(
-            session.open(subscribe(self._framework, self._framework_id))
+            session.open(subscribe(self._framework, self._framework_id, self._roles, self._suppressed))
         )
         superseded: asyncio.Future[Any] = asyncio.ensure_future(self._detector.superseded(master, version))
         try:
@@ -221,21 +229,30 @@ class MesosDriver:
         operations: Sequence[Operation],
         refuse_s: float = 0.0,
     ) -> None:
-        launches = [launch for each in operations if isinstance(each, LaunchTasks) for launch in each.tasks]
-        purse = self._purse(offer_ids)
-        sent = Sent("ACCEPT", host_id, tuple([launch.task_id for launch in launches]))
-        self._send(sent, self._encoder.accept(offer_ids, host_id, launches, purse))
+        lives = [live for live in map(self._spent, offer_ids) if live is not None]
+        role = lives[0].role if lives else self._roles[0]
+        plain = len(self._roles) == 1 and not self._executors.any_on(host_id)
+        purse: Purse | None = None
+        running: frozenset[str] = frozenset()
+        if not (plain and all(_is_launch(each) for each in operations) and all(live.held.plain for live in lives)):
+            purse = Purse([live.held for live in lives], role)
+            running = frozenset().union(*map(decode.executor_ids, lives))
 
-    def _purse(self, offer_ids: Sequence[OfferId]) -> Purse | None:
-        """What the offers hold, where some of it is reserved; the offers are spent."""
-        if not self._reserved:
-            return None
-        purses = [self._reserved.pop(offer_id, None) for offer_id in offer_ids]
-        known = [purse for purse in purses if purse is not None]
-        return merged(known) if known else None
+        def making(framework: wire.Value) -> Accepting:
+            own = purse.copy() if purse is not None else None
+            return Accepting(framework, host_id, role, own, running, self._executors)
+
+        body, made = self._encoder.accept(offer_ids, operations, refuse_s, making)
+        if made.started:
+            self._executors.remember(host_id, made.started)
+        self._send(Sent("ACCEPT", host_id, _tasks_of(operations), _ids_of(operations)), body)
+
+    def _spent(self, offer_id: OfferId) -> decode.Live | None:
+        return self._live.pop(offer_id, None)
 
     def decline(self, call: Decline) -> None:
-        self._purse(call.offer_ids)
+        for offer_id in call.offer_ids:
+            self._spent(offer_id)
         self._send(_DECLINE, self._encoder.decline(call))
 
     def accept_inverse(self, call: AcceptInverse) -> None:
@@ -245,16 +262,20 @@ class MesosDriver:
         self._send(Sent("DECLINE_INVERSE_OFFERS"), self._encoder.decline_inverse(call))
 
     def revive(self, roles: Sequence[str] = ()) -> None:
+        self._suppressed = self._suppressed.difference(roles) if roles else frozenset()
         self._send(Sent("REVIVE"), self._encoder.revive(roles))
 
     def suppress(self, roles: Sequence[str] = ()) -> None:
+        self._suppressed = self._suppressed.union(roles or self._roles)
         self._send(Sent("SUPPRESS"), self._encoder.suppress(roles))
 
     def request_resources(self, resources: Sequence[Resources]) -> None:
         self._send(Sent("REQUEST"), self._encoder.request(resources))
 
     def update_framework(self, roles: Sequence[str], suppressed: Sequence[str] = ()) -> None:
-        pass
+        self._roles, self._suppressed = tuple(roles), frozenset(suppressed)
+        body = self._encoder.update_framework(self._framework, self._roles, self._suppressed)
+        self._send(Sent("UPDATE_FRAMEWORK"), body)
 
     def shutdown(self, host_id: HostId, executor_id: str) -> None:
         self._send(Sent("SHUTDOWN"), self._encoder.shutdown(host_id, executor_id))
@@ -288,36 +309,70 @@ class MesosDriver:
             self._session.send(sent, body)
 
     def _on_event(self, event: wire.Event) -> None:
-        emit = self._emit
-        if isinstance(event, wire.Update):
-            emit(decode.task_update(event.update.status))
-        elif isinstance(event, wire.Offers):
-            emit(events.OffersReceived(tuple([self._offer(raw) for raw in event.offers.offers])))
-        elif isinstance(event, wire.Rescind):
-            offer_id = OfferId(event.rescind.offer_id.value)
-            self._reserved.pop(offer_id, None)
-            emit(events.OfferRescinded(offer_id))
-        elif isinstance(event, wire.Failure):
-            failure = decode.failure(event.failure)
-            if failure is not None:
-                emit(failure)
-        elif isinstance(event, wire.Subscribed):
-            emit(self._subscribed(event.subscribed))
+        told = self._told(event)
+        if told is not None:
+            self._emit(told)
+
+    def _told(self, event: wire.Event) -> events.Event | None:
+        """The most frequent first."""
+        match event:
+            case wire.Update():
+                return decode.task_update(event.update.status)
+            case wire.Offers():
+                return self._offers(event.offers)
+            case wire.Rescind():
+                offer_id = OfferId(event.rescind.offer_id.value)
+                self._spent(offer_id)
+                return events.OfferRescinded(offer_id)
+            case wire.Failure():
+                return self._failure(event.failure)
+            case wire.Message():
+                raw = event.message
+                return events.ExecutorMessage(HostId(raw.agent_id.value), raw.executor_id.value, raw.data)
+            case wire.UpdateOperation():
+                return decode.operation_update(event.update_operation_status.status)
+            case wire.InverseOffers():
+                inverse = [decode.inverse_offer(raw) for raw in event.inverse_offers.inverse_offers]
+                return events.InverseOffersReceived(tuple([offer for offer in inverse if offer is not None]))
+            case wire.RescindInverse():
+                return events.InverseOfferRescinded(OfferId(event.rescind_inverse_offer.inverse_offer_id.value))
+            case wire.Subscribed():
+                return self._subscribed(event.subscribed)
+        return None
+
+    def _offers(self, raw: wire.OffersBody) -> events.OffersReceived:
+        offers: list[Offer] = []
+        unread = [OfferId(each) for each in raw.unread]
+        for each in raw.offers:
+            try:
+                offer, live = decode.offer(each)
+            except (ValueError, OverflowError):
+                unread.append(OfferId(each.id.value))
+            else:
+                offers.append(offer)
+                self._live[offer.id] = live
+        if unread:
+            log.warning("offers of Mesos cannot be read and are declined", offers=unread[:10], count=len(unread))
+            self.decline(Decline(tuple(unread), UNREAD_REFUSE_S))
+        return events.OffersReceived(tuple(offers))
+
+    def _failure(self, raw: wire.FailureBody) -> events.Event | None:
+        failure = decode.failure(raw)
+        if isinstance(failure, events.HostLost):
+            self._executors.forget(failure.host_id)
+        elif failure is not None:
+            self._executors.forget(failure.host_id, failure.executor_id)
+        return failure
 
     def _subscribed(self, raw: wire.SubscribedBody) -> events.Subscribed:
         framework_id = self._framework_id = FrameworkId(raw.framework_id.value)
-        self._encoder = CallEncoder(framework_id, self._framework.role)
+        self._encoder = CallEncoder(framework_id)
         self._interval_s = raw.heartbeat_interval_seconds
-        self._reserved.clear()
+        self._live.clear()
         self._subscribed_once = True
         self._session = self._opening
         log.info("subscribed to Mesos", framework_id=framework_id)
         return events.Subscribed(framework_id)
-
-    def _offer(self, raw: wire.Offer) -> Offer:
-        if not is_plain(raw.resources):
-            self._reserved[OfferId(raw.id.value)] = purse_of(raw.resources)
-        return decode.offer(raw)
 
     def _on_refused(self, sent: Sent, status: int) -> None:
         for task_id in sent.task_ids:
@@ -325,9 +380,33 @@ class MesosDriver:
             self._emit(
                 events.TaskUpdate(task_id, "TASK_DROPPED", sent.host_id, source="SOURCE_MASTER", message=message)
             )
+        for operation_id in sent.operation_ids:
+            message = f"Mesos refused the operation ({status})"
+            self._emit(events.OperationUpdate(operation_id, "OPERATION_DROPPED", sent.host_id, message=message))
 
     def _on_lost(self, reason: str) -> None:
         self._session = None
-        self._reserved.clear()
+        self._live.clear()
         log.warning("the connection to Mesos is lost", reason=reason)
         self._emit(events.Disconnected(reason))
+
+
+def _is_launch(operation: Operation) -> bool:
+    return isinstance(operation, (LaunchTasks, LaunchGroup))
+
+
+def _tasks_of(operations: Sequence[Operation]) -> tuple[TaskId, ...]:
+    return tuple(
+        [task.task_id for each in operations if isinstance(each, (LaunchTasks, LaunchGroup)) for task in each.tasks]
+    )
+
+
+def _ids_of(operations: Sequence[Operation]) -> tuple[str, ...]:
+    """Of those that ask for an update."""
+    return tuple(
+        [
+            each.operation_id
+            for each in operations
+            if not isinstance(each, (LaunchTasks, LaunchGroup)) and each.operation_id is not None
+        ]
+    )

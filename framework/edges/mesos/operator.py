@@ -18,7 +18,7 @@ from framework.edges.mesos.access import Access, tls_trouble
 from framework.edges.mesos.addresses import Address, redirect_target
 from framework.edges.mesos.decode import attributes, domain
 from framework.edges.mesos.detector import detector_of
-from framework.edges.mesos.purse import total
+from framework.edges.mesos.resources import total
 from framework.edges.mesos.session import refusal_fix
 from framework.errors import UnavailableError
 

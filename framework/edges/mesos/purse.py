@@ -1,106 +1,103 @@
-"""Offered resources, and drawing what tasks take from them in the pieces that Mesos offered."""
+"""Drawing what tasks take from what is offered, in the pieces that Mesos offered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
-from msgspec import Raw, Struct
+from msgspec.structs import replace
 
+from framework.core.pieces import Piece, Reservation, ReservedUse
 from framework.core.resources import Resources
-from framework.edges.mesos.wire import Resource
-
-PER_UNIT = 1000
-"""Mesos keeps scalars to three decimals (src/common/values.cpp), so thousandths are exact."""
-
-NAMES = ("cpus", "mem", "disk")
+from framework.edges.mesos.resources import PORTS, Held, drawable_pieces, in_thousandths, is_drawable
 
 
-class Piece(Struct, frozen=True):
-    """A scalar of an offer, or a part of one, in thousandths."""
+class Purse:
+    """What the offers of one ACCEPT hold, as its operations, one after the other, take from it and change it."""
 
-    amount: int
-    role: str = "*"  # it is reserved for; ``*`` where for none
-    reservation: Raw | None = None
+    def __init__(self, held: Iterable[Held], role: str = "*") -> None:
+        self._role = role
+        self._pieces: list[Piece] = [piece for each in held for piece in drawable_pieces(each)]
 
+    def draw(self, amount: Resources, use: ReservedUse = ReservedUse.LAST, ports: Iterable[int] = ()) -> list[Piece]:
+        """Takes the scalars of ``amount`` in the order of ``use``, and ``ports`` wherever they are.
 
-Purse = dict[str, list[Piece]]
-"""Pieces of cpus, mem and disk by name, reserved ones first, as they are of use to nobody else."""
+        What the purse lacks is named all the same; Mesos then refuses the task and says why.
+        """
+        taken: list[Piece] = []
+        for name, wanted in in_thousandths(amount):
+            if wanted > 0:
+                taken += self._draw_scalar(name, wanted, use)
+        return taken + self._draw_ports(ports)
 
-
-def total(resources: Iterable[Resource]) -> Resources:
-    """Sums over the entries of each name.
-
-    Left out: ranges, volumes and whole disks, what may be taken back, and parts of a MiB (rounded up, a task could take
-    more than is offered, which Mesos refuses).
-    """
-    cpus = mem = disk = 0
-    for resource in resources:
-        if resource.scalar is None or len(resource.disk) or len(resource.revocable):
-            continue
-        amount = round(resource.scalar.value * PER_UNIT)
-        if resource.name == "cpus":
-            cpus += amount
-        elif resource.name == "mem":
-            mem += amount
-        elif resource.name == "disk":
-            disk += amount
-    return Resources(cpus, mem // PER_UNIT, disk // PER_UNIT)
-
-
-def is_plain(resources: Iterable[Resource]) -> bool:
-    """Whether nothing of it is reserved, so that a launch need not say which pieces it takes."""
-    return all(resource.role == "*" and not len(resource.reservation) for resource in resources)
-
-
-def purse_of(resources: Iterable[Resource]) -> Purse:
-    purse: Purse = {name: [] for name in NAMES}
-    for resource in resources:
-        if resource.scalar is None or len(resource.disk) or len(resource.revocable):
-            continue
-        if resource.name in purse:
-            # Copied, as a Raw is a view that would keep the whole OFFERS event alive.
-            reservation = resource.reservation.copy() if len(resource.reservation) else None
-            purse[resource.name].append(Piece(round(resource.scalar.value * PER_UNIT), resource.role, reservation))
-    return merged([purse])
-
-
-def merged(purses: Iterable[Purse]) -> Purse:
-    """One purse with the pieces of all."""
-    all_of_them: Purse = {name: [] for name in NAMES}
-    for purse in purses:
-        for name, pieces in purse.items():
-            all_of_them[name].extend(pieces)
-    for pieces in all_of_them.values():
-        pieces.sort(key=lambda piece: piece.role == "*")
-    return all_of_them
-
-
-def draw(purse: Purse, amount: Resources) -> list[tuple[str, Piece]]:
-    """Takes ``amount`` out of the purse: names and the pieces taken.
-
-    What the purse lacks is taken from the unreserved all the same; Mesos then refuses the task and says why.
-    """
-    taken: list[tuple[str, Piece]] = []
-    for name, wanted in in_thousandths(amount):
-        missing = wanted
-        left: list[Piece] = []
-        for piece in purse[name]:
-            part = min(piece.amount, missing)
-            missing -= part
-            if part > 0:
-                taken.append((name, Piece(part, piece.role, piece.reservation)))
-            if piece.amount > part:
-                left.append(Piece(piece.amount - part, piece.role, piece.reservation))
-        purse[name] = left
+    def _draw_scalar(self, name: str, missing: int, use: ReservedUse) -> list[Piece]:
+        taken: list[Piece] = []
+        for reserved in use.order:
+            for index, piece in enumerate(self._pieces):
+                if piece.name == name and bool(piece.reservations) is reserved and missing > 0:
+                    part = min(piece.thousandths, missing)
+                    missing -= part
+                    self._pieces[index] = replace(piece, thousandths=piece.thousandths - part)
+                    if part > 0:
+                        taken.append(replace(piece, thousandths=part))
         if missing > 0:
-            taken.append((name, Piece(missing)))
-    return taken
+            # Not from what is free where only what is reserved is wanted: there may be some.
+            stack = (Reservation(self._role),) if use is ReservedUse.ONLY else ()
+            taken.append(Piece(name, missing, reservations=stack))
+        return taken
+
+    def _draw_ports(self, ports: Iterable[int]) -> list[Piece]:
+        wanted = sorted(set(ports))
+        taken: list[Piece] = []
+        for index, piece in enumerate(self._pieces):
+            if piece.name == PORTS and wanted:
+                here = [port for port in wanted if any(first <= port <= last for first, last in piece.ranges)]
+                if here:
+                    wanted = [port for port in wanted if port not in here]
+                    taken.append(replace(piece, ranges=_runs(here)))
+                    self._pieces[index] = replace(piece, ranges=_without(piece.ranges, _runs(here)))
+        if wanted:
+            taken.append(Piece(PORTS, ranges=_runs(wanted)))
+        return taken
+
+    def spend(self, piece: Piece) -> bool:
+        """Takes just that, as far as it is there; whether all of it was."""
+        if not is_drawable(piece):
+            return True
+        missing, ranges = piece.thousandths, piece.ranges
+        for index, own in enumerate(self._pieces):
+            if own.name == piece.name and own.reservations == piece.reservations:
+                part = min(own.thousandths, missing)
+                missing -= part
+                left = _without(own.ranges, piece.ranges)
+                ranges = _without(ranges, own.ranges)
+                self._pieces[index] = replace(own, thousandths=own.thousandths - part, ranges=left)
+        return missing <= 0 and not ranges
+
+    def gain(self, piece: Piece) -> None:
+        if is_drawable(piece):
+            self._pieces.append(piece)
+
+    def has_free(self, name: str) -> bool:
+        """Whether there is any of that that is not reserved."""
+        return any(piece.name == name and not piece.reservations and piece.thousandths for piece in self._pieces)
+
+    def copy(self) -> Purse:
+        other = Purse((), self._role)
+        other._pieces = list(self._pieces)
+        return other
 
 
-def in_thousandths(amount: Resources) -> tuple[tuple[str, int], ...]:
-    """The amounts by Mesos' names of them."""
-    return (
-        ("cpus", amount.cpu_millis),
-        ("mem", amount.mem_mib * PER_UNIT),
-        ("disk", amount.disk_mib * PER_UNIT),
-    )
+def _runs(ports: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Ports in ascending order as ranges."""
+    runs = [[port for _, port in run] for _, run in groupby(enumerate(ports), lambda each: each[1] - each[0])]
+    return tuple([(run[0], run[-1]) for run in runs])
+
+
+def _without(ranges: tuple[tuple[int, int], ...], taken: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    for begin, end in taken:
+        parts = [
+            part for first, last in ranges for part in ((first, min(last, begin - 1)), (max(first, end + 1), last))
+        ]
+        ranges = tuple([(first, last) for first, last in parts if first <= last])
+    return ranges

@@ -69,6 +69,7 @@ class Sent(NamedTuple):
     kind: str
     host_id: HostId | None = None
     task_ids: tuple[TaskId, ...] = ()  # that an ACCEPT launches
+    operation_ids: tuple[str, ...] = ()  # of it that ask for an update
     answered: asyncio.Future[Answer] | None = None  # for those who wait; else only refusals are told
 
 
@@ -282,7 +283,7 @@ class Session:
 
     def _on_record(self, record: bytes) -> None:
         try:
-            event = wire.event_decoder.decode(record)
+            event = wire.read_event(record)
         except msgspec.DecodeError as error:
             _report_unread(record, error)
             return
@@ -314,7 +315,7 @@ class Session:
         self._answers += 1
         if sent.answered is not None and not sent.answered.done():
             sent.answered.set_result(answer)
-        elif answer.status != 202:
+        elif answer.status not in (200, 202):  # 200: done already, as UPDATE_FRAMEWORK is
             self._refused(sent, answer)
 
     def _refused(self, sent: Sent, answer: Answer) -> None:

@@ -27,5 +27,5 @@ class TestMesosDriver(SchedulerDriverContract):
         return mesos_cluster(2, fresh=True)
 
     def make(self, masters: Sequence[str], name: str, framework_id: FrameworkId | None) -> SchedulerDriver:
-        framework = FrameworkSettings(name, getpass.getuser(), self.role, 60.0, "localhost")
+        framework = FrameworkSettings(name, getpass.getuser(), self.roles, 60.0, "localhost")
         return MesosDriver(masters, framework, FastClock(), SeededChance(), framework_id)

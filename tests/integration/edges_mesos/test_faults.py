@@ -54,7 +54,7 @@ def start(clock: FastClock) -> Start:
 
 
 def make(masters: Sequence[str], clock: FastClock, heartbeats_missed: int = 5) -> MesosDriver:
-    framework = FrameworkSettings("faults", getpass.getuser(), "faults", 60.0, "localhost")
+    framework = FrameworkSettings("faults", getpass.getuser(), ("faults",), 60.0, "localhost")
     return MesosDriver(masters, framework, clock, SeededChance(), None, heartbeats_missed)
 
 

@@ -47,7 +47,7 @@ async def operator(cluster: MesosCluster) -> AsyncIterator[MesosOperator]:
 
 @pytest.fixture
 async def sandbox(cluster: MesosCluster) -> AsyncIterator[Sandbox]:
-    framework = FrameworkSettings("operator", getpass.getuser(), "operator", 60.0, "localhost")
+    framework = FrameworkSettings("operator", getpass.getuser(), ("operator",), 60.0, "localhost")
     driving = Driving(MesosDriver([cluster.url], framework, FastClock(), SeededChance()))
     try:
         framework_id, offer, task_id = await driving.subscribed(), await driving.offer(), TaskId("r.1")

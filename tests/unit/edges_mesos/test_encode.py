@@ -2,20 +2,22 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Raw
 
-from framework.core.effects import Acknowledge, Decline, Kill, Reconcile
+from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile
+from framework.core.events import OperationUpdate
 from framework.core.ids import FrameworkId, HostId, OfferId, TaskId
 from framework.core.resources import Resources
-from framework.edges.mesos.encode import CallEncoder, FrameworkSettings, subscribe
-from framework.edges.mesos.purse import Piece, Purse
-from framework.ports import MesosExecutor, TaskLaunch
+from framework.edges.mesos.accept import Accepting
+from framework.edges.mesos.encode import CAPABILITIES, CallEncoder, FrameworkSettings, subscribe
+from framework.edges.mesos.wire import Value
+from framework.ports import LaunchTasks, MesosExecutor, TaskLaunch
 
-encoder = CallEncoder(FrameworkId("F-0"), "butlery")
+encoder = CallEncoder(FrameworkId("F-0"))
 S1 = HostId("S1")
 anything = st.text(st.characters())  # surrogates too
 words = st.text(st.characters(exclude_categories=["Cs"]))
@@ -25,24 +27,38 @@ def read(call: bytes) -> Any:
     return json.loads(call)
 
 
+def accept(offer_ids: Sequence[OfferId], launch: TaskLaunch) -> Any:
+    def making(framework: Value) -> Accepting:
+        return Accepting(framework, S1, "butlery")
+
+    return read(encoder.accept(offer_ids, [LaunchTasks((launch,))], 2.5, making)[0])
+
+
 def test_subscribe_anew_and_again() -> None:
-    settings = FrameworkSettings("butlery", "root", "jenkins", 604800.0, "h")
+    settings = FrameworkSettings("butlery", "root", ("jenkins",), 604800.0, "h")
     info = {
         "user": "root",
         "name": "butlery",
-        "roles": ["jenkins"],
+        "roles": ["jenkins", "late"],
         "failover_timeout": 604800.0,
         "checkpoint": True,
         "hostname": "h",
-        "capabilities": [{"type": "MULTI_ROLE"}, {"type": "PARTITION_AWARE"}],
+        "capabilities": [{"type": each} for each in CAPABILITIES],
     }
-    assert read(subscribe(settings, None)) == {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
-    settings = FrameworkSettings("butlery", "root", "jenkins", 604800.0, "h", "http://h:8080", "p")
+    roles = ("jenkins", "late")
+    assert read(subscribe(settings, None, roles, ())) == {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
+    settings = FrameworkSettings("butlery", "root", ("jenkins",), 604800.0, "h", "http://h:8080", "p")
     info |= {"webui_url": "http://h:8080", "principal": "p", "id": {"value": "F-0"}}
-    assert read(subscribe(settings, FrameworkId("F-0"))) == {
+    quiet = {"framework_info": info, "suppressed_roles": ["late"]}
+    assert read(subscribe(settings, FrameworkId("F-0"), roles, {"late", "gone"})) == {
         "type": "SUBSCRIBE",
         "framework_id": {"value": "F-0"},
-        "subscribe": {"framework_info": info},
+        "subscribe": quiet,
+    }
+    assert read(encoder.update_framework(settings, roles, {"late"})) == {
+        "type": "UPDATE_FRAMEWORK",
+        "framework_id": {"value": "F-0"},
+        "update_framework": quiet,
     }
 
 
@@ -51,7 +67,7 @@ def test_accept() -> None:
         TaskId("r.1"),
         "name",
         Resources(250, 768, 10),
-        MesosExecutor("r.1", "name", Resources(50, 32), "run me", ("http://x/a.pyz",), {"A": "b"}),
+        MesosExecutor("r.1", "name", Resources(50, 32), "run me", ("http://x/a.pyz",), {"A": "b"}, 1.5),
         data=b"\x00secret",
         labels={"tenant": "t"},
     )
@@ -76,49 +92,27 @@ def test_accept() -> None:
                 "uris": [{"value": "http://x/a.pyz"}],
                 "environment": {"variables": [{"name": "A", "value": "b", "type": "VALUE"}]},
             },
+            "shutdown_grace_period": {"nanoseconds": 1_500_000_000},
         },
         "data": base64.b64encode(b"\x00secret").decode(),
         "labels": {"labels": [{"key": "tenant", "value": "t"}]},
     }
-    assert read(encoder.accept([OfferId("O1"), OfferId("O2")], S1, [launch], None)) == {
+    assert accept([OfferId("O1"), OfferId("O2")], launch) == {
         "framework_id": {"value": "F-0"},
         "type": "ACCEPT",
         "accept": {
             "offer_ids": [{"value": "O1"}, {"value": "O2"}],
             "operations": [{"type": "LAUNCH", "launch": {"task_infos": [task]}}],
-            "filters": {"refuse_seconds": 0.0},
+            "filters": {"refuse_seconds": 2.5},
         },
     }
-
-
-def test_reserved_resources_are_named_as_they_were_offered() -> None:
-    reservation = b'{"principal":"p"}'
-    purse: Purse = {"cpus": [Piece(300, "butlery", Raw(reservation)), Piece(1000)], "mem": [Piece(64_000)], "disk": []}
-    tasks = [
-        TaskLaunch(TaskId(f"r.{n}"), "n", Resources(200, 16), MesosExecutor(f"r.{n}", "n", Resources(50, 16), "c"))
-        for n in (1, 2)
-    ]
-    call = read(encoder.accept([OfferId("O")], S1, tasks, purse))
-    infos = call["accept"]["operations"][0]["launch"]["task_infos"]
-    drawn = [
-        (resource["scalar"]["value"], resource.get("role", "*"), resource.get("reservation"))
-        for info in infos
-        for part in (info["resources"], info["executor"]["resources"])
-        for resource in part
-        if resource["name"] == "cpus"
-    ]
-    reserved = ("butlery", {"principal": "p"})
-    assert drawn == [(0.2, *reserved), (0.05, *reserved), (0.05, *reserved), (0.15, "*", None), (0.05, "*", None)]
-    assert purse["cpus"][0].amount == 300, "the caller's is left as it was"
 
 
 @given(anything, anything, st.dictionaries(anything, anything, max_size=3), st.binary(max_size=50), words)
 def test_any_text_makes_a_call(name: str, command: str, named: dict[str, str], data: bytes, task_id: str) -> None:
     executor = MesosExecutor(task_id, name, Resources(1, 1), command, (name,), named)
     launch = TaskLaunch(TaskId(task_id), name, Resources(1, 1), executor, data=data, labels=named)
-    task = read(encoder.accept([OfferId(task_id)], S1, [launch], None))["accept"]["operations"][0]["launch"][
-        "task_infos"
-    ][0]
+    task = accept([OfferId(task_id)], launch)["accept"]["operations"][0]["launch"]["task_infos"][0]
     assert task["task_id"]["value"] == task_id
     assert base64.b64decode(task["data"]) == data
     assert task["executor"]["command"]["value"] == command.encode("utf-8", "replace").decode()
@@ -149,3 +143,35 @@ def test_the_other_calls() -> None:
         "message": {"agent_id": {"value": "S1"}, "executor_id": {"value": "r.1"}, "data": "/w=="},
     }
     assert read(encoder.revive(())) == head | {"type": "REVIVE", "revive": {"roles": []}}
+    assert read(encoder.suppress(["a"])) == head | {"type": "SUPPRESS", "suppress": {"roles": ["a"]}}
+    assert read(encoder.bare("TEARDOWN")) == head | {"type": "TEARDOWN"}
+    assert read(encoder.accept_inverse(AcceptInverse((OfferId("I"),)))) == head | {
+        "type": "ACCEPT_INVERSE_OFFERS",
+        "accept_inverse_offers": {"inverse_offer_ids": [{"value": "I"}], "filters": {"refuse_seconds": 0.0}},
+    }
+    assert read(encoder.decline_inverse(DeclineInverse((OfferId("I"),), 9.0))) == head | {
+        "type": "DECLINE_INVERSE_OFFERS",
+        "decline_inverse_offers": {"inverse_offer_ids": [{"value": "I"}], "filters": {"refuse_seconds": 9.0}},
+    }
+    assert read(encoder.shutdown(S1, "e")) == head | {
+        "type": "SHUTDOWN",
+        "shutdown": {"executor_id": {"value": "e"}, "agent_id": {"value": "S1"}},
+    }
+    assert read(encoder.request([Resources(500)])) == head | {
+        "type": "REQUEST",
+        "request": {"requests": [{"resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.5}}]}]},
+    }
+    assert read(encoder.reconcile_operations([("op", S1)])) == head | {
+        "type": "RECONCILE_OPERATIONS",
+        "reconcile_operations": {"operations": [{"operation_id": {"value": "op"}, **host}]},
+    }
+    update = OperationUpdate("op", "OPERATION_FINISHED", S1, "rp", uuid=b"0123456789abcdef")
+    assert read(encoder.acknowledge_operation(update)) == head | {
+        "type": "ACKNOWLEDGE_OPERATION_STATUS",
+        "acknowledge_operation_status": {
+            "uuid": {"value": base64.b64encode(b"0123456789abcdef").decode()},
+            "operation_id": {"value": "op"},
+            "agent_id": {"value": "S1"},
+            "resource_provider_id": {"value": "rp"},
+        },
+    }

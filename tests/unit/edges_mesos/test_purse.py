@@ -1,89 +1,134 @@
 from __future__ import annotations
 
-import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from framework.core.offers import drawn
+from framework.core.pieces import Piece, Reservation, ReservedUse, Volume
 from framework.core.resources import Resources
-from framework.edges.mesos.purse import Piece, Purse, draw, is_plain, merged, purse_of, total
-from framework.edges.mesos.wire import Resource, Scalar
+from framework.edges.mesos.purse import Purse
+from framework.edges.mesos.resources import Held, in_thousandths
 
-amounts = st.builds(Resources, st.integers(0, 64_000), st.integers(0, 100_000), st.integers(0, 100_000))
-pieces = st.lists(st.builds(Piece, st.integers(1, 10_000_000), st.sampled_from(["*", "butlery"])), max_size=4)
-purses = st.fixed_dictionaries({"cpus": pieces, "mem": pieces, "disk": pieces})
-
-
-def read(**fields: object) -> Resource:
-    """As it comes from the wire."""
-    raw = {"type": "SCALAR", "scalar": {"value": 1.0}, "role": "*", "allocation_info": {"role": "b"}} | fields
-    return msgspec.json.decode(msgspec.json.encode(raw), type=Resource)
-
-
-def scalar(name: str, value: float, role: str = "*") -> Resource:
-    return Resource(name, Scalar(value), role)
-
-
-def test_entries_of_one_name_are_summed() -> None:
-    offered = [scalar("cpus", 1.5), scalar("cpus", 0.1, "butlery"), scalar("cpus", 0.2), scalar("mem", 1024)]
-    assert total(offered) == Resources(1800, 1024, 0)
+OURS = (Reservation("butlery"),)
+NAMES = ("cpus", "mem", "disk", "gpus")
+amounts = st.builds(Resources, st.integers(0, 6_000), st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 2))
+uses = st.sampled_from(list(ReservedUse))
+pieces = st.lists(
+    st.builds(
+        Piece,
+        st.sampled_from(NAMES),
+        st.integers(1, 10_000_000),
+        reservations=st.sampled_from([(), OURS, (Reservation("butlery", labels=(("a", "b"),)),)]),
+    ),
+    max_size=8,
+)
 
 
-def test_parts_of_a_mib_are_not_promised() -> None:
-    assert total([scalar("mem", 99.999), scalar("disk", 0.5)]) == Resources(0, 99, 0)
+def held(*pieces: Piece) -> Held:
+    return Held(Resources(), Resources(), (), pieces)
 
 
-def test_what_is_not_ours_to_use_is_left_out() -> None:
-    volume = read(name="disk", disk={"persistence": {"id": "v"}})
-    revocable = read(name="cpus", revocable={})
-    assert total([volume, revocable, Resource("ports"), scalar("gpus", 2), scalar("cpus", 1)]) == Resources(1000)
-    assert purse_of([volume, revocable, Resource("ports"), scalar("gpus", 2)]) == {"cpus": [], "mem": [], "disk": []}
+def told(taken: list[Piece]) -> list[tuple[str, int, bool]]:
+    return [(piece.name, piece.thousandths, bool(piece.reservations)) for piece in taken]
 
 
-def test_plain_is_what_nobody_reserved() -> None:
-    assert is_plain([scalar("cpus", 1), Resource("ports")])
-    assert not is_plain([scalar("cpus", 1), scalar("mem", 1, "butlery")])
-    assert not is_plain([read(name="cpus", reservation={})])
-    assert is_plain([read(name="cpus")])
+def test_each_use_of_what_is_reserved() -> None:
+    offered = held(Piece("cpus", 500, reservations=OURS), Piece("cpus", 1000), Piece("mem", 64_000))
+
+    def draw(use: ReservedUse, cpu_millis: int) -> list[tuple[str, int, bool]]:
+        return told(Purse([offered], "butlery").draw(Resources(cpu_millis), use))
+
+    assert draw(ReservedUse.LAST, 1200) == [("cpus", 1000, False), ("cpus", 200, True)]
+    assert draw(ReservedUse.FIRST, 1200) == [("cpus", 500, True), ("cpus", 700, False)]
+    assert draw(ReservedUse.ONLY, 500) == [("cpus", 500, True)]
+    assert draw(ReservedUse.NEVER, 1000) == [("cpus", 1000, False)]
 
 
-def test_a_reservation_is_kept_as_it_came() -> None:
-    purse = purse_of([read(name="cpus", role="butlery", reservation={"principal": "p"})])
-    assert [(piece.amount, piece.role, bytes(piece.reservation or b"")) for piece in purse["cpus"]] == [
-        (1000, "butlery", b'{"principal":"p"}')
+def test_what_is_lacking_is_named_so_that_mesos_refuses_it() -> None:
+    offered = held(Piece("cpus", 500, reservations=OURS), Piece("cpus", 1000))
+    assert told(Purse([offered], "butlery").draw(Resources(600), ReservedUse.ONLY)) == [
+        ("cpus", 500, True),
+        ("cpus", 100, True),
+    ]
+    assert told(Purse([offered], "butlery").draw(Resources(1100), ReservedUse.NEVER)) == [
+        ("cpus", 1000, False),
+        ("cpus", 100, False),
     ]
 
 
-def test_reserved_pieces_go_first() -> None:
-    purse = purse_of([scalar("cpus", 1), scalar("cpus", 0.5, "butlery"), scalar("mem", 64)])
-    taken = draw(purse, Resources(700, 32, 0))
-    assert [(name, piece.amount, piece.role) for name, piece in taken] == [
-        ("cpus", 500, "butlery"),
-        ("cpus", 200, "*"),
-        ("mem", 32_000, "*"),
+def test_several_offers_are_one_purse() -> None:
+    purse = Purse([held(Piece("cpus", 500)), held(Piece("cpus", 300, reservations=OURS))])
+    assert told(purse.draw(Resources(600))) == [("cpus", 500, False), ("cpus", 100, True)]
+    assert told(purse.draw(Resources(200))) == [("cpus", 200, True)]
+
+
+def test_ports_are_taken_wherever_they_are() -> None:
+    ports = Piece("ports", ranges=((31000, 31005), (31010, 31010)))
+    reserved = Piece("ports", ranges=((32000, 32001),), reservations=OURS)
+    purse = Purse([held(ports, reserved)])
+    assert purse.draw(Resources(), ReservedUse.NEVER, (31002, 31001, 31010, 32000)) == [
+        Piece("ports", ranges=((31001, 31002), (31010, 31010))),
+        Piece("ports", ranges=((32000, 32000),), reservations=OURS),
     ]
-    assert draw(purse, Resources(800)) == [("cpus", Piece(800))]
-    assert purse["cpus"] == []
+    assert purse.draw(Resources(), ReservedUse.LAST, (31002,)) == [Piece("ports", ranges=((31002, 31002),))]
+    assert not purse.spend(Piece("ports", ranges=((31001, 31001),)))
+    assert purse.spend(Piece("ports", ranges=((31003, 31005), (31000, 31000))))
 
 
-@given(purses, st.lists(amounts, max_size=5))
-def test_no_piece_is_drawn_twice(purse: Purse, wanted: list[Resources]) -> None:
-    offered = {
-        (name, role): sum(piece.amount for piece in held if piece.role == role)
-        for name, held in purse.items()
-        for role in ("*", "butlery")
-    }
-    taken: dict[tuple[str, str], int] = {}
-    left = merged([purse])
-    for amount in wanted:
-        drawn = draw(left, amount)
-        assert {name: sum(piece.amount for n, piece in drawn if n == name) for name in ("cpus", "mem", "disk")} == {
-            "cpus": amount.cpu_millis,
-            "mem": amount.mem_mib * 1000,
-            "disk": amount.disk_mib * 1000,
-        }
-        for name, piece in drawn:
-            taken[name, piece.role] = taken.get((name, piece.role), 0) + piece.amount
-    for name in ("cpus", "mem", "disk"):
-        assert taken.get((name, "butlery"), 0) <= offered[name, "butlery"]
-        if taken.get((name, "*"), 0) > offered[name, "*"]:  # over-drawn, but only when nothing was left
-            assert not left[name]
+def test_what_is_spent_and_gained_counts() -> None:
+    purse = Purse([held(Piece("disk", 100_000))])
+    assert purse.spend(Piece("disk", 60_000))
+    purse.gain(Piece("disk", 60_000, reservations=OURS))
+    assert told(purse.draw(Resources(disk_mib=50))) == [("disk", 40_000, False), ("disk", 10_000, True)]
+    assert not purse.spend(Piece("disk", 60_000, reservations=OURS))
+    purse.gain(Piece("disk", 9_000, volume=Volume("v", "data")))
+    assert not purse.spend(Piece("disk", 1))
+
+
+@given(pieces, st.lists(st.tuples(amounts, uses), max_size=5))
+def test_no_piece_is_drawn_twice(offered: list[Piece], wanted: list[tuple[Resources, ReservedUse]]) -> None:
+    purse = Purse([held(*offered)], "butlery")
+    taken: list[Piece] = []
+    lacking = False
+    for amount, use in wanted:
+        trial = purse.copy()
+        got = purse.draw(amount, use)
+        assert {name: sum(piece.thousandths for piece in got if piece.name == name) for name in NAMES} == dict(
+            in_thousandths(amount)
+        )
+        enough = all(trial.spend(piece) for piece in got)
+        lacking = lacking or not enough
+        taken += got
+    for name in NAMES:
+        for reserved in (False, True):
+            drawn_of = sum(
+                each.thousandths for each in taken if each.name == name and bool(each.reservations) is reserved
+            )
+            there = sum(
+                each.thousandths for each in offered if each.name == name and bool(each.reservations) is reserved
+            )
+            assert drawn_of <= there or lacking
+
+
+@given(amounts, amounts, st.lists(st.tuples(amounts, uses), max_size=5))
+def test_the_core_reckons_as_the_purse_draws(
+    free: Resources, reserved: Resources, wanted: list[tuple[Resources, ReservedUse]]
+) -> None:
+    offered = [Piece(name, amount) for name, amount in in_thousandths(free)]
+    offered += [Piece(name, amount, reservations=OURS) for name, amount in in_thousandths(reserved)]
+    purse = Purse([held(*offered)], "butlery")
+    for amount, use in wanted:
+        left = drawn(free, reserved, amount, use)
+        trial = purse.copy()
+        got = purse.draw(amount, use)
+        fits = all(min(amount for _, amount in in_thousandths(pool)) >= 0 for pool in left)
+        assert fits == all(trial.spend(piece) for piece in got)
+        if not fits:
+            return
+        free, reserved = left
+        for pool, is_reserved in ((free, False), (reserved, True)):
+            there = trial.copy()
+            for name, thousandths in in_thousandths(pool):
+                reservations = OURS if is_reserved else ()
+                assert there.spend(Piece(name, thousandths, reservations=reservations))
+                assert not there.spend(Piece(name, 1, reservations=reservations))

@@ -52,7 +52,7 @@ def test_sections_whose_every_line_is_commented_out(tmp_path: Path) -> None:
 
 def test_a_whole_file(tmp_path: Path) -> None:
     text = """
-mesos: {url: "http://10.0.0.1:5050,http://[::1]:5051/", role: ci, user: jenkins, principal: p, heartbeats_missed: 3}
+mesos: {url: "http://10.0.0.1:5050,http://[::1]:5051/", roles: [ci, a/b], user: jenkins, principal: p, heartbeats_missed: 3}
 api: {host: 0.0.0.0, port: 0, allow_file_urls: true}
 state: {path: state/s.db}
 scheduling: {hold_idle_s: 0, max_waiting: 10}
@@ -84,7 +84,10 @@ local: {hosts: 3, whatever: [1]}
         ("mesos", "url: http://a:99999", "cannot be read"),
         ("mesos", "url: 'http://[::1:5'", "cannot be read"),
         ("mesos", "url: http://a:1/mesos", "with nothing after it"),
-        ("mesos", "role: a/b", "must be a Mesos role"),
+        ("mesos", "roles: [a/]", "must be a Mesos role"),
+        ("mesos", "roles: ['*']", "must be a Mesos role"),
+        ("mesos", "roles: [a, b, a]", "names a more than once"),
+        ("mesos", "roles: []", "at least 1"),
         ("mesos", "framework_name: ''", "must be 1 to 255"),
         ("mesos", "failover_timeout_s: 0", "must be more than 0"),
         ("mesos", "failover_timeout_s: .inf", "must be a finite number"),
