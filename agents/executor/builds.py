@@ -144,7 +144,7 @@ class BuildAgent:
             self.finish(container, BuildResult(**told["result"]))
         elif "started" in told:
             self._report(container.task_id, "TASK_RUNNING", "", b"")
-            if self._network != "host":
+            if self._network != "host" and container is self.containers[0]:
                 self._network = "container:" + told["name"]  # one localhost for all; only Docker heeds it
             if not self._over and container is not self._main:
                 self.start_next()

@@ -262,7 +262,7 @@ def docker_daemon() -> Iterator[DockerDaemon]:
     root = directory / "busybox"
     (root / "bin").mkdir(parents=True)
     shutil.copy("/bin/busybox", root / "bin")
-    for name in ("sh", "sleep", "id", "cat", "echo", "yes", "touch", "dd", "setsid"):
+    for name in ("sh", "sleep", "id", "cat", "echo", "yes", "touch", "dd", "setsid", "mkdir", "httpd", "wget"):
         (root / "bin" / name).symlink_to("busybox")
     (root / "tmp").mkdir(mode=0o1777)
     tar = subprocess.run(["tar", "-C", str(root), "-c", "."], check=True, capture_output=True).stdout

@@ -51,10 +51,15 @@ class Shared:
         self.agent.next("SUBSCRIBE")
 
     def launch(self, task_id: str, script: str, **wanted: Any) -> None:
+        self.agent.send({"type": "LAUNCH", "launch": {"task": self.task(task_id, script, **wanted)}})
+
+    def launch_group(self, *tasks: dict[str, Any]) -> None:
+        self.agent.send({"type": "LAUNCH_GROUP", "launch_group": {"task_group": {"tasks": tasks}}})
+
+    def task(self, task_id: str, script: str, **wanted: Any) -> dict[str, Any]:
         given = {"cpu_millis": 500, "mem_mib": 64, "timeout_s": 60.0, "grace_s": 2.0, "host": self._policy, **wanted}
         spec = BuildSpec(task_id=task_id, tenant="acme", job="job", command=script, env={"MARKER": MARKER}, **given)
-        data = base64.b64encode(spec.to_json()).decode()
-        self.agent.send({"type": "LAUNCH", "launch": {"task": {"task_id": {"value": task_id}, "data": data}}})
+        return {"task_id": {"value": task_id}, "data": base64.b64encode(spec.to_json()).decode()}
 
     def folder(self, task_id: str) -> Path:
         return self.sandbox / folder_of(task_id, SHARED_EXECUTOR_ID)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.executor import artifacts, checkout, docker_body, environment, processes, updates, users
 from agents.executor.isolation import IsolationError, detect
+from agents.executor.limits import Wanted
 from agents.executor.workspace import DiskMeter
 from agents.spec import BuildSpec, GitSource, HostPolicy
 
@@ -70,6 +72,24 @@ def test_urls_that_git_would_take_for_something_else(url: str) -> None:
 def test_refs_that_are_none(ref: str) -> None:
     with pytest.raises(checkout.BadSourceError):
         checkout.environment(GitSource("https://host/x", ref), "/home", "/config")
+
+
+def test_a_build_is_told_its_ports_and_gpus() -> None:
+    spec = BuildSpec("t", "acme", "job", "true", 1000, 100, ports=[31005, 31009], gpus=2)
+    made = environment.of_build(spec, "/w", "/h", jvm_sees_limit=True)
+    assert (made["PORT0"], made["PORT1"], made["PORTS"], made["BUTLERY_GPUS"]) == ("31005", "31009", "31005,31009", "2")
+    bare = environment.of_build(SPEC, "/w", "/h", jvm_sees_limit=True)
+    assert not {"PORTS", "PORT0", "BUTLERY_GPUS"} & set(bare)
+
+
+def test_gpus_are_asked_of_the_engine() -> None:
+    def described(gpus: int) -> dict[str, Any]:
+        wanted = Wanted(100, 1000, 60, gpus)
+        host: dict[str, Any] = docker_body.container(wanted, "i", ["true"], {}, "1:1", [], "host")["HostConfig"]
+        return host
+
+    assert described(2)["DeviceRequests"] == [{"Count": 2, "Capabilities": [["gpu"]]}]
+    assert "DeviceRequests" not in described(0)
 
 
 def test_the_environment_of_a_build() -> None:

@@ -1,0 +1,47 @@
+"""The containers of an agent as Docker containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.integration.agents.conftest import DockerDaemon, Executor, read, until
+from tests.integration.agents.test_shared import Shared
+
+pytestmark = pytest.mark.root
+
+SERVE = "mkdir www; echo served > www/index.html; exec httpd -f -p 127.0.0.1:8080 -h www"
+FETCH = "until wget -q -O - http://127.0.0.1:8080/; do sleep 0.1; done"
+
+
+@pytest.fixture
+def shared(docker: Executor) -> Iterator[Shared]:
+    made = Shared(replace(docker, policy=replace(docker.policy, docker_network="none")))
+    yield made
+    made.close()
+
+
+def test_the_containers_of_an_agent_share_one_localhost(shared: Shared, docker_daemon: DockerDaemon) -> None:
+    image = docker_daemon.image
+    shared.launch_group(
+        shared.task("agent~db", "exec sleep 600", container="db", image=image),
+        shared.task("agent~web", SERVE, container="web", image=image),
+        shared.task("agent", FETCH, image=image),
+    )
+    ends = dict(shared.end() for _ in range(3))
+    assert ends["agent"].result_class == "passed", ends
+    assert {ends["agent~db"].message, ends["agent~web"].message} == {"ended with its agent"}
+    assert read(shared.folder("agent") / "build.log") == "served\n"
+    until(lambda: docker_daemon.names() == [], "the containers to go")
+
+
+def test_an_image_that_cannot_be_had_is_the_agents_end(shared: Shared, docker_daemon: DockerDaemon) -> None:
+    shared.launch_group(
+        shared.task("agent~db", "true", container="db", image="127.0.0.1:9/no/such:1"),
+        shared.task("agent", "true", image=docker_daemon.image),
+    )
+    ends = dict(shared.end() for _ in range(2))
+    assert {result.result_class for result in ends.values()} == {"image"}, ends
+    assert "its container db ended: image: image 127.0.0.1:9/no/such:1" in ends["agent"].message
