@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from framework.core import events as ev
@@ -11,7 +13,7 @@ from framework.core.ids import HostId, RequestId, TenantName
 from framework.core.offers import Host
 from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Quota, Request
-from framework.core.templates import Template
+from framework.core.templates import Constraint, Neighbour, Operator, Template
 from tests.unit.core.rig import SMALL, TEAM, Rig
 
 
@@ -38,6 +40,68 @@ def test_what_no_waiting_would_cure_is_refused(template: Template, quota: Quota,
     found = faults(rig.state, TEAM, template)
     assert [fault.where for fault in found] == where
     assert says in " ".join(fault.message for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("rules", "faults_by_field"),
+    [
+        (
+            {"constraints": (Constraint("rack", Operator.IS, "r9"),)},
+            {"constraints[0]": "whose rack is 'r0', 'r1', 'r2'"},
+        ),
+        (
+            {"constraints": (Constraint("rack", Operator.LIKE, "x.*"),)},
+            {"constraints[0]": "rack LIKE x.* holds on none of the 3"},
+        ),
+        (
+            {"constraints": (Constraint("rack", Operator.UNLIKE, ".*"),)},
+            {"constraints[0]": "rack UNLIKE .* holds on none"},
+        ),
+        (
+            {"constraints": (Constraint("zone", Operator.UNIQUE),)},
+            {"constraints[0]": "has 'zone'; there are hostname, os, rack"},
+        ),
+        ({"constraints": (Constraint("zone", Operator.UNLIKE, "a"), Constraint("hostname", Operator.UNIQUE))}, {}),
+        (
+            {"constraints": (Constraint("rack", Operator.IS, "r0"), Constraint("rack", Operator.IS, "r1"))},
+            {"constraints[1]": "rack IS r1 and constraints[0] leave none of the 3 hosts together"},
+        ),
+        (
+            {
+                "attributes": {"os": "bsd"},
+                "constraints": (Constraint("rack", Operator.IS, "r0"), Constraint("a", Operator.CLUSTER)),
+            },
+            {"constraints[0]": "rack IS r0 and attributes leave none", "constraints[1]": "has 'a'"},
+        ),
+        (
+            {"neighbours": (Neighbour({"a": "b", "c": "d"}, near=True), Neighbour({"a": "b"}, near=False))},
+            {"apart[0]": "near[0] wants it beside builds that this wants it apart from"},
+        ),
+        (
+            {"neighbours": (Neighbour({"a": "b"}, near=True), Neighbour({"a": "b"}, near=False)), "labels": {"a": "b"}},
+            {},
+        ),
+        (
+            {"neighbours": (Neighbour({"a": "b"}, near=False, field="x"), Neighbour({"a": "b"}, near=True, field="y"))},
+            {"near[0].field": "has 'y'"},
+        ),
+        (
+            {"resources": Resources(1, 1, gpus=5, ports=9), "constraints": (Constraint("os", Operator.IS, "bsd"),)},
+            {"gpus": "5 GPUs is more than any host it may go to can hold", "ports": "9 ports is more than any"},
+        ),
+    ],
+)
+def test_rules_that_can_never_hold_are_refused(rules: dict[str, Any], faults_by_field: dict[str, str]) -> None:
+    rig = Rig(hosts=0)
+    hosts = [
+        Host(HostId(f"h{i}"), f"h{i}", Resources(4000, 8192), {"rack": f"r{i}", "os": "bsd" if i == 2 else "linux"})
+        for i in range(3)
+    ]
+    rig.send(ev.HostsObserved(tuple(hosts)))
+    found = faults(rig.state, TEAM, Template(**{"resources": SMALL, **rules}))
+    assert [fault.where for fault in found] == list(faults_by_field)
+    for fault in found:
+        assert faults_by_field[fault.where] in fault.message
 
 
 def test_hosts_that_have_enough_of_each_but_never_together() -> None:
