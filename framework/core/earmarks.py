@@ -45,6 +45,25 @@ def _holds(state: State, held: HostOffers, request: Request, now: float) -> bool
     )
 
 
+def divided(state: State) -> list[tuple[HostId, str]]:
+    """What is offered of kept hosts for other roles than the best of each: given back it may come for that one,
+
+    while offers of several roles never serve a request together.
+    """
+    found: list[tuple[HostId, str]] = []
+    for host_id, earmark in state.earmarks.items():
+        request = state.requests[earmark.request_id]
+        wanted = state.tenants[request.tenant].tenant.role
+
+        def worth(held: HostOffers, wanted: str | None = wanted) -> tuple[bool, float, str]:
+            host = state.hosts.get(held.host_id)
+            total = host.total if host else held.available
+            return (held.role == wanted, held.available.dominant_share(total), held.role)
+
+        found += [(host_id, held.role) for held in sorted(state.offers.of(host_id), key=worth)[:-1]]
+    return found
+
+
 def keep(state: State, starved: list[RequestId], now: float) -> list[Effect]:
     """Keeps hosts for those of the starved that have waited too long: first the tenant with the smallest standing,
 

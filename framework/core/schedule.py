@@ -78,7 +78,7 @@ def _round(state: State, now: float) -> list[Effect]:
         placed, starved = _in_turn(state, books, candidates, now)
     for index, request in placed:
         chosen.setdefault((candidates[index].host_id, candidates[index].role), []).append(request)
-    effects: list[Effect] = []
+    effects = _decline(state, [each for held in earmarks.divided(state) for each in state.offers.take(*held)])
     if chosen:
         state.demand_at = now
     for (host_id, role), requests in chosen.items():
@@ -294,6 +294,10 @@ def give_back(state: State, host_ids: list[HostId]) -> list[Effect]:
     for host_id in host_ids:
         offer_ids += state.offers.take(host_id)
         state.deadlines.drop("host", host_id)
+    return _decline(state, offer_ids)
+
+
+def _decline(state: State, offer_ids: list[OfferId]) -> list[Effect]:
     if not offer_ids:
         return []
     state.returned = True
