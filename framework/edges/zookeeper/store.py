@@ -83,6 +83,7 @@ class ZooKeeperStore:
         self._nodes = Nodes(connection)
         self._copy: Copy | None = None
         self._applied = 0  # the number of the last frame in the copy
+        self._last_id: bytes | None = None  # and its id; None where the copy is a checkpoint's as yet
         self._fault: StoreError | None = None  # why there is no copy
         self._fence: int | None = None  # the version of the node ``epoch`` while we lead
         self._epoch = 0
@@ -243,10 +244,10 @@ class ZooKeeperStore:
         doubt = self._doubt or _Doubt(self._chance.uuid4(), self._chance.uuid4(), packed, changes, submitted)
         found = self._put(doubt.id, packed, doubt)
         if found == doubt.void_id:  # sent while we wanted to be sure of this very frame
-            self._take_in((), 0)
+            self._take_in(found, ())
             return self._save(changes, submitted)
         self._check_ours(found, doubt.id)
-        self._take_in(changes, len(packed))
+        self._take_in(found, changes, len(packed))
         return None
 
     def _settle(self) -> None:
@@ -257,10 +258,10 @@ class ZooKeeperStore:
             return
         found = self._put(doubt.void_id, pack(()), doubt)
         if found == doubt.id:
-            self._take_in(doubt.changes, len(doubt.packed))
+            self._take_in(found, doubt.changes, len(doubt.packed))
         else:
             self._check_ours(found, doubt.void_id)
-            self._take_in((), 0)
+            self._take_in(found, ())
         with self._reading() as copy:
             withdrawn = tuple(each for each in doubt.submitted if copy.holds(each))
         if withdrawn:
@@ -278,12 +279,13 @@ class ZooKeeperStore:
             self._depose("another scheduler was elected")
             raise self._deposed_error() from error
 
-    def _take_in(self, changes: Sequence[Change], size: int) -> None:
+    def _take_in(self, frame_id: bytes, changes: Sequence[Change], size: int = 0) -> None:
         self._doubt = None
         with self._reading() as copy:
             for change in changes:
                 copy.apply(change)
             self._applied += 1
+            self._last_id = frame_id
             stale_secrets = copy.stale_secrets
         self._log_bytes += size
         if stale_secrets and self._stale_since is None:
@@ -354,6 +356,12 @@ class ZooKeeperStore:
         checkpoint = self._nodes.checkpoint(changed)
         if checkpoint != self._checkpoint:
             self._checkpoint, self._log_bytes = checkpoint, 0
+        if self._gone_back(checkpoint):
+            log.warning("ZooKeeper's data are older than they were; taking them as they are now", url=self._zk.url)
+            self._zk.notices.append(
+                f"state.zookeeper {self._zk.url}: its data were older than before; it was read anew"
+            )
+            self._copy = None
         if self._copy is None or (checkpoint is not None and checkpoint.frame > self._applied):
             self._load(checkpoint)
         while (head := self._nodes.head(self._applied + 1, changed)) is not None:
@@ -363,8 +371,15 @@ class ZooKeeperStore:
                 changes = unpack(packed)
             except ValueError as error:
                 raise self._nodes.damaged_frame(number, error) from error
-            self._take_in(changes, len(packed))
+            self._take_in(head.id, changes, len(packed))
         self._fault = None
+
+    def _gone_back(self, checkpoint: Checkpoint | None) -> bool:
+        """Whether the log is no more the one that the copy was made from, as after a restored backup."""
+        if self._last_id is None or (checkpoint is not None and checkpoint.frame >= self._applied):
+            return False
+        head = self._nodes.head(self._applied)
+        return head is None or head.id != self._last_id
 
     def _load(self, checkpoint: Checkpoint | None) -> None:
         copy = Copy()
@@ -380,6 +395,7 @@ class ZooKeeperStore:
                 raise self._nodes.damaged_snapshot(checkpoint, error) from error
         with self._lock:
             self._copy, self._applied = copy, checkpoint.frame if checkpoint is not None else 0
+            self._last_id = None
 
     def _checkpoint_due(self) -> bool:
         last, pieces = (self._checkpoint.frame, self._checkpoint.pieces) if self._checkpoint is not None else (0, 0)

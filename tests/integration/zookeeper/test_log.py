@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import os
 import random
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -322,3 +324,37 @@ def test_kill_9_of_zookeeper_amid_commits_loses_and_doubles_nothing(own_zookeepe
         assert len(two.store.tasks_of(request.id)) == len(promised)
         # One frame for each, and at most an empty one for each crash.
         assert len(promised) + 1 <= revision <= len(promised) + 4
+
+
+def test_a_zookeeper_that_was_restored_from_a_backup_is_read_anew(
+    own_zookeeper: ZooKeeperFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (server,) = own_zookeeper()
+    with clients(zookeeper.url([server], "/b"), "one", "two", session_timeout_s=2) as (one, two):
+        one.lead()
+        one.store.commit([SaveTenant(samples.tenant(weight=1))])
+        server.stop()
+        backup = server.directory / "backup"
+        shutil.copytree(server.directory / "data", backup)
+        server.start()
+        for weight in (2, 3, 4):
+            while not _tried(lambda weight=weight: one.store.commit([SaveTenant(samples.tenant(weight=weight))])):  # type: ignore[misc]
+                time.sleep(0.05)
+        until(lambda: two.store.revision == 4, "the frames")
+        one.vanish()
+        server.stop()
+        shutil.rmtree(server.directory / "data")
+        backup.rename(server.directory / "data")
+        server.start()
+        # ZooKeeper itself keeps out a session that has seen more than it has, until it has as much again.
+        with clients(two.connection.url, "three", session_timeout_s=2) as (three,):
+            three.lead()
+            assert [record.tenant.weight for record in three.store.load().tenants] == [1]
+            until(
+                lambda: (
+                    _tried(lambda: three.store.commit([SaveTenant(samples.tenant("new"))])) and two.connection.connected
+                )
+            )
+            until(lambda: two.store.revision == three.store.revision, "the frames")
+            assert plain(two.store.load()) == plain(three.store.load())
+        assert "older than before" in two.store.notices[-1]
