@@ -77,6 +77,8 @@ class Leadership:
     async def step_down(self, force: bool) -> None:
         if not self.leads:
             raise UnavailableError("this scheduler does not lead; the one that does is about to be known")
+        if not self._election.connected:
+            raise UnavailableError("the connection to ZooKeeper is lost, so nobody could take over now")
         if not force and not self.standbys:
             raise NoStandbyError("no other scheduler is connected that could take over")
         if self._stepping is None:

@@ -17,8 +17,10 @@ from framework.errors import Fault, StoreFullError, UnavailableError
 from framework.ports import Clock, FileChunk, JobQuery, Store, Submission
 from framework.runtime.saved import restored, tokens_of
 
-FOLLOW_EVERY_S = 1.0
+FOLLOW_EVERY_S = 0.2
 """Between looks whether the copy has changed as a whole, for tokens and counts; a request is read when asked for."""
+FOLLOW_SHARE = 0.1
+"""Of one CPU's time at most; so with much that is live it is looked at less often."""
 WAIT_EVERY_S = 0.5
 """Between looks at a request that somebody waits for."""
 
@@ -42,7 +44,7 @@ class StandbyControl:
         """For ever. Raises StoreError where the state cannot be read, now or later."""
         seen: int | None = None
         while True:
-            revision = self._revision()
+            revision, begun_at = self._revision(), self._clock.now()
             if revision != seen:
                 try:
                     self._state, self._tokens = await asyncio.to_thread(self._read)
@@ -50,7 +52,8 @@ class StandbyControl:
                     self._unread = str(error)
                 else:
                     seen, self._unread = revision, ""
-            await self._clock.sleep(FOLLOW_EVERY_S)
+            took_s = self._clock.now() - begun_at
+            await self._clock.sleep(max(FOLLOW_EVERY_S, took_s / FOLLOW_SHARE))
 
     def _read(self) -> tuple[State, dict[TenantName, str]]:
         found = self._store.load()
