@@ -109,9 +109,9 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
 
 
 def _subscribed(state: State, event: ev.Subscribed, now: float) -> list[Effect]:
+    """``state.suppressed`` stays: the driver subscribes again with the roles that it had suppressed."""
     _forget_offers(state)
     state.connected = True
-    state.suppressed = False
     state.dirty = True
     state.demand_at = now
     state.returned = state.fresh_demand = False
