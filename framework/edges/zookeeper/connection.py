@@ -59,7 +59,7 @@ _PASSING = (
     SessionMovedError,
 )
 _NOISE = logging.getLogger("kazoo.butlery")
-_NOISE.setLevel(logging.ERROR)  # below, it writes what it sends, credentials too; losses are told by us
+_NOISE.setLevel(logging.CRITICAL)  # it writes what it sends, credentials too, and tracebacks; losses are told by us
 
 
 class Check(NamedTuple):

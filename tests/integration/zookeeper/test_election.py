@@ -14,7 +14,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from framework.core.effects import SaveTenant
-from framework.errors import DeposedError, StoreFullError
+from framework.errors import DeposedError, StoreFullError, UnavailableError
 from framework.local import zookeeper
 from tests.fakes import samples
 from tests.fakes.zookeeper_server import ZooKeeperFactory
@@ -122,9 +122,12 @@ async def test_a_leader_that_does_not_know_yet_is_fenced(zookeeper_url: str) -> 
     with clients(zookeeper_url, "one", "two") as (one, two):
         await one.election.lead()
         commit(one, 1)
+        await one.election.confirm()
         (place,) = two.connection.children(two.connection.path("election"))
         two.connection.delete(two.connection.path("election", place))
         assert await asyncio.wait_for(two.election.lead(), DEADLINE_S) == 2
+        with pytest.raises(DeposedError, match="its place in the election is gone"):
+            await one.election.confirm()
         with pytest.raises(DeposedError):
             commit(one, 2)
         with pytest.raises(DeposedError):
@@ -156,6 +159,8 @@ async def test_a_suspended_connection_deposes_nobody(own_zookeeper: ZooKeeperFac
         await asyncio.to_thread(until, lambda: not one.election.connected)
         with pytest.raises(StoreFullError, match="connection is lost"):
             commit(one, 2)
+        with pytest.raises(UnavailableError, match="connection is lost"):
+            await one.election.confirm()
         assert weights(one) == {"team": 1}  # reads go on
         await asyncio.to_thread(server.restart)
         await asyncio.to_thread(commit_when_possible, one, 3)
@@ -168,7 +173,7 @@ async def test_a_suspended_connection_deposes_nobody(own_zookeeper: ZooKeeperFac
 PAUSED = """
     import asyncio, sys
     from framework.core.effects import SaveTenant
-    from framework.errors import DeposedError, StoreFullError
+    from framework.errors import DeposedError, StoreFullError, UnavailableError
     from tests.fakes import samples
     from tests.integration.zookeeper.clients import Client
 
@@ -256,3 +261,21 @@ def test_all_of_a_cluster_say_who_they_are(zookeeper_url: str) -> None:
         one.lead()
         marker, _ = one.connection.get(one.connection.chroot)
         assert CLUSTER in marker.decode()
+
+
+def test_a_paused_zookeeper_is_waited_for_within_bounds(own_zookeeper: ZooKeeperFactory) -> None:
+    (server,) = own_zookeeper()
+    with clients(zookeeper.url([server], "/b"), "one", session_timeout_s=3) as (one,):
+        one.lead()
+        commit(one, 1)
+        server.pause()
+        with pytest.raises(StoreFullError):
+            commit(one, 2)
+        server.resume()
+        # Its clock went on meanwhile, so the session may be over with it.
+        with suppress(DeposedError):
+            commit_when_possible(one, 3)
+        if one.store.load().tenants[0].tenant.weight != 3:
+            one.lead()
+            commit(one, 3)
+        assert weights(one) == {"team": 3}
