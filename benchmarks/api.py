@@ -18,6 +18,7 @@ class Api:
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
+        self.token = token
         self._client = ApiClient(url, token)
 
     def set_tenant(self, name: str, weight: int = 100) -> str:

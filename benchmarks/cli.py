@@ -96,6 +96,22 @@ def wire(
     _tell(wire_benchmark.run(tasks, events, rounds, None if as_json else _progress()))
 
 
+@bench.command()
+def failover(
+    as_json: JsonOption = False,
+    builds: Annotated[int, typer.Option(min=1, max=5000, help="Builds that run when the leader is killed.")] = 1000,
+) -> None:
+    """Kill the scheduler that leads, on a real Mesos and ZooKeeper; tell when the standby acts, and what was lost."""
+    from benchmarks.failover import run as failover_benchmark
+
+    with ended_by_signals():
+        figures = failover_benchmark.run(builds, _progress())
+    if as_json:
+        _tell(figures)
+    else:
+        failover_benchmark.show(figures, Console(highlight=False))
+
+
 @bench.command("all")
 def everything() -> None:
     """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""

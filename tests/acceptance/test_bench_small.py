@@ -42,3 +42,10 @@ def test_wire_drives_both_against_one_server() -> None:
     assert (figures["tasks"], figures["hosts"], figures["rounds"]) == (100, 317, 1)
     assert set(figures["task_cpu_us"]) == {"ours", "pymesos"}
     assert all(figures[ratio] > 0 for ratio in ("task_cpu_ratio", "offers_ratio", "offers_ratio_addict"))
+
+
+def test_every_build_is_accounted_for_when_the_leader_is_killed() -> None:
+    figures = bench("failover", "--builds", "40")
+    assert (figures["builds"], figures["accounted"], figures["doubled"]) == (40, 40, 0)
+    assert 0 < figures["standby_answering_s"] <= figures["standby_acting_s"]
+    assert figures["zk_writes_per_s"] > 0
