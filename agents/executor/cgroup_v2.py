@@ -21,7 +21,7 @@ from agents.executor.limits import (
     remove_group,
     write_text,
 )
-from agents.executor.processes import SIGKILL, signal_all
+from agents.executor.processes import SIGKILL, descendants, signal_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ NEEDED = ("memory", "pids")
 WANTED = "cpu"
 COMMON_PARENT = "butlery"
 OWN_LEAF = "butlery-executor"
+MOVING_ROUNDS = 20
 
 
 class NoGroupError(Exception):
@@ -88,7 +89,7 @@ def find_parent() -> str:
     for candidate in candidates:
         if not (os.access(candidate, os.W_OK) and os.access(candidate + "/cgroup.procs", os.W_OK)):
             continue
-        if not _hand_out(candidate) and not (candidate == own and _move_into_leaf(own) and _hand_out(own)):
+        if not _hand_out(candidate) and not (candidate == own and move_into_leaf(own) and _hand_out(own)):
             continue
         parent = os.path.join(candidate, COMMON_PARENT)
         os.makedirs(parent, exist_ok=True)
@@ -113,19 +114,26 @@ def _hand_out(group: str) -> bool:
     return True
 
 
-def _move_into_leaf(own: str) -> bool:
-    """Makes ``own`` free of processes where this process and its parents are all there is in it."""
+def move_into_leaf(own: str) -> bool:
+    """Makes ``own`` free of processes where nothing is in it but this process' parent, the executor, and its children.
+
+    Builds of one executor may be at this together, and fork meanwhile.
+    """
     leaf = os.path.join(own, OWN_LEAF)
     try:
         os.makedirs(leaf, exist_ok=True)
-        for pid in read_text(own + "/cgroup.procs").split():
-            if int(pid) not in (os.getpid(), os.getppid()):
+        for _ in range(MOVING_ROUNDS):
+            found = {int(pid) for pid in read_text(own + "/cgroup.procs").split()}
+            if not found:
+                return True
+            if not found <= {os.getppid(), *descendants(os.getppid())}:
                 return False
-        for pid in read_text(own + "/cgroup.procs").split():
-            write_text(leaf + "/cgroup.procs", pid)
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    write_text(leaf + "/cgroup.procs", str(pid))
     except OSError:
-        return False
-    return True
+        pass
+    return False
 
 
 class CgroupV2(Limits):
