@@ -25,7 +25,9 @@ def bars(
     state: State, request: Request, host_id: HostId, hostname: str, attributes: dict[str, str], now: float
 ) -> list[str]:
     """Every reason, as ``WhyNot`` names them, for which the request may not go to the host, had it all the room."""
-    rules = rules_of(request, state.tenants[request.tenant].tenant.role)
+    book = state.tenants[request.tenant]
+    shape = book.queue.shape(request.id)
+    rules = shape.rules if shape is not None else rules_of(request, book.tenant.role)
     reasons = [] if rules is None else list(rules.reasons(state.groups, host_id, hostname, attributes))
     window = state.window_of(host_id, now)
     if window is not None and now + request.template.timeout_s + request.template.grace_s > window.start_at:

@@ -77,6 +77,11 @@ class TenantQueue:
     def images(self) -> set[str]:
         return {shape.image for shape in self._groups if shape.image is not None}
 
+    def shape(self, request_id: RequestId) -> Shape | None:
+        """None where the request is not in the queue."""
+        found = self._where.get(request_id)
+        return found[0] if found else None
+
     def any_in_turn(self) -> bool:
         """Whether for some it matters what was placed before them."""
         return any(shape.rules is not None and shape.rules.in_turn for shape in self._groups)
