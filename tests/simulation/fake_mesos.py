@@ -1,4 +1,6 @@
-"""A Mesos master with its hosts, as far as a framework sees them: offers, filters, launches, updates, partitions.
+"""A Mesos master with its hosts, as far as a framework sees them.
+
+Offers of two roles, inverse offers, filters, launches and groups of them, Mesos executors, updates, partitions.
 
 It does what Mesos 1.11 does with a partition-aware framework, in order on one connection, and nothing by itself:
 whoever drives it moves its time and its builds. What the framework must never do to Mesos is kept in ``faults``.
@@ -6,17 +8,22 @@ whoever drives it moves its time and its builds. What the framework must never d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 from framework.core import effects as ef
 from framework.core import events as ev
-from framework.core.ids import FrameworkId, HostId, OfferId, TaskId
-from framework.core.offers import Host, Offer
+from framework.core.ids import FrameworkId, HostId, OfferId, TaskId, agent_task_id, container_task_id
+from framework.core.offers import Host, InverseOffer, Offer, Window
 from framework.core.resources import ZERO, Resources
-from framework.core.tasks import Outcome
+from framework.core.state import State
+from framework.core.tasks import FailureClass, Outcome, Task
 
+ROLES = ("butlery", "spare")
 ACCEPT_REFUSE_S = 5.0
+EXECUTOR_IDLE_S = 60.0  # of a shared Mesos executor, after its last task
 UPDATE_RETRY_S = 10.0  # as the Mesos agent does with updates that nobody acknowledged
 TERMINAL = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST")
 
@@ -28,6 +35,7 @@ class FakeTask:
     id: TaskId
     host_id: HostId
     resources: Resources
+    executor_id: str
     state: str = "TASK_STAGING"
     unacknowledged: list[ev.TaskUpdate] = field(default_factory=list)
     sent_at: float = 0.0
@@ -43,14 +51,19 @@ class FakeTask:
 class FakeHost:
     host: Host
     reachable: bool = True
-    filtered_until: float = 0.0
+    filtered_until: dict[str, float] = field(default_factory=dict)  # by role
+    executors: dict[str, float] = field(default_factory=dict)  # shared ones, and when they last had a task
+    asked: OfferId | None = None  # the inverse offer that is outstanding
+    asked_again_at: float = 0.0
 
 
 class FakeMesos:
     """One master, one framework. ``inbox``: events on their way to the framework."""
 
-    def __init__(self, overhead: Resources) -> None:
+    def __init__(self, overhead: Resources, knows: Callable[[], State]) -> None:
+        """``knows``: what the framework thinks, which a launch of it does not tell in full."""
         self.overhead = overhead
+        self._knows = knows
         self.hosts: dict[HostId, FakeHost] = {}
         self.tasks: dict[TaskId, FakeTask] = {}
         self.offers: dict[OfferId, Offer] = {}
@@ -74,6 +87,8 @@ class FakeMesos:
         for task in self.tasks.values():
             if task.unacknowledged and self._reachable(task) and now - task.sent_at >= UPDATE_RETRY_S:
                 self._send_first(task)
+        for fake in self.hosts.values():
+            self._ask_back(fake)
         if not self.suppressed:
             offers = tuple(self._allocate(now))
             if offers:
@@ -93,9 +108,11 @@ class FakeMesos:
 
     def scheduler_died(self) -> None:
         self._forget_connection()
+        self.suppressed = False
 
     def remove_framework(self) -> None:
         self._forget_connection()
+        self.suppressed = False
         self.framework_id = None
         self.tasks.clear()
         self.inbox.append(ev.FrameworkRemoved("failover timeout"))
@@ -121,7 +138,7 @@ class FakeMesos:
         if fake.reachable:
             return
         fake.reachable = True
-        fake.filtered_until = 0.0
+        fake.filtered_until.clear()
         for task in self._tasks_on(host_id):
             if task.unacknowledged:
                 self._send_first(task)
@@ -133,26 +150,56 @@ class FakeMesos:
         del self.offers[offer_id]
         self.inbox.append(ev.OfferRescinded(offer_id))
 
+    def maintain(self, host_id: HostId, window: Window | None) -> None:
+        """The operator plans a host's maintenance, moves it or calls it off: what was offered of it is so no more."""
+        fake = self.hosts[host_id]
+        fake.host = msgspec.structs.replace(fake.host, window=window)
+        self._rescind(host_id)
+        if fake.asked is not None:
+            if self.connected:
+                self.inbox.append(ev.InverseOfferRescinded(fake.asked))
+            fake.asked = None
+        fake.asked_again_at = 0.0
+
     def observed(self) -> ev.HostsObserved:
         return ev.HostsObserved(tuple(fake.host for fake in self.hosts.values() if fake.reachable))
 
     # What tasks do
 
     def run(self, task: FakeTask) -> None:
-        if task.state == "TASK_STAGING":
-            task.state = "TASK_RUNNING"
-            self._update(task)
+        """With all its agent's containers."""
+        for each in self._group(task):
+            if each.state == "TASK_STAGING":
+                each.state = "TASK_RUNNING"
+                self._update(each)
 
     def end(self, task: FakeTask, state: str, outcome: Outcome | None, message: str = "") -> None:
-        """The task ends on its host, whether or not the master can see it."""
+        """The task ends on its host, whether or not the master can see it, and its agent's other containers with it.
+
+        Where one that builds leaves no outcome, its Mesos executor does not look after the others any more either.
+        """
+        main = self.tasks.get(agent_task_id(task.id))
+        self._end(task, state, outcome, message)
+        if main is not None and main is not task:
+            self._end(main, "TASK_FAILED", Outcome(FailureClass.FAILED, f"its container {task.id} ended"))
+        if outcome is not None or state == "TASK_KILLED":
+            for each in self._group(task):
+                self._end(each, "TASK_FINISHED")
+
+    def _end(self, task: FakeTask, state: str, outcome: Outcome | None = None, message: str = "") -> None:
         if task.alive:
             task.state = state
             self._update(task, outcome, message)
+            fake = self.hosts[task.host_id]
+            if task.executor_id in fake.executors:
+                fake.executors[task.executor_id] = self._now
 
     # What the framework calls
 
-    def call(self, call: ef.Call) -> None:
-        """One call. Those made while no connection stands are lost."""
+    def call(self, call: ef.Call) -> None:  # noqa: C901 - one arm a call
+        """One call. Those made while no connection stands are lost, but for what every subscription tells again."""
+        if isinstance(call, ef.Revive | ef.Suppress):
+            self.suppressed = isinstance(call, ef.Suppress)
         if not self.connected:
             return
         match call:
@@ -162,11 +209,16 @@ class FakeMesos:
                 for offer_id in call.offer_ids:
                     self._decline(offer_id, call.refuse_s)
             case ef.Revive():
-                self.suppressed = False
                 for fake in self.hosts.values():
-                    fake.filtered_until = 0.0
-            case ef.Suppress():
-                self.suppressed = True
+                    fake.filtered_until.clear()
+            case ef.AcceptInverse():
+                self._answered(call.offer_ids, ACCEPT_REFUSE_S)
+            case ef.DeclineInverse():
+                self._answered(call.offer_ids, call.refuse_s)
+            case ef.Tell():
+                told = self.tasks.get(call.task_id)
+                if told is not None and (told.host_id, told.executor_id) != (call.host_id, call.mesos_executor_id):
+                    self.faults.append(f"{call.task_id} is told through {call.mesos_executor_id}")
             case ef.Kill():
                 self._kill(call)
             case ef.Acknowledge():
@@ -175,34 +227,61 @@ class FakeMesos:
                 self._reconcile(call)
 
     def _accept(self, call: ef.Launch) -> None:
-        for offer_id in call.offer_ids:
-            if offer_id in self._spent:
-                self.faults.append(f"offer {offer_id} was used before")
-        self._spent.update(call.offer_ids)
-        if len(set(call.offer_ids)) != len(call.offer_ids):
-            self.faults.append(f"an ACCEPT names an offer twice: {call.offer_ids}")
-        valid = all(offer_id in self.offers for offer_id in call.offer_ids)
-        left = ZERO
-        for offer_id in call.offer_ids:
-            offer = self.offers.pop(offer_id, None)
-            if offer is None:
-                continue
-            if offer.host_id != call.host_id:
-                self.faults.append(f"offer {offer_id} of {offer.host_id} is used on {call.host_id}")
-            left += offer.resources
+        left = self._taken(call)
+        unforeseen = ZERO
         for task in call.tasks:
             if task.id in self.ever_launched:
                 self.faults.append(f"task {task.id} is launched twice")
             self.ever_launched.add(task.id)
-            if not valid:
-                self._answer(task.id, call.host_id, "TASK_DROPPED", "REASON_INVALID_OFFERS")
+            template = self._knows().requests[task.request_id].template
+            group = [*(container_task_id(task.id, each.name) for each in template.containers), task.id]
+            if left is None:
+                for each in group:
+                    self._answer(each, call.host_id, "TASK_DROPPED", "REASON_INVALID_OFFERS")
                 continue
-            need = task.resources + self.overhead
+            need = task.resources
+            if task.mesos_executor_id not in self._executors_on(self.hosts[call.host_id]):
+                need += self.overhead
+                if task.mesos_executor_id in self._thought_to_live(call):
+                    unforeseen = self.overhead
+            if not need.fits_in(left) and need.fits_in(left + unforeseen):
+                for each in group:
+                    self._answer(each, call.host_id, "TASK_ERROR", "REASON_TASK_INVALID")
+                continue
             if not need.fits_in(left):
-                self.faults.append(f"the offers {call.offer_ids} are over-spent by {task.id}")
+                self.faults.append(f"the offers {call.offer_ids} are over-spent by {task.id}: {need} of {left}")
             left -= need
-            self.tasks[task.id] = FakeTask(task.id, call.host_id, need)
-        self.hosts[call.host_id].filtered_until = self._now + ACCEPT_REFUSE_S
+            self._start(task, group)
+
+    def _thought_to_live(self, call: ef.Launch) -> set[str]:
+        """Mesos executors whose end, or whose launch's loss, nobody has told the framework yet."""
+        launched = {task.id for task in call.tasks}
+        known = self._knows().tasks_on.get(call.host_id, {}).values()
+        return {task.mesos_executor_id for task in known if task.id not in launched}
+
+    def _taken(self, call: ef.Launch) -> Resources | None:
+        """What its offers hold together; None where one of them is not valid any more."""
+        if len(set(call.offer_ids)) != len(call.offer_ids):
+            self.faults.append(f"an ACCEPT names an offer twice: {call.offer_ids}")
+        offers: list[Offer] = []
+        for offer_id in call.offer_ids:
+            if offer_id in self._spent:
+                self.faults.append(f"offer {offer_id} was used before")
+            self._spent.add(offer_id)
+            offer = self.offers.pop(offer_id, None)
+            if offer is not None:
+                offers.append(offer)
+                self.hosts[call.host_id].filtered_until[offer.role] = self._now + ACCEPT_REFUSE_S
+        if {offer.host_id for offer in offers} - {call.host_id} or len({offer.role for offer in offers}) > 1:
+            self.faults.append(f"offers of several hosts or roles are used together: {call.offer_ids}")
+        return sum((offer.resources for offer in offers), ZERO) if len(offers) == len(call.offer_ids) else None
+
+    def _start(self, task: Task, group: Sequence[TaskId]) -> None:
+        if task.mesos_executor_id != task.id:
+            self.hosts[task.host_id].executors[task.mesos_executor_id] = self._now
+        for each in group:
+            resources = task.resources if each == task.id else ZERO
+            self.tasks[each] = FakeTask(each, task.host_id, resources, task.mesos_executor_id)
 
     def _decline(self, offer_id: OfferId, refuse_s: float) -> None:
         if offer_id in self._spent:
@@ -210,7 +289,16 @@ class FakeMesos:
         self._spent.add(offer_id)
         offer = self.offers.pop(offer_id, None)
         if offer is not None:
-            self.hosts[offer.host_id].filtered_until = self._now + refuse_s
+            self.hosts[offer.host_id].filtered_until[offer.role] = self._now + refuse_s
+
+    def _answered(self, offer_ids: Sequence[OfferId], refuse_s: float) -> None:
+        for offer_id in offer_ids:
+            if offer_id in self._spent:
+                self.faults.append(f"inverse offer {offer_id} is answered again")
+            self._spent.add(offer_id)
+            for fake in self.hosts.values():
+                if fake.asked == offer_id:
+                    fake.asked, fake.asked_again_at = None, self._now + refuse_s
 
     def _kill(self, call: ef.Kill) -> None:
         task = self.tasks.get(call.task_id)
@@ -254,19 +342,45 @@ class FakeMesos:
 
     # Inside
 
+    def _group(self, task: FakeTask) -> list[FakeTask]:
+        """All containers of the task's agent, the one that builds last."""
+        main = agent_task_id(task.id)
+        found = [each for each in self.tasks.values() if agent_task_id(each.id) == main]
+        return sorted(found, key=lambda each: each.id == main)
+
+    def _executors_on(self, fake: FakeHost) -> set[str]:
+        """Those that live: while they have tasks and, shared ones, for a while after."""
+        idle = {each for each, at in fake.executors.items() if self._now - at < EXECUTOR_IDLE_S}
+        return idle | {task.executor_id for task in self._tasks_on(fake.host.id) if task.alive}
+
+    def _ask_back(self, fake: FakeHost) -> None:
+        host = fake.host
+        wanted = host.window is not None and fake.asked is None and fake.asked_again_at <= self._now
+        if wanted and host.window is not None and fake.reachable and any(t.alive for t in self._tasks_on(host.id)):
+            fake.asked = OfferId(f"inverse-{self._next()}")
+            self.inbox.append(ev.InverseOffersReceived((InverseOffer(fake.asked, host.id, host.window),)))
+
     def _allocate(self, now: float) -> Sequence[Offer]:
+        """Each host to one role, of those that did not decline it, in turn."""
         offers = []
         for host_id, fake in self.hosts.items():
             free = fake.host.total
+            for _ in self._executors_on(fake):
+                free -= self.overhead
             for task in self._tasks_on(host_id):
                 if task.alive:
                     free -= task.resources
             for offer in self.offers.values():
                 if offer.host_id == host_id:
                     free -= offer.resources
-            if not fake.reachable or fake.filtered_until > now or free.cpu_millis <= 0 or free.mem_mib <= 0:
+            roles = [role for role in ROLES if fake.filtered_until.get(role, 0.0) <= now]
+            if not fake.reachable or not roles or free.cpu_millis <= 0 or free.mem_mib <= 0 or free.disk_mib < 0:
                 continue
-            made = Offer(OfferId(f"offer-{self._next()}"), host_id, fake.host.hostname, free, fake.host.attributes)
+            host, number = fake.host, self._next()
+            made = Offer(
+                OfferId(f"offer-{number}"), host_id, host.hostname, free, host.attributes,
+                role=roles[number % len(roles)], window=host.window,
+            )  # fmt: skip
             self.offers[made.id] = made
             offers.append(made)
         return offers
@@ -304,11 +418,11 @@ class FakeMesos:
 
     def _forget_connection(self) -> None:
         self.connected = False
-        self.suppressed = False
         self.inbox.clear()
         self.offers.clear()
         for fake in self.hosts.values():
-            fake.filtered_until = 0.0
+            fake.filtered_until.clear()
+            fake.asked, fake.asked_again_at = None, 0.0
 
     def _next(self) -> int:
         self._count += 1

@@ -15,13 +15,13 @@ from framework.core import effects as ef
 from framework.core import events as ev
 from framework.core.admission import faults
 from framework.core.ids import FrameworkId, HostId, RequestId, TaskId, TenantName
-from framework.core.offers import Host
+from framework.core.offers import Host, Window
 from framework.core.resources import Resources
 from framework.core.state import Config, State, restore
 from framework.core.step import turn
 from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestState, Task, TaskState, Tenant
-from framework.core.templates import Template
-from tests.simulation.fake_mesos import FakeMesos, FakeTask
+from framework.core.templates import Container, Template
+from tests.simulation.fake_mesos import ROLES, FakeMesos, FakeTask
 
 SAVES = (ef.SaveRequest, ef.SaveTask, ef.SaveTenant, ef.SaveFrameworkId, ef.SaveDraining)
 TENANTS = tuple(TenantName(name) for name in ("ants", "bees", "crabs"))
@@ -36,6 +36,8 @@ HOSTS = (
     Resources(2000, 2048, 100),
 )
 QUOTAS = (Quota(), Quota(builds=2), Quota(cpu_millis=4000), Quota(mem_mib=8192), Quota(builds=0))
+BESIDE = Resources(50, 64)
+WINDOWS_S = (-60.0, 20.0, 90.0, 300.0, 800.0)  # from when they are told to their start
 STEPS_S = (0.0, 0.1, 0.6, 1.0, 2.0, 5.0, 11.0, 31.0, 130.0, 700.0)
 
 
@@ -51,6 +53,7 @@ class Disk:
 
     framework_id: FrameworkId | None = None
     tenants: dict[TenantName, bytes] = field(default_factory=dict)
+    draining: bool = False
     requests: dict[RequestId, bytes] = field(default_factory=dict)
     tasks: dict[TaskId, bytes] = field(default_factory=dict)
 
@@ -64,6 +67,8 @@ class Disk:
                 self.tenants[tenant.name] = msgspec.msgpack.encode(tenant)
             case ef.SaveFrameworkId(framework_id):
                 self.framework_id = framework_id
+            case ef.SaveDraining(draining):
+                self.draining = draining
 
     def load_requests(self) -> dict[RequestId, Request]:
         return {key: msgspec.msgpack.decode(each, type=Request) for key, each in self.requests.items()}
@@ -73,7 +78,7 @@ class Disk:
         requests = [each for each in self.load_requests().values() if each.state is not RequestState.ENDED]
         tasks = [msgspec.msgpack.decode(each, type=Task) for each in self.tasks.values()]
         alive = [task for task in tasks if task.state is not TaskState.ENDED]
-        return restore(config, self.framework_id, tenants, requests, alive, now)
+        return restore(config, self.framework_id, tenants, requests, alive, now, self.draining)
 
 
 class Crashed(Exception):  # noqa: N818 - nothing went wrong
@@ -98,7 +103,7 @@ class Simulation:
         self.config = config or Config()
         self.now = 1_700_000_000.0
         self.disk = Disk()
-        self.mesos = FakeMesos(self.config.overhead)
+        self.mesos = FakeMesos(self.config.overhead, lambda: self.state)
         self.submitted: list[RequestId] = []
         self.log: list[bytes] = []
         self.crashes = 0
@@ -192,7 +197,18 @@ class Simulation:
     def _request(self, a: int, b: int) -> Request:
         attributes = {"pool": "big" if a % 2 else "small"} if a % 7 == 0 else {}
         image = IMAGES[b % len(IMAGES)]
-        template = Template(SIZES[a % len(SIZES)], image, attributes, timeout_s=60.0 + b, grace_s=float(b % 3))
+        containers = tuple(Container(name, BESIDE) for name in ("db", "web")[: max(0, a % 8 - 5)])
+        size = SIZES[a % (len(SIZES) - bool(containers))]  # as the largest leaves no host room for more
+        template = Template(
+            sum((each.resources for each in containers), size),
+            image,
+            attributes,
+            timeout_s=60.0 + b,
+            grace_s=float(b % 3),
+            containers=containers,
+            preemptible=b % 2 == 0,
+            shared=b % 5 == 0,
+        )
         request_id = RequestId(f"r{len(self.submitted):04d}")
         return Request(request_id, TENANTS[b % 3], "job", template, self.now, priority=a % 3, retries=b % 4)
 
@@ -201,7 +217,8 @@ class Simulation:
             self.turn([ev.CancelAsked(self.submitted[a % len(self.submitted)], "no longer wanted")])
 
     def _do_quota(self, a: int, b: int) -> None:
-        self.turn([ev.TenantSet(Tenant(TENANTS[a % 3], 50 * (1 + b % 5), QUOTAS[b % len(QUOTAS)]))])
+        role = (*ROLES, None, None)[a // 3 % 4]
+        self.turn([ev.TenantSet(Tenant(TENANTS[a % 3], 50 * (1 + b % 5), QUOTAS[b % len(QUOTAS)], role))])
 
     def _do_advance(self, a: int, b: int) -> None:
         self.advance(STEPS_S[a % len(STEPS_S)])
@@ -220,6 +237,13 @@ class Simulation:
             silent = b % 5 == 0  # the Mesos executor died and left no result
             passed = outcome.result_class is FailureClass.PASSED
             self.mesos.end(task, "TASK_FINISHED" if passed else "TASK_FAILED", None if silent else outcome)
+
+    def _do_maintain(self, a: int, b: int) -> None:
+        window = Window(self.now + WINDOWS_S[b % len(WINDOWS_S)], 400.0 if b % 2 else None) if b % 4 else None
+        self.mesos.maintain(self._host(a), window)
+
+    def _do_drain(self, a: int, b: int) -> None:
+        self.turn([ev.DrainSet(a % 4 == 0)])
 
     def _do_no_image(self, a: int, b: int) -> None:
         for task in list(self.mesos.tasks.values()):
@@ -280,10 +304,11 @@ class Simulation:
         self._crash_at = None
         for host_id in self.mesos.hosts:
             self.mesos.host_back(host_id)
+            self.mesos.maintain(host_id, None)
         for task in self.mesos.tasks.values():
             task.deaf_to = 0
         self.connect()
-        self.turn([self.mesos.observed(), *(ev.TenantSet(Tenant(name)) for name in TENANTS)])
+        self.turn([self.mesos.observed(), ev.DrainSet(False), *(ev.TenantSet(Tenant(name)) for name in TENANTS)])
         for _ in range(rounds):
             self.connect()
             self.deliver(len(self.mesos.inbox))
