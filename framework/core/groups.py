@@ -62,13 +62,45 @@ class Group:
             spread.add(value_of(field, place.hostname, place.attributes or {}))
 
 
+Labels = frozenset[tuple[str, str]]
+
+
+class _Labelled:
+    """A tenant's live builds that have labels, and groups of those with certain ones, made when asked for."""
+
+    __slots__ = ("builds", "groups")
+
+    def __init__(self) -> None:
+        self.builds: dict[TaskId, tuple[Labels, HostId]] = {}  # the oldest first
+        self.groups: dict[Labels, Group] = {}  # the one asked for last at the end
+
+    def with_labels(self, wanted: Labels, places: Mapping[HostId, Place]) -> Group:
+        group = self.groups.pop(wanted, None)
+        if group is None:
+            group = Group(places)
+            for task_id, (labels, host_id) in self.builds.items():
+                if wanted <= labels:
+                    group.add(task_id, host_id)
+            if len(self.groups) >= _KEPT_GROUPS:
+                del self.groups[next(iter(self.groups))]
+        self.groups[wanted] = group
+        return group
+
+    def of(self, labels: Labels) -> list[Group]:
+        return [group for wanted, group in self.groups.items() if wanted <= labels]
+
+
+_KEPT_GROUPS = 64
+"""So many groups by labels are kept up to date a tenant; each costs every labelled build of it a comparison."""
+
+
 class Groups:
     """Every live build in its groups. Bounded by what is live and by the hosts there are."""
 
     def __init__(self) -> None:
         self._places: dict[HostId, Place] = {}
         self._of_job: dict[tuple[TenantName, str], Group] = {}
-        self._labelled: dict[TenantName, dict[frozenset[tuple[str, str]], Group]] = {}
+        self._labelled: dict[TenantName, _Labelled] = {}
 
     def observe(self, hosts: Iterable[Host], in_use: Collection[HostId]) -> None:
         """All hosts there are; those ``in_use`` stay known when they are no longer among them."""
@@ -91,50 +123,48 @@ class Groups:
 
     def add(self, task_id: TaskId, request: Request, host_id: HostId) -> None:
         """A build that is now to run on the host, which is known."""
-        for group in self._groups_of(request):
-            group.add(task_id, host_id)
+        job = (request.tenant, request.job)
+        group = self._of_job.get(job)
+        if group is None:
+            group = self._of_job[job] = Group(self._places)
+        group.add(task_id, host_id)
+        if request.template.labels:
+            labels = frozenset(request.template.labels.items())
+            labelled = self._labelled.setdefault(request.tenant, _Labelled())
+            labelled.builds[task_id] = (labels, host_id)
+            for group in labelled.of(labels):
+                group.add(task_id, host_id)
 
     def remove(self, task_id: TaskId, request: Request) -> None:
-        for group in self._groups_of(request):
-            group.remove(task_id)
         job = (request.tenant, request.job)
+        self._of_job[job].remove(task_id)
         if not self._of_job[job].hosts:
             del self._of_job[job]
-        labels = frozenset(request.template.labels.items())
-        if labels and not self._labelled[request.tenant][labels].hosts:
-            del self._labelled[request.tenant][labels]
-            if not self._labelled[request.tenant]:
+        if request.template.labels:
+            labelled = self._labelled[request.tenant]
+            labels, _ = labelled.builds.pop(task_id)
+            for group in labelled.of(labels):
+                group.remove(task_id)
+            if not labelled.builds:
                 del self._labelled[request.tenant]
 
     def of_job(self, tenant: TenantName, job: str) -> Group:
         return self._of_job.get((tenant, job)) or Group(self._places)
 
-    def labelled(self, tenant: TenantName, labels: Mapping[str, str]) -> list[Group]:
-        """Groups of the tenant's builds that have all of these labels, perhaps among others."""
-        wanted = labels.items()
-        return [group for its, group in self._labelled.get(tenant, {}).items() if wanted <= its]
+    def with_labels(self, tenant: TenantName, labels: Mapping[str, str]) -> Group:
+        """The tenant's builds that have all of these labels, perhaps among others."""
+        labelled = self._labelled.get(tenant)
+        if labelled is None:
+            return Group(self._places)
+        return labelled.with_labels(frozenset(labels.items()), self._places)
 
     def __len__(self) -> int:
         """Groups, for those who watch that nothing is left behind."""
         return len(self._of_job) + len(self._labelled)
 
-    def _groups_of(self, request: Request) -> list[Group]:
-        job = (request.tenant, request.job)
-        group = self._of_job.get(job)
-        if group is None:
-            group = self._of_job[job] = Group(self._places)
-        if not request.template.labels:
-            return [group]
-        by_labels = self._labelled.setdefault(request.tenant, {})
-        labels = frozenset(request.template.labels.items())
-        labelled = by_labels.get(labels)
-        if labelled is None:
-            labelled = by_labels[labels] = Group(self._places)
-        return [group, labelled]
-
     def _count_anew(self) -> None:
         for group in self._of_job.values():
             group.spreads.clear()
-        for by_labels in self._labelled.values():
-            for group in by_labels.values():
+        for labelled in self._labelled.values():
+            for group in labelled.groups.values():
                 group.spreads.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from framework.core.constraints import Spread, allows, counts, value_of
-from framework.core.groups import Group, Groups
+from framework.core.groups import Groups
 from framework.core.ids import HostId, TenantName
 from framework.core.pieces import ReservedUse
 from framework.core.tasks import Request
@@ -66,8 +66,8 @@ class Rules:
                 if not allows(constraint, value_of(constraint.field, hostname, attributes), spread):
                     return True
             return any(
-                not _may_be_beside(neighbour, some, value_of(neighbour.field, hostname, attributes))
-                for neighbour, some in near_or_apart
+                not _may_be_beside(neighbour, spread, value_of(neighbour.field, hostname, attributes))
+                for neighbour, spread in near_or_apart
             )
 
         return barred
@@ -82,8 +82,8 @@ class Rules:
         for constraint, spread in self._spreads(groups):
             if not allows(constraint, value_of(constraint.field, hostname, attributes), spread):
                 yield f"constraint:{told(constraint)}"
-        for neighbour, some in self._neighbours(groups):
-            if not _may_be_beside(neighbour, some, value_of(neighbour.field, hostname, attributes)):
+        for neighbour, spread in self._neighbours(groups):
+            if not _may_be_beside(neighbour, spread, value_of(neighbour.field, hostname, attributes)):
                 yield f"{'near' if neighbour.near else 'apart'}:{told_labels(neighbour.labels)}"
 
     def _spreads(self, groups: Groups) -> list[tuple[Constraint, Spread | None]]:
@@ -92,23 +92,22 @@ class Rules:
         group = groups.of_job(self.tenant, self.job)
         return [(each, group.spread(each.field) if counts(each) else None) for each in self.constraints]
 
-    def _neighbours(self, groups: Groups) -> list[tuple[Neighbour, list[Group]]]:
-        """Each that limits the choice now, with the builds that it names."""
+    def _neighbours(self, groups: Groups) -> list[tuple[Neighbour, Spread]]:
+        """Each that limits the choice now, with how the builds that it names are spread over its field."""
         if self.tenant is None:
             return []
         found = []
         for neighbour in self.neighbours:
-            some = groups.labelled(self.tenant, neighbour.labels)
-            if some or (neighbour.near and not neighbour.labels.items() <= dict(self.labels).items()):
-                found.append((neighbour, some))  # with none of them live it may be the first of its kind
+            group = groups.with_labels(self.tenant, neighbour.labels)
+            if group.hosts or (neighbour.near and not neighbour.labels.items() <= dict(self.labels).items()):
+                found.append((neighbour, group.spread(neighbour.field)))  # else it may be the first of its kind
         return found
 
 
-def _may_be_beside(neighbour: Neighbour, some: list[Group], value: str | None) -> bool:
-    spreads = [group.spread(neighbour.field) for group in some]
+def _may_be_beside(neighbour: Neighbour, spread: Spread, value: str | None) -> bool:
     if neighbour.near:
-        return value is not None and any(value in spread.counts for spread in spreads)
-    return value is None or not any(spread.unknown or value in spread.counts for spread in spreads)
+        return value is not None and value in spread.counts
+    return value is None or not (spread.unknown or value in spread.counts)
 
 
 def rules_of(request: Request, role: str | None) -> Rules | None:

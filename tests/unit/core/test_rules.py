@@ -239,3 +239,17 @@ def test_the_only_host_that_its_constraints_allow_is_not_avoided() -> None:
     request, task = rig.running(constraints=(Constraint("rack", Operator.IS, "r0"),))
     rig.update(task, "TASK_LOST")
     assert request.avoid_hosts == []
+
+
+def test_builds_are_found_by_any_of_their_labels_however_many_are_asked_for() -> None:
+    rig = Rig(hosts=1)
+    running = [rig.running(need=Resources(1, 1), labels={"app": "web", "build": str(nth)}) for nth in range(70)]
+    groups = rig.state.groups
+    for _ in range(2):
+        for nth in range(70):
+            assert list(groups.with_labels(TEAM, {"build": str(nth)}).hosts) == [running[nth][1].id]
+    assert len(groups.with_labels(TEAM, {"app": "web"}).hosts) == 70
+    assert groups.with_labels(TEAM, {"app": "web", "build": "70"}).hosts == {}
+    for _, task in running:
+        rig.update(task, "TASK_FINISHED")
+    assert len(groups) == 0
