@@ -325,7 +325,7 @@ class ZooKeeperConnection:
         if cluster != self._cluster:
             raise StoreError(
                 f"{where}: is the state of another cluster, {cluster!r}; this one is {self._cluster!r}: "
-                "name another path for it"
+                "name another path for it, or set state.cluster to the former where it only has a new name"
             )
 
     def _check_acl(self, path: str) -> None:
