@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 
 Script = Callable[[str], bytes | None]
@@ -18,7 +19,9 @@ def answer(status: str, body: str = "", headers: str = "") -> bytes:
 class FaultProxy:
     """Passes HTTP on until told otherwise."""
 
-    def __init__(self, master_port: int) -> None:
+    def __init__(self, master_port: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+        self._host = host
+        self._tls = tls
         self._master_port = master_port
         self._flowing = asyncio.Event()
         self._streaming = asyncio.Event()
@@ -27,11 +30,13 @@ class FaultProxy:
         self._conversations: set[asyncio.Task[None]] = set()
         self.script: Script = lambda _: None
         self.requests: list[str] = []
+        self.heads: list[str] = []
         self.port = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
 
     def cut(self) -> None:
         """Every connection, as a machine that goes down does."""
@@ -79,6 +84,7 @@ class FaultProxy:
                 body = await reader.readexactly(_content_length(head))
                 request = str(json.loads(body)["type"]) if body else head.split(b" HTTP")[0].decode()
                 self.requests.append(request)
+                self.heads.append(head.decode())
                 self._clients[writer] = request == "SUBSCRIBE"
                 await self._flowing.wait()
                 reply = self.script(request)
@@ -114,10 +120,12 @@ def _content_length(head: bytes) -> int:
 
 
 @contextlib.asynccontextmanager
-async def fault_proxy(master_port: int) -> AsyncIterator[FaultProxy]:
-    """A running proxy to the master at ``master_port`` of 127.0.0.1."""
-    proxy = FaultProxy(master_port)
-    server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+async def fault_proxy(
+    master_port: int, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[FaultProxy]:
+    """A running proxy to the master at ``master_port`` of 127.0.0.1, which itself listens on ``host``."""
+    proxy = FaultProxy(master_port, host, tls)
+    server = await asyncio.start_server(proxy._serve, host, 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy

@@ -91,10 +91,13 @@ def _no_password() -> str:
 
 
 def _load_own(context: ssl.SSLContext, cert_file: Path, key_file: Path | None) -> Fault | None:
-    holder = "mesos.key_file" if key_file is not None else "mesos.cert_file"
+    holder, key = ("mesos.cert_file", cert_file) if key_file is None else ("mesos.key_file", key_file)
     try:
-        if stat.S_IMODE((key_file or cert_file).stat().st_mode) & stat.S_IRWXO:
+        if key.stat().st_mode & stat.S_IRWXO:
             return Fault(holder, "everyone on this machine may read or change the key; `chmod 600` it")
+    except OSError as error:
+        return Fault(holder, f"{key} cannot be read: {error.strerror}")
+    try:
         context.load_cert_chain(cert_file, key_file, _no_password)
     except _EncryptedKeyError:
         return Fault(holder, "the key has a password, which nobody is there to give; `openssl pkey` writes it without")
@@ -103,7 +106,7 @@ def _load_own(context: ssl.SSLContext, cert_file: Path, key_file: Path | None) -
             return Fault(holder, f"the key is not that of the certificate in {cert_file}")
         return Fault("mesos.cert_file", f"{cert_file} and its key are not in PEM form")
     except OSError as error:
-        return Fault("mesos.cert_file", f"{error.filename or cert_file} cannot be read: {error.strerror}")
+        return Fault("mesos.cert_file", f"{cert_file} and its key cannot be read: {error.strerror}")
     return None
 
 

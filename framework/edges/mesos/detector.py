@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from kazoo.client import KazooClient
@@ -23,14 +24,15 @@ from framework.urls import zookeeper_url
 log = get_logger(__name__)
 
 SESSION_TIMEOUT_S = 10.0
-CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 10.0
+"""To a question, and for a connection."""
+CLOSING_POLL_S = 0.1
 PATIENCE_S = 10.0
 """To wait for a master to be elected, before it is said that none is; an election takes a ZooKeeper session's time."""
 REREAD_S = 30.0
 """Between two looks when no watch has told of a change."""
 RETRY_S = 1.0
-JOIN_TIMEOUT_S = CONNECT_TIMEOUT_S + ANSWER_TIMEOUT_S
+JOIN_TIMEOUT_S = ANSWER_TIMEOUT_S
 
 _CANDIDATE = re.compile(r"(json\.)?info_(\d{10})")  # as masters write them since 0.24; before that without "json."
 
@@ -126,7 +128,6 @@ class ZooKeeperDetector:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
-        self._client: KazooClient | None = None
         self._closing = False
 
     async def masters(self) -> Masters:
@@ -150,13 +151,7 @@ class ZooKeeperDetector:
         self._closing = True
         self._wake.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._shut, self._thread)
-
-    def _shut(self, thread: threading.Thread) -> None:
-        client = self._client
-        if client is not None:
-            client.stop()  # so that what the thread waits for fails at once
-        thread.join(JOIN_TIMEOUT_S)
+            await asyncio.to_thread(self._thread.join, JOIN_TIMEOUT_S)
 
     def _take(self, leader: Address | None, trouble: str) -> None:
         """What the thread has found, on the loop."""
@@ -186,7 +181,7 @@ class ZooKeeperDetector:
     def _follow(self) -> None:
         while not self._closing:
             auth = self._access.zookeeper_auth
-            self._client = client = KazooClient(
+            client = KazooClient(
                 hosts=self._hosts,
                 timeout=SESSION_TIMEOUT_S,
                 auth_data=[("digest", auth)] if auth else None,
@@ -194,8 +189,10 @@ class ZooKeeperDetector:
             )
             client.add_listener(self._wake_up)
             try:
-                client.start_async().wait(CONNECT_TIMEOUT_S)
-                self._read_on(client)
+                if self._within(client.start_async().wait):
+                    self._read_on(client)
+                else:
+                    self._fail(f"ZooKeeper at {self._hosts} does not answer within {ANSWER_TIMEOUT_S:g} s")
             except AuthFailedError:
                 self._fail("ZooKeeper refuses the user and password of mesos.zookeeper_auth_file")
             except (KazooException, KazooTimeoutError, OSError) as error:
@@ -219,6 +216,19 @@ class ZooKeeperDetector:
                 )
             self._wake.wait(REREAD_S)
 
+    def _result(self, pending: Any) -> Any:
+        """Of a question to ZooKeeper; given up when closing. Raises KazooException, KazooTimeoutError."""
+        self._within(pending.wait)
+        return pending.get(timeout=0)
+
+    def _within(self, wait: Callable[[float], object]) -> bool:
+        """Whether what is waited for came, in time and before closing."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while not self._closing and time.monotonic() < deadline:
+            if wait(CLOSING_POLL_S):
+                return True
+        return False
+
     def _wake_up(self, _: object) -> None:
         self._wake.set()
 
@@ -230,9 +240,9 @@ class ZooKeeperDetector:
     def _leader(self, client: KazooClient) -> Address:
         """Leaves a watch behind for the next change. Raises _NoLeaderError, KazooException."""
         try:
-            children = client.get_children_async(self._path, watch=self._wake_up).get(timeout=ANSWER_TIMEOUT_S)
+            children = self._result(client.get_children_async(self._path, watch=self._wake_up))
         except NoNodeError:
-            client.exists_async(self._path, watch=self._wake_up).get(timeout=ANSWER_TIMEOUT_S)
+            self._result(client.exists_async(self._path, watch=self._wake_up))
             raise _NoLeaderError(
                 f"ZooKeeper at {self._hosts} has no {self._path}: no Mesos master has registered there"
             ) from None
@@ -245,7 +255,7 @@ class ZooKeeperDetector:
                 f"{self._path}/{first[0]} is written in protobuf, as by Mesos before 0.24; 1.0 or later is needed"
             )
         try:
-            data, _ = client.get_async(f"{self._path}/{first[0]}").get(timeout=ANSWER_TIMEOUT_S)
+            data, _ = self._result(client.get_async(f"{self._path}/{first[0]}"))
         except NoNodeError:  # gone since; its watch has told us by now
             self._wake.set()
             raise _NoLeaderError("the leading Mesos master has just gone") from None

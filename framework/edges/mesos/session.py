@@ -118,7 +118,14 @@ class Session:
             await self._open(subscribe)
         except OSError as error:  # TimeoutError is one
             self._raise_untrusted(error)
-            raise UnavailableError(f"Mesos at {self.master} does not answer: {error or 'time is up'}") from error
+            reason = "time is up" if isinstance(error, TimeoutError) else str(error) or "it closes the connection"
+            if (
+                self.master.secure
+                and isinstance(error, ConnectionError)
+                and not isinstance(error, ConnectionRefusedError)
+            ):
+                reason += "; where it speaks no TLS, write http:// in mesos.url"
+            raise UnavailableError(f"Mesos at {self.master.url} does not answer: {reason}") from error
         finally:
             if not self.standing:
                 self.close()
@@ -152,7 +159,9 @@ class Session:
         if self.lost.done():
             for connection in (self._calls, self._stream):
                 self._raise_untrusted(connection.error if connection is not None else None)
-            raise UnavailableError(f"Mesos at {self.master}: {self.lost.result()}")
+            unheard = self.master.secure and self._calls is not None and not self._calls.bytes_seen
+            hint = "; where it asks for a certificate, name ours with mesos.cert_file" if unheard else ""
+            raise UnavailableError(f"Mesos at {self.master.url}: {self.lost.result()}{hint}")
         raise TimeoutError(f"no answer in {ANSWER_TIMEOUT_S:g} s")
 
     def _raise_untrusted(self, error: Exception | None) -> None:

@@ -7,8 +7,10 @@ import contextlib
 import getpass
 import os
 import resource
+import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -62,8 +64,8 @@ def authorization(cluster: MesosCluster) -> str:
 
 
 def driver(url: str, access: Access, clock: FastClock | None = None) -> MesosDriver:
-    roles = FrameworkSettings("secured", getpass.getuser(), "secured", 60.0, "localhost", principal="butlery")
-    return MesosDriver([url], roles, clock or FastClock(), SeededChance(), access=access)
+    told = FrameworkSettings("secured", getpass.getuser(), ("secured",), 60.0, "localhost", principal="butlery")
+    return MesosDriver([url], told, clock or FastClock(), SeededChance(), access=access)
 
 
 @contextlib.asynccontextmanager
@@ -136,6 +138,46 @@ async def test_another_principal_than_the_secrets_is_refused(cluster: MesosClust
         )
 
 
+@contextlib.contextmanager
+def turning_away(context: ssl.SSLContext | None) -> Iterator[str]:
+    """The URL of a server of a kind that, unlike asyncio's, says why it ends a TLS handshake; or that knows no TLS."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # the listener is closed
+            while True:
+                turn_away(listener.accept()[0])
+
+    def turn_away(client: socket.socket) -> None:
+        client.settimeout(5)
+        if context is not None:
+            client = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        with client, contextlib.suppress(OSError):
+            if isinstance(client, ssl.SSLSocket):
+                with contextlib.suppress(ssl.SSLError):
+                    client.do_handshake()
+            else:
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(4096):
+                pass
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.01)
+
+
 async def refusal(url: str, access: Access) -> str:
     """How the driver ends, where trying on is hopeless."""
     clock = FastClock()
@@ -154,7 +196,8 @@ async def test_a_certificate_that_cannot_be_trusted_ends_the_driver(
     assert "name that CA with mesos.ca_file" in await refusal(proxy.url, Access(authorization(cluster)))
     async with fault_proxy(cluster.port, tls=server_tls(ca.issue_cert("other.example"))) as other:
         assert "its certificate is another host's" in await refusal(other.url, access)
-    assert "it speaks no TLS: write http://" in await refusal(cluster.url.replace("http", "https"), access)
+    with turning_away(None) as url:
+        assert "it speaks no TLS: write http://" in await refusal(url, access)
     assert all("Authorization" not in head for head in [*proxy.heads, *other.heads])
 
 
@@ -176,8 +219,7 @@ async def test_a_certificate_out_of_its_time_is_told_and_waited_for(
     clock.scale = HURRIED
     tls = server_tls(ca.issue_cert("127.0.0.1", not_before=now + begins * YEAR, not_after=now + ends * YEAR))
     async with fault_proxy(cluster.port, tls=tls) as proxy, driven(proxy.url, access, clock) as driving:
-        while len(clock.sleeps) < 2 * NOT_MESOS_PATIENCE:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(clock.sleeps) >= 2 * NOT_MESOS_PATIENCE)
         assert any(words in str(vars(record)) for record in caplog.records)
         ca.issue_cert("127.0.0.1").configure_cert(tls)
         await driving.subscribed()
@@ -195,7 +237,10 @@ async def test_a_master_that_asks_for_our_certificate(
     async with fault_proxy(cluster.port, tls=server_tls(ca.issue_cert("127.0.0.1"), clients_of=ca)) as proxy:
         async with driven(proxy.url, Access(told, tls_context(ca_file, cert, key))) as driving:
             await driving.subscribed()
-        assert "mesos.cert_file" in await refusal(proxy.url, Access(told, tls_context(ca_file, None, None)))
+    with turning_away(server_tls(ca.issue_cert("127.0.0.1"), clients_of=ca)) as url:
+        assert "it asks for a certificate of ours" in await refusal(url, Access(told, tls_context(ca_file, None, None)))
+        trustme.CA().issue_cert("butlery.example").private_key_and_cert_chain_pem.write_to_path(key)
+        assert "have mesos.cert_file signed by one" in await refusal(url, Access(told, tls_context(ca_file, key, None)))
 
 
 async def test_a_redirect_to_where_there_is_no_tls_is_not_followed(
@@ -211,8 +256,7 @@ async def test_a_redirect_to_where_there_is_no_tls_is_not_followed(
             await operator.hosts()
         await operator.close()
         async with driven(proxy.url, access, clock):
-            while proxy.requests.count("SUBSCRIBE") < 3:
-                await asyncio.sleep(0.01)
+            await until(lambda: proxy.requests.count("SUBSCRIBE") >= 3)
         assert plain.heads == []
 
 
