@@ -84,14 +84,15 @@ def _round(state: State, now: float) -> list[Effect]:
     for (host_id, role), requests in chosen.items():
         effects += _launch(state, host_id, role, requests, now)
     state.unserved = bool(starved)
-    if placed and any(_looks_at_others(state.requests[each]) for each in starved):
+    if placed and any(_looks_at_others(state, state.requests[each]) for each in starved):
         state.dirty = True  # what was placed after it was its turn may be what it waited for
     effects += earmarks.keep(state, starved, now)
     return effects + preemption.make_room(state, starved, now)
 
 
-def _looks_at_others(request: Request) -> bool:
-    return bool(request.template.constraints or request.template.neighbours)
+def _looks_at_others(state: State, request: Request) -> bool:
+    shape = state.tenants[request.tenant].queue.shape(request.id)
+    return shape is not None and shape.rules is not None and shape.rules.in_turn
 
 
 def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate]) -> list[_Placed] | None:
