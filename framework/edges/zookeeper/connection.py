@@ -259,6 +259,13 @@ class ZooKeeperConnection:
         for listener in self._listeners:
             listener(state == KazooState.LOST)
 
+    def gone(self, error: RefusedError) -> StoreError:
+        """What is said of a node that somebody removed or changed under us."""
+        return StoreError(
+            f"state.zookeeper {self.url}: node {error.path} was removed or changed by somebody else; restore "
+            "ZooKeeper's data, or stop every scheduler and name another path to start anew"
+        )
+
     # Whose chroot it is.
 
     def prepare(self) -> None:

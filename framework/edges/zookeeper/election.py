@@ -90,7 +90,9 @@ class ZooKeeperElection:
                 standing = asyncio.ensure_future(asyncio.to_thread(self._stand))
                 try:
                     epoch = await asyncio.shield(standing)
-                except (StoreFullError, DeposedError, RefusedError) as error:
+                except RefusedError as error:
+                    raise self._zk.gone(error) from error
+                except (StoreFullError, DeposedError) as error:
                     log.debug("standing for election", reason=str(error))
                     await self._clock.sleep(jittered(self._chance, attempt, base_s=0.05, cap_s=1.0))
                     attempt += 1
@@ -159,7 +161,10 @@ class ZooKeeperElection:
         record = _Epoch(epoch, self._node or "", me.url, me.name, me.version, self._clock.now())
         data = msgspec.json.encode(record)
         candidate = Check(self._zk.path("election", record.node), 0)
-        self._zk.transact(candidate, Put(self._zk.path("epoch"), data, version))
+        try:
+            self._zk.transact(candidate, Put(self._zk.path("epoch"), data, version))
+        except RefusedError as error:  # our place is gone with its session, or its answer was lost
+            raise DeposedError(f"state.zookeeper {self._zk.url}: {error.path} changed meanwhile") from error
         return record, version + 1
 
     def _stand_anew(self) -> str:
@@ -169,8 +174,11 @@ class ZooKeeperElection:
 
     def _look_after(self) -> None:
         """Whether we still stand and the leadership is still ours; ends it where not."""
-        names = self._candidates()
-        record, _ = self._epoch()
+        try:
+            names = self._candidates()
+            record, _ = self._epoch()
+        except RefusedError:  # somebody removed all of it
+            names, record = [], None
         self._others = tuple(name for name in names if name != self._node)
         if self._node not in names or record is None or record.node != self._node:
             self._store.give_up()

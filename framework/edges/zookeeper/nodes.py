@@ -14,7 +14,7 @@ All that ``put_*`` and ``sweep`` write is fenced: they raise FencedError where a
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -105,7 +105,10 @@ class Nodes:
         except RefusedError:
             if changed is None or not self._zk.exists(path, changed):
                 return None
-            data, _ = self._zk.get(path)
+            try:
+                data, _ = self._zk.get(path)
+            except RefusedError:  # swept up already, so there is a checkpoint to start from
+                return None
         try:
             return _decode_head(data)
         except ValueError as error:
@@ -114,7 +117,13 @@ class Nodes:
     def frame(self, number: int, head: FrameHead) -> bytes:
         if not head.parts:
             return head.data
-        return b"".join(self._pieces([self._part(number, head.id, index) for index in range(head.parts)]))
+        try:
+            return self._joined([self._part(number, head.id, index) for index in range(head.parts)])
+        except RefusedError as error:
+            checkpoint = self.checkpoint()
+            if checkpoint is not None and checkpoint.frame >= number:
+                raise StoreFullError(f"state.zookeeper {self._zk.url}: there is a newer checkpoint") from error
+            raise self._damaged(error.path, ValueError("is gone")) from error
 
     def damaged_frame(self, number: int, error: Exception) -> StoreError:
         return self._damaged(self._frame(number), error)
@@ -135,13 +144,12 @@ class Nodes:
             raise self._damaged(path, error) from error
 
     def snapshot(self, checkpoint: Checkpoint) -> bytes:
-        """Raises RefusedError where it is gone because there is a newer one."""
         try:
-            data = b"".join(self._pieces([self._piece(checkpoint.snapshot, n) for n in range(checkpoint.pieces)]))
-        except StoreError:
+            data = self._joined([self._piece(checkpoint.snapshot, number) for number in range(checkpoint.pieces)])
+        except RefusedError as error:
             if self.checkpoint() != checkpoint:
-                raise RefusedError(self._zk.path("checkpoint"), LookupError) from None
-            raise
+                raise StoreFullError(f"state.zookeeper {self._zk.url}: there is a newer checkpoint") from error
+            raise self._damaged(error.path, ValueError("is gone")) from error
         if zlib.crc32(data) != checkpoint.crc32:
             raise self.damaged_snapshot(checkpoint, ValueError("is not what was written"))
         return data
@@ -228,12 +236,8 @@ class Nodes:
                 raise FencedError from error
             raise
 
-    def _pieces(self, paths: Sequence[str]) -> Iterator[bytes]:
-        for path in paths:
-            try:
-                yield self._zk.get(path)[0]
-            except RefusedError as error:
-                raise self._damaged(path, ValueError("is gone")) from error
+    def _joined(self, paths: Sequence[str]) -> bytes:
+        return b"".join(self._zk.get(path)[0] for path in paths)
 
     def _damaged(self, path: str, error: Exception) -> StoreError:
         return StoreError(

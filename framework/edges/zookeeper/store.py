@@ -333,7 +333,7 @@ class ZooKeeperStore:
                             self._catch_up(self._changed)
                 elif self._checkpoint_due():
                     self._write_checkpoint()
-            except (StoreError, FencedError) as error:
+            except (StoreError, RefusedError, FencedError) as error:
                 self._told(error)
                 self._closing.wait(jittered(self._chance, attempt, base_s=0.1, cap_s=2.0))
                 attempt += 1
@@ -341,7 +341,9 @@ class ZooKeeperStore:
                 attempt = 0
                 self._wake.wait(FOLLOW_EVERY_S)
 
-    def _told(self, error: StoreError | FencedError) -> None:
+    def _told(self, error: StoreError | RefusedError | FencedError) -> None:
+        if isinstance(error, RefusedError):
+            error = self._zk.gone(error)
         if isinstance(error, StoreError) and not error.retryable:
             if str(error) != str(self._fault):
                 log.error("the state in ZooKeeper cannot be read", reason=str(error))
@@ -384,10 +386,7 @@ class ZooKeeperStore:
     def _load(self, checkpoint: Checkpoint | None) -> None:
         copy = Copy()
         if checkpoint is not None:
-            try:
-                data = self._nodes.snapshot(checkpoint)
-            except RefusedError as error:
-                raise StoreFullError(f"state.zookeeper {self._zk.url}: there is a newer checkpoint") from error
+            data = self._nodes.snapshot(checkpoint)
             try:
                 for change in unpack_groups(data):
                     copy.apply(change)
@@ -421,7 +420,7 @@ class ZooKeeperStore:
             self._checkpoint = self._nodes.put_snapshot(name, frame, data, fence)
             self._log_bytes = max(0, self._log_bytes - log_bytes)
             self._nodes.sweep(self._checkpoint, fence)
-        except (StoreError, FencedError):
+        except (StoreError, RefusedError, FencedError):
             with self._lock:
                 copy.stale_secrets |= frozen.stale_secrets
             raise

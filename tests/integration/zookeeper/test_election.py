@@ -14,7 +14,7 @@ import pytest
 from kazoo.client import KazooClient
 
 from framework.core.effects import SaveTenant
-from framework.errors import DeposedError, StoreFullError, UnavailableError
+from framework.errors import DeposedError, StoreError, StoreFullError, UnavailableError
 from framework.local import zookeeper
 from tests.fakes import samples
 from tests.fakes.zookeeper_server import ZooKeeperFactory
@@ -173,7 +173,7 @@ async def test_a_suspended_connection_deposes_nobody(own_zookeeper: ZooKeeperFac
 PAUSED = """
     import asyncio, sys
     from framework.core.effects import SaveTenant
-    from framework.errors import DeposedError, StoreFullError, UnavailableError
+    from framework.errors import DeposedError, StoreError, StoreFullError, UnavailableError
     from tests.fakes import samples
     from tests.integration.zookeeper.clients import Client
 
@@ -279,3 +279,19 @@ def test_a_paused_zookeeper_is_waited_for_within_bounds(own_zookeeper: ZooKeeper
             one.lead()
             commit(one, 3)
         assert weights(one) == {"team": 3}
+
+
+async def test_a_chroot_that_is_removed_under_its_schedulers_is_not_made_anew(zookeeper_url: str) -> None:
+    with clients(zookeeper_url, "one", "two") as (one, two):
+        await one.election.lead()
+        waiting = asyncio.create_task(two.election.lead())
+        await asyncio.to_thread(until, lambda: two.election.leader is not None)
+        one.connection._client.delete(one.connection.chroot, recursive=True)
+        with pytest.raises(DeposedError):
+            commit(one, 1)
+        assert await asyncio.wait_for(one.election.deposed(), DEADLINE_S)
+        for standing in (waiting, one.election.lead()):
+            with pytest.raises(StoreError, match="was removed or changed by somebody else"):
+                await asyncio.wait_for(standing, DEADLINE_S)
+        assert not one.connection.exists(one.connection.chroot)
+        await asyncio.to_thread(until, lambda: bool(two.store.notices), "the follower's word of it")
