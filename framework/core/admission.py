@@ -59,17 +59,18 @@ def _contradicting_neighbours(template: Template) -> list[Fault]:
 
 def _on_no_host(state: State, template: Template, hosts: list[Host]) -> list[Fault]:
     """What no host could ever satisfy, were it wholly free and no other build live."""
+    found: list[Fault] = []
     allowed = [host for host in hosts if host.has(template.attributes)]
     if not allowed:
         having = ", ".join(f"{name}={value}" for name, value in template.attributes.items())
-        return [Fault("attributes", f"none of the {len(hosts)} hosts has {having}")]
-    found: list[Fault] = []
+        found.append(Fault("attributes", f"none of the {len(hosts)} hosts has {having}"))
+        allowed = hosts
     kinds: Counter[bool] = Counter()
     for neighbour in template.neighbours:
         nth, kinds[neighbour.near] = kinds[neighbour.near], kinds[neighbour.near] + 1
         if neighbour.near and not _values(hosts, neighbour.field):
             found.append(Fault(f"near[{nth}].field", _no_field(hosts, neighbour.field)))
-    narrowed_by = ["attributes"] if template.attributes else []
+    narrowed_by = ["attributes"] if len(allowed) < len(hosts) else []
     for i, constraint in enumerate(template.constraints):
         left = [host for host in allowed if allows(constraint, _value(host, constraint.field))]
         if left:
@@ -78,7 +79,7 @@ def _on_no_host(state: State, template: Template, hosts: list[Host]) -> list[Fau
             allowed = left
         else:
             found.append(Fault(f"constraints[{i}]", _why_none(constraint, hosts, narrowed_by)))
-    return found or _too_big(state, template, allowed, len(allowed) < len(hosts))
+    return found + _too_big(state, template, allowed, len(allowed) < len(hosts))
 
 
 def _why_none(constraint: Constraint, hosts: list[Host], narrowed_by: list[str]) -> str:
