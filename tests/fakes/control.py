@@ -39,6 +39,7 @@ class FakeControl:
         self.submissions: list[Submission] = []
         self.failing: Exception | None = None
         self.connected = True
+        self.draining = False
         self.changed = asyncio.Event()
         self.waited_for = asyncio.Event()
         self.now = 1000.0
@@ -182,6 +183,10 @@ class FakeControl:
         states = [job.state for job in self.jobs.values() if job.tenant == tenant.name]
         waiting, running = states.count(RequestState.WAITING), states.count(RequestState.RUNNING)
         return TenantUse(tenant, waiting, 0, running, ZERO, 0.25, 0.5)
+
+    async def set_draining(self, draining: bool) -> None:
+        self._fail()
+        self.draining = draining
 
     async def set_tenant(self, tenant: Tenant, new_token: bool) -> str | None:
         self._fail()
