@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from framework.core.effects import Kill
+from framework.core.effects import Acknowledge, Decline, Kill, Reconcile
 from framework.core.events import Disconnected, Subscribed, TaskUpdate
 from framework.core.ids import HostId, TaskId
 from framework.edges.mesos import connection, session
@@ -111,10 +111,20 @@ async def test_redirects_in_a_circle_make_no_storm(proxy: FaultProxy, clock: Fas
         assert len([wait for wait in clock.sleeps if wait != session.TICK_S]) == 4
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "403 Forbidden", "400 Bad Request"])
-async def test_a_refused_subscription_ends_the_driver(proxy: FaultProxy, clock: FastClock, status: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "fix"),
+    [
+        ("400 Bad Request", ""),
+        ("401 Unauthorized", "set mesos.principal and mesos.secret_file"),
+        ("403 Forbidden", "its ACLs must let mesos.principal do so"),
+        ("409 Conflict", "its master's log says how"),
+    ],
+)
+async def test_a_refused_subscription_ends_the_driver(
+    proxy: FaultProxy, clock: FastClock, status: str, fix: str
+) -> None:
     proxy.script = times(1, "SUBSCRIBE", answer(status, "Framework principal is not allowed"))
-    with pytest.raises(MesosRefusedError, match=r"\(40.\): 'Framework principal is not allowed'"):
+    with pytest.raises(MesosRefusedError, match=rf"\(40.\): 'Framework principal is not allowed'.*{fix}"):
         await asyncio.wait_for(make([proxy.url], clock).run(lambda _: None), 30)
 
 
@@ -189,11 +199,22 @@ async def test_a_peer_that_answers_no_more_is_found(
         await driving.subscribed(2)
 
 
-async def test_garbage_in_the_stream_ends_the_connection_not_the_driver(proxy: FaultProxy, start: Start) -> None:
+@pytest.mark.parametrize(
+    ("garbage", "reason"),
+    [
+        (b"this is no record\n", "not RecordIO"),
+        (b"<html>It works!</html>", "not RecordIO"),
+        (b'104857600\n{"type":', "a record of 104857600... bytes; at most"),
+        (b"99999999\n", "a record of 99999999 bytes; at most"),
+    ],
+)
+async def test_garbage_in_the_stream_ends_the_connection_not_the_driver(
+    proxy: FaultProxy, start: Start, garbage: bytes, reason: str
+) -> None:
     async with start(proxy.url) as driving:
         framework_id = await driving.subscribed()
-        proxy.inject(b"this is no record\n")
-        assert "not RecordIO" in await driving.disconnected()
+        proxy.inject(garbage)
+        assert reason in await driving.disconnected()
         assert await driving.subscribed(2) == framework_id
         await driving.offer(driving.events.index(driving.of(Subscribed)[1]))
 
@@ -259,6 +280,47 @@ async def test_calls_that_show_the_subscription_gone_lead_to_a_new_one(
         assert "KILL" in await driving.disconnected()
         assert await driving.subscribed(2) == framework_id
         assert len(driving.of(Disconnected)) == 1
+
+
+async def test_half_a_record_is_lost_with_its_connection(proxy: FaultProxy, start: Start) -> None:
+    async with start(proxy.url) as driving:
+        framework_id = await driving.subscribed()
+        proxy.inject(b'400\n{"type":"UPDATE",')
+        proxy.cut()
+        await driving.disconnected()
+        assert await driving.subscribed(2) == framework_id
+        await driving.offer(driving.events.index(driving.of(Subscribed)[1]))
+
+
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [
+        ("ACCEPT", "503 Service Unavailable"),
+        ("ACCEPT", "401 Unauthorized"),
+        ("ACCEPT", "307 Temporary Redirect"),
+        ("ACKNOWLEDGE", "503 Service Unavailable"),
+        ("DECLINE", "503 Service Unavailable"),
+        ("REVIVE", "429 Too Many Requests"),
+        ("RECONCILE", "503 Service Unavailable"),
+    ],
+)
+async def test_no_call_is_lost_in_silence(proxy: FaultProxy, start: Start, call: str, status: str) -> None:
+    """The subscription ends, upon which the core asks for the state of every task; nothing is torn down."""
+    proxy.script = times(1, call, answer(status))
+    async with start(proxy.url) as driving:
+        framework_id, offer = await driving.subscribed(), await driving.offer()
+        calls: dict[str, Callable[[], None]] = {
+            "ACCEPT": lambda: driving.driver.accept([offer.id], offer.host_id, launching(launch("lost.1"))),
+            "ACKNOWLEDGE": lambda: driving.driver.acknowledge(Acknowledge(TaskId("t"), offer.host_id, bytes(16))),
+            "DECLINE": lambda: driving.driver.decline(Decline((offer.id,), 0.0)),
+            "REVIVE": driving.driver.revive,
+            "RECONCILE": lambda: driving.driver.reconcile(Reconcile(())),
+        }
+        calls[call]()
+        assert f"answers {call} with {status[:3]}" in await driving.disconnected()
+        assert await driving.subscribed(2) == framework_id
+        assert not [update for update in driving.of(TaskUpdate) if update.state == "TASK_DROPPED"]
+        assert "TEARDOWN" not in proxy.requests
 
 
 async def test_calls_that_nobody_takes_lose_the_connection(

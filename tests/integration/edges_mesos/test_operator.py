@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
+import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from framework.core.ids import FrameworkId, HostId, TaskId
+from framework.core.offers import Window
 from framework.edges.mesos import operator as operator_module
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
@@ -74,6 +78,36 @@ async def test_hosts(cluster: MesosCluster, operator: MesosOperator) -> None:
         assert host.active
         actor = raw["pid"].partition("@")[0]
         assert host.url == f"http://127.0.0.1:{cluster.port}/{actor}"
+
+
+async def test_planned_maintenance_is_told(cluster: MesosCluster, operator: MesosOperator) -> None:
+    named, addressed = cluster.hosts()
+    windows = [
+        window({"hostname": named["hostname"].upper(), "ip": "127.0.0.1"}, 2_000_000_000, 3600),
+        window({"hostname": addressed["hostname"], "ip": "127.0.0.1"}, 2_000_000_100, None),
+    ]
+    schedule(cluster, windows)
+    try:
+        told = {host.id: host.window for host in await operator.hosts()}
+        assert told == {named["id"]: Window(2e9, 3600.0), addressed["id"]: Window(2e9 + 100, None)}
+    finally:
+        schedule(cluster, [])
+    assert {host.window for host in await operator.hosts()} == {None}
+
+
+def window(machine: dict[str, str], start_at: int, duration_s: int | None) -> dict[str, Any]:
+    unavailability = {"start": {"nanoseconds": start_at * 10**9}}
+    if duration_s is not None:
+        unavailability["duration"] = {"nanoseconds": duration_s * 10**9}
+    return {"machine_ids": [machine], "unavailability": unavailability}
+
+
+def schedule(cluster: MesosCluster, windows: list[dict[str, Any]]) -> None:
+    call = {"type": "UPDATE_MAINTENANCE_SCHEDULE", "update_maintenance_schedule": {"schedule": {"windows": windows}}}
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"{cluster.url}/api/v1", json.dumps(call).encode(), headers)
+    with urllib.request.urlopen(request, timeout=10):
+        pass
 
 
 async def test_a_master_that_is_away_or_follows_is_passed_by(cluster: MesosCluster) -> None:
