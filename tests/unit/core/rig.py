@@ -55,7 +55,8 @@ class Rig:
             host = self.hosts[host_id]
             left = host.total - self.state.used_on(host_id) - self.state.offers.available(host_id)
             offer_id = OfferId(f"o{self._count}")
-            offers.append(Offer(offer_id, host_id, host.hostname, resources or left, host.attributes))
+            given = resources or left
+            offers.append(Offer(offer_id, host_id, host.hostname, given, host.attributes, window=host.window))
         self.send(ev.OffersReceived(tuple(offers)))
         return [offer.id for offer in offers]
 

@@ -8,6 +8,7 @@ import threading
 import msgspec
 import pytest
 
+from agents.shared import SHARED_EXECUTOR_ID
 from framework.core.effects import Kill
 from framework.core.events import HostsObserved
 from framework.core.ids import RequestId, TenantName, task_id
@@ -175,6 +176,21 @@ async def test_files_of_the_newest_and_of_an_earlier_attempt(ready: Rig) -> None
     assert await ready.control.list_artifacts(request_id) == [("a.xml", 4)]
     await ready.update(second, "TASK_FINISHED", FailureClass.PASSED)
     assert await ready.control.read_file(request_id, "build.log", 0, 100) == FileChunk(0, b"second", ended=True)
+
+
+async def test_files_of_a_build_that_shares_its_mesos_executor(ready: Rig) -> None:
+    shared = samples.submission(template=msgspec.structs.replace(samples.TEMPLATE, shared=True))
+    request = await ready.control.submit(shared)
+    await ready.offer()
+    (task,) = await ready.launched()
+    folder = f"builds/{task}"
+    ready.cluster.files |= {
+        (SHARED_EXECUTOR_ID, f"{folder}/build.log"): b"one of many",
+        (SHARED_EXECUTOR_ID, f"{folder}/artifacts/a.xml"): b"<a/>",
+        (SHARED_EXECUTOR_ID, "builds/other/artifacts/b.xml"): b"<b/>",
+    }
+    assert (await ready.control.read_file(request.id, "build.log", 0, 100)).data == b"one of many"
+    assert await ready.control.list_artifacts(request.id) == [("a.xml", 4)]
 
 
 async def test_files_that_there_are_none_of(ready: Rig) -> None:
