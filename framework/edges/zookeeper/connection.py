@@ -29,7 +29,7 @@ from kazoo.exceptions import (
     SessionExpiredError,
     SessionMovedError,
 )
-from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, make_digest_acl
 
 from framework.errors import Fault, InputError, StoreError, StoreFullError
@@ -40,6 +40,8 @@ log = get_logger(__name__)
 
 CALL_TIMEOUT_S = 10.0
 """For one answer; a server that says nothing at all is given up sooner, after two thirds of the session's timeout."""
+MIN_CONNECT_S = 0.5
+"""For a connection to one of the hosts; a tenth of the session's timeout where that is more."""
 RECONNECT_BASE_S = 0.1
 RECONNECT_CAP_S = 1.0
 PROBE_TIMEOUT_S = 2.0
@@ -135,6 +137,7 @@ class ZooKeeperConnection:
                 "max_delay": RECONNECT_CAP_S,
                 "max_jitter": 1.0,
             },
+            handler=_handler(session_timeout_s),
             logger=_NOISE,
         )
         self._granted_s = session_timeout_s
@@ -370,6 +373,23 @@ class ZooKeeperConnection:
         """What each address says when asked by hand."""
         said = "; ".join(f"{address}: {_probed(address)}" for address in self._addresses[:5])
         return f"does not serve: {said}"
+
+
+def _handler(session_timeout_s: float) -> Any:
+    """kazoo's, which alone would wait for a host that is off for as long as the session lasts.
+
+    That a server is silent is known after two thirds of the session's timeout; the other servers must be found within
+    the rest, and of those some may be off, too.
+    """
+    handler = SequentialThreadingHandler()
+    connect = handler.create_connection
+
+    def bounded(*args: object, **named: Any) -> object:
+        named["timeout"] = min(named["timeout"], max(MIN_CONNECT_S, session_timeout_s / 10))
+        return connect(*args, **named)
+
+    handler.create_connection = bounded
+    return handler
 
 
 def _parsed(url: str) -> tuple[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from framework.runtime.chance import SystemChance
 from tests.fakes import samples
 from tests.fakes.zookeeper_server import ZooKeeperFactory
 from tests.integration.zookeeper.clients import CLUSTER, Client, clients, until
+from tests.integration.zookeeper.test_election import commit_when_possible
 from tests.integration.zookeeper.test_log import raw
 
 TIMEOUT_S = 20.0
@@ -289,3 +291,23 @@ def test_a_scheduler_waits_for_a_zookeeper_that_comes_later(own_zookeeper: ZooKe
         server.start()
         assert one.lead() == 1
         assert one.store.load().tenants == []
+
+
+def test_hosts_that_are_off_do_not_use_up_the_session(own_zookeeper: ZooKeeperFactory) -> None:
+    """As a machine that is off, a socket whose queue is full answers nothing to those that connect."""
+    (server,) = own_zookeeper()
+    with ExitStack() as stack:
+        hung = []
+        for _ in range(2):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            hung.append(f"127.0.0.1:{listener.getsockname()[1]}")
+            for _ in range(3):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(listener.getsockname())
+        url = f"zk://{','.join(hung)},{server.address}/b"
+        with clients(url, "one", session_timeout_s=8) as (one,):
+            one.lead()
+            for weight in (1, 2, 3):
+                server.restart()
+                commit_when_possible(one, weight)  # and not as one who was deposed
