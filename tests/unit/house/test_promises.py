@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from agents.spec import ISOLATIONS, RESULT_CLASSES
 from framework.cli.program import run
+from framework.core.templates import Operator
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.rst", ROOT / "CONTRIBUTING.rst", *sorted((ROOT / "docs").glob("*.rst"))]
@@ -49,8 +50,11 @@ def test_rooms_of_the_map_exist() -> None:
         assert (ROOT / name).exists() or (ROOT / "framework" / name).exists(), name
 
 
-def test_every_result_class_and_isolation_is_described() -> None:
-    assert re.findall(r"^   \* - ``(\w+)``", TEXT["docs/jobs.rst"], re.MULTILINE) == list(RESULT_CLASSES)
+def test_every_result_class_operator_and_isolation_is_described() -> None:
+    results, _, places = TEXT["docs/jobs.rst"].partition("Where a build goes\n")
+    assert re.findall(r"^   \* - ``(\w+)``", results, re.MULTILINE) == list(RESULT_CLASSES)
+    operators = re.findall(r"^   \* - (``.*``)$", places, re.MULTILINE)
+    assert sorted(re.findall(r"``(\w+)``", " ".join(operators))) == sorted(Operator)
     described = re.findall(r"^   \* - ``(\w+)``", TEXT["docs/isolation.rst"], re.MULTILINE)
     assert ["auto", *described] == list(ISOLATIONS)
 
