@@ -103,7 +103,6 @@ class Placer:
         """Places all, in the order that wastes least; the index of each one's host, or None where not all find one.
 
         Those that may not go everywhere go first, the biggest first; then all others, packed. None of them may have
-
         rules that are ``in_turn``.
         """
         indices = [NOWHERE] * len(shapes)
