@@ -112,6 +112,24 @@ def failover(
         failover_benchmark.show(figures, Console(highlight=False))
 
 
+@bench.command()
+def mesos(
+    as_json: JsonOption = False,
+    tasks: Annotated[int, typer.Option(min=2, max=20_000, help="At once; as many again take their place.")] = 8000,
+    hosts: Annotated[int, typer.Option(min=1, max=317, help="Real Mesos agents.")] = 317,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of each program, in turn; medians are told.")] = 5,
+) -> None:
+    """Compare our scheduler with the shortest program that launches and acknowledges, on one real Mesos."""
+    from benchmarks.mesos import run as mesos_benchmark
+
+    with ended_by_signals():
+        figures = mesos_benchmark.run(tasks, hosts, rounds, _progress())
+    if as_json:
+        _tell(figures)
+    else:
+        mesos_benchmark.show(figures, Console(highlight=False))
+
+
 @bench.command("all")
 def everything() -> None:
     """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""

@@ -16,7 +16,6 @@ from framework.core.resources import Resources
 from framework.core.state import Config
 from framework.core.tasks import Request, Tenant
 from framework.core.templates import Template
-from framework.edges.mesos.access import Access
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
@@ -79,27 +78,30 @@ def _generation(request_id: str) -> int:
 async def run(plan: Plan) -> None:
     """Returns when every request has ended, the framework torn down."""
     clock, chance = SystemClock(), SystemChance()
-    access = Access(plan.authorization)
     progress = Progress(plan.tasks)
-    told = FrameworkSettings(name=plan.name, user="root", roles=(plan.role,), failover_timeout_s=60.0, hostname="localhost")
+    told = FrameworkSettings(
+        name=plan.name, user="root", roles=(plan.role,), failover_timeout_s=60.0, hostname="localhost"
+    )
     drivers: list[CountingDriver] = []
 
     def new_driver(framework_id: FrameworkId | None) -> CountingDriver:
-        driver = CountingDriver([plan.url], told, clock, chance, framework_id, access=access)
+        driver = CountingDriver([plan.url], told, clock, chance, framework_id)
         driver.progress, driver.running, driver.states = progress, set(), {}
         drivers.append(driver)
         return driver
 
     loop = asyncio.get_running_loop()
-    store = CountingStore(
-        Path(plan.directory) / "state.db", lambda count: loop.call_soon_threadsafe(progress.ended, count)
-    )
+
+    def on_ended(count: int) -> None:
+        loop.call_soon_threadsafe(progress.ended, count)
+
+    store = CountingStore(Path(plan.directory) / "state.db", on_ended)
     store.commit([SaveTenant(Tenant(TENANT))])
     store.add_submissions([_request(plan, generation, n) for generation in (0, 1) for n in range(plan.tasks)])
     overhead = Resources(plan.overhead_cpu_millis, plan.overhead_mem_mib)
     config = Config(overhead=overhead, max_waiting=2 * plan.tasks, launch_timeout_s=600.0)
     agent = AgentLaunch(pack.command(plan.executor, plan.python), (), overhead, HostPolicy())
-    cluster = MesosOperator([plan.url], access)
+    cluster = MesosOperator([plan.url])
     scheduler = Scheduler(store, store.load(), new_driver, cluster, config, agent, clock, chance)
     running = asyncio.create_task(scheduler.run())
     await asyncio.wait({running, asyncio.create_task(progress.over.wait())}, return_when=asyncio.FIRST_COMPLETED)

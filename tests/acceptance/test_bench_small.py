@@ -49,3 +49,9 @@ def test_every_build_is_accounted_for_when_the_leader_is_killed() -> None:
     assert (figures["builds"], figures["accounted"], figures["doubled"]) == (40, 40, 0)
     assert 0 < figures["standby_answering_s"] <= figures["standby_acting_s"]
     assert figures["zk_writes_per_s"] > 0
+
+
+def test_mesos_loses_and_doubles_nothing() -> None:
+    figures = bench("mesos", "--tasks", "40", "--hosts", "3", "--rounds", "1")
+    assert (figures["lost"], figures["doubled"], figures["bare_lost"]) == (0, 0, 0)
+    assert all(figures[ratio] > 0 for ratio in ("running_time_ratio", "finish_rate_ratio"))

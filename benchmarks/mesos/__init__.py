@@ -1,0 +1,1 @@
+"""Our scheduler against a bare loop, both on one real Mesos with hundreds of agents."""
