@@ -33,7 +33,7 @@ check: venv ## style, types, import rules, unit and property tests: seconds
 
 .PHONY: test
 test: ## everything: check, docs, limits in an emulated machine, tests against the real Mesos, processes and limits
-	@.ci/packages venv demo test
+	@.ci/packages venv demo test bench
 	@$(MAKE) check
 	@$(MAKE) docs
 	@$(MAKE) test-cgroup2
@@ -52,11 +52,14 @@ test-cgroup2: ## the executor's limits under cgroup v2, in an emulated Debian 12
 
 .PHONY: bench
 bench: ## the figures of docs/performance.rst
-	@.ci/packages venv demo
+	@.ci/packages venv demo bench
 	@.ci/venv
 	$(bin)/butlery bench latency --json
 	$(bin)/butlery bench placement --json
+	$(bin)/butlery bench placement --peer fenzo --json
+	$(bin)/butlery bench core --json
 	$(bin)/butlery bench memory --json
+	$(bin)/butlery bench failover --json
 
 .PHONY: docs
 docs: venv ## docs/_build/html, warnings as errors
