@@ -1,7 +1,7 @@
 """Who may speak to the Mesos of a one-machine cluster: a principal for the scheduler, one for people and commands here.
 
-The directory of a cluster holds ``mesos/credentials.json``, which Mesos reads, and a file with each secret alone. They
-are made once and readable by their owner alone, so that no build finds them.
+The directory of a cluster holds ``mesos/credentials.json`` and ``mesos/agent.json``, which Mesos reads, and a file with
+each secret alone. They are made once and readable by their owner alone, so that no build finds them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from framework.errors import Fault, InputError
 
 SCHEDULER = "butlery"
 OPERATOR = "operator"
+AGENT = "agent"
 SECRET_BYTES = 32
 
 _ALLOWED = {"values": [SCHEDULER, OPERATOR]}
@@ -45,6 +46,7 @@ class Credentials:
 
     def __init__(self, directory: Path) -> None:
         self.file = directory / "mesos" / "credentials.json"
+        self.agent_file = directory / "mesos" / "agent.json"
         self.scheduler = Credential(SCHEDULER, directory / "mesos.secret")
         self.operator = Credential(OPERATOR, directory / "operator.secret")
 
@@ -57,7 +59,10 @@ class Credentials:
                 if not each.secret_file.exists():
                     write_secret(each.secret_file, secrets.token_urlsafe(SECRET_BYTES))
                 pairs.append({"principal": each.principal, "secret": each.secret_file.read_text().strip()})
-            write_secret(self.file, json.dumps({"credentials": pairs}))
+            # No more than Mesos' agents show to their master, in one process: as new as that process.
+            agent = {"principal": AGENT, "secret": secrets.token_urlsafe(SECRET_BYTES)}
+            write_secret(self.agent_file, json.dumps(agent))
+            write_secret(self.file, json.dumps({"credentials": [*pairs, agent]}))
         except OSError as error:
             raise InputError([Fault("local.directory", f"{error.filename}: {error.strerror}")]) from error
 
@@ -69,6 +74,8 @@ class Credentials:
         return {
             "MESOS_CREDENTIALS": f"file://{self.file}",  # the master's own
             "MESOS_HTTP_CREDENTIALS": f"file://{self.file}",  # the agents'
+            "MESOS_CREDENTIAL": str(self.agent_file),
+            "MESOS_AUTHENTICATE_AGENTS": "true",  # lest a build stand in for a host and is sent others' builds
             "MESOS_AUTHENTICATE_FRAMEWORKS": "true",
             "MESOS_AUTHENTICATE_HTTP_FRAMEWORKS": "true",
             "MESOS_HTTP_FRAMEWORK_AUTHENTICATORS": "basic",

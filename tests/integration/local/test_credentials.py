@@ -87,5 +87,5 @@ def test_secrets_are_their_owners_alone_and_outlive_a_restart(tmp_path: Path) ->
     before = told.scheduler.authorization(), told.operator.authorization()
     told.make()
     assert (told.scheduler.authorization(), told.operator.authorization()) == before
-    for file in (told.file, told.scheduler.secret_file, told.operator.secret_file):
+    for file in (told.file, told.agent_file, told.scheduler.secret_file, told.operator.secret_file):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
