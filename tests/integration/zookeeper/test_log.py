@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 
 from framework.core.effects import Save, SaveRequest, SaveTask, SaveTenant
 from framework.core.ids import RequestId
@@ -48,10 +49,14 @@ def raw(url: str) -> Iterator[KazooClient]:
 
 
 def every_node(client: KazooClient, path: str = "/") -> dict[str, tuple[int, int]]:
-    """Bytes and number of children of each."""
-    data, stat = client.get(path)
+    """Bytes and number of children of each; those that go meanwhile are left out."""
+    try:
+        data, stat = client.get(path)
+        names = client.get_children(path)
+    except NoNodeError:
+        return {}
     found = {path: (len(data), stat.numChildren)}
-    for name in client.get_children(path):
+    for name in names:
         found.update(every_node(client, f"{path.rstrip('/')}/{name}"))
     return found
 
