@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema
 
+from agents.shared import RUNNER_MEM_MIB
 from agents.spec import BuildSpec, ContainerSpec, GitSource
 from framework.api import checks
 from framework.api.faults import faults_of
@@ -19,7 +20,7 @@ from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.templates import Container, Neighbour, Template
 from framework.errors import Fault, InputError
-from framework.ports import Submission
+from framework.ports import GROUP_DISK_MIB, Submission
 from framework.settings import ConstraintParts, Role, TemplateSettings
 
 DEFAULT_GRACE_S = 10.0
@@ -163,7 +164,9 @@ class JobIn(Input):
         None, description="May be ended, and tried again, to make room for a tenant below its fair share."
     )
     mesos_executor: Literal["own", "shared"] | None = Field(
-        None, description="`shared` starts short builds faster: in one Mesos executor a host. Limits hold either way."
+        None,
+        description="`shared` starts short builds faster: in one Mesos executor a host. Limits hold either way. "
+        "An agent with `containers` always has one of its own.",
     )
     containers: list[ContainerIn] = Field(
         default_factory=list,
@@ -266,8 +269,9 @@ def template_of(job: JobIn, templates: Mapping[str, TemplateSettings]) -> Templa
         ports=job.ports,
     )
     containers = tuple(_container(one) for one in job.containers)
+    shared = (job.mesos_executor or base.mesos_executor) == "shared" and not containers
     return Template(
-        resources=sum((one.resources for one in containers), own),
+        resources=sum((one.resources for one in containers), own + _watching(len(containers), shared)),
         image=job.image if job.image is not None else base.image,
         attributes={**base.attributes, **job.attributes},
         timeout_s=job.timeout_s if job.timeout_s is not None else base.timeout_s,
@@ -277,9 +281,17 @@ def template_of(job: JobIn, templates: Mapping[str, TemplateSettings]) -> Templa
         neighbours=(*_neighbours(job.near, near=True), *_neighbours(job.apart, near=False)),
         reserved=job.reserved if job.reserved is not None else ReservedUse(base.reserved),
         preemptible=job.preemptible if job.preemptible is not None else base.preemptible,
-        shared=(job.mesos_executor or base.mesos_executor) == "shared",
+        shared=shared,
         containers=containers,
     )
+
+
+def _watching(containers: int, shared: bool) -> Resources:
+    """What an agent asks for on top of its containers: memory to watch over them, a group's disk.
+
+    Mesos may hold an executor to the sum of its tasks. Watching over one container is in the executor's own overhead.
+    """
+    return Resources(mem_mib=RUNNER_MEM_MIB * (containers + shared), disk_mib=GROUP_DISK_MIB if containers else 0)
 
 
 def _neighbours(given: list[NeighbourIn], *, near: bool) -> Iterator[Neighbour]:
@@ -310,7 +322,7 @@ def submission(
 ) -> Submission:
     """The job as the runtime takes it."""
     template = template_of(job, templates)
-    resources = template.own_resources
+    resources = template.own_resources - _watching(len(template.containers), template.shared)
     spec = BuildSpec(
         task_id="",
         tenant=tenant,

@@ -7,6 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from agents.shared import SHARED_EXECUTOR_ID
 from agents.spec import BuildSpec, ContainerSpec, HostPolicy
 from framework.core import effects as ef
@@ -16,7 +18,17 @@ from framework.core.resources import Resources
 from framework.core.tasks import Task
 from framework.errors import StoreFullError
 from framework.log import get_logger
-from framework.ports import Emit, LaunchGroup, LaunchTasks, MesosExecutor, Operation, SchedulerDriver, Store, TaskLaunch
+from framework.ports import (
+    GROUP_DISK_MIB,
+    Emit,
+    LaunchGroup,
+    LaunchTasks,
+    MesosExecutor,
+    Operation,
+    SchedulerDriver,
+    Store,
+    TaskLaunch,
+)
 
 log = get_logger(__name__)
 
@@ -129,20 +141,23 @@ class Performer:
 
     def _launches(self, task: Task, spec: BuildSpec) -> list[TaskLaunch]:
         """Of every container of the agent, the one that builds last."""
-        own = task.resources
+        executor, own = self._mesos_executor(task, spec), task.resources
+        if spec.containers:
+            disk = Resources(disk_mib=GROUP_DISK_MIB)
+            executor, own = structs.replace(executor, resources=executor.resources + disk), own - disk
         launches: list[TaskLaunch] = []
         for container in spec.containers:
             resources = Resources(container.cpu_millis, container.mem_mib, container.disk_mib, container.gpus)
             own -= resources
-            launches.append(self._launch(task, _beside(spec, container), resources))
-        return [*launches, self._launch(task, spec, own)]
+            launches.append(self._launch(task, _beside(spec, container), resources, executor))
+        return [*launches, self._launch(task, spec, own, executor)]
 
-    def _launch(self, task: Task, spec: BuildSpec, resources: Resources) -> TaskLaunch:
+    def _launch(self, task: Task, spec: BuildSpec, resources: Resources, executor: MesosExecutor) -> TaskLaunch:
         return TaskLaunch(
             task_id=TaskId(spec.task_id),
             name=spec.job,
             resources=resources,
-            executor=self._mesos_executor(task, spec),
+            executor=executor,
             ports=tuple(spec.ports),
             reserved=task.reserved,
             data=spec.to_json(),

@@ -9,6 +9,7 @@ import logging
 import httpx
 import pytest
 
+from agents.shared import RUNNER_MEM_MIB
 from framework.api import context
 from framework.core.tasks import FailureClass
 from framework.errors import UnavailableError
@@ -107,7 +108,7 @@ async def test_an_agent_asks_for_all_its_containers_together(red: Client, contro
     ]
     job = {**JOB, "cpus": 1, "mem_mib": 512, "containers": containers}
     answer = (await red("POST", "/v1/jobs", job)).json()
-    assert (answer["resources"]["cpus"], answer["resources"]["mem_mib"]) == (1.6, 896)
+    assert (answer["resources"]["cpus"], answer["resources"]["mem_mib"]) == (1.6, 896 + 2 * RUNNER_MEM_MIB)
     assert [(one["name"], one["image"]) for one in answer["containers"]] == [("db", "postgres:16"), ("cache", None)]
     [sent] = control.submissions
     assert (sent.spec.cpu_millis, sent.spec.mem_mib) == (1000, 512), "the container that builds has its own"

@@ -42,7 +42,7 @@ async def test_an_agent_of_several_containers_is_one_group_in_which_the_one_that
     plain, other = launched(store, "r1"), launched(store, "r3")
     spec = samples.spec(containers=[DATABASE], secrets={"TOKEN": "x"}, artifacts=["*.xml"], gpus=1)
     group = launched(store, "r2", spec)
-    group.resources, group.ports = Resources(700, 768, 10, 1, 2), [31000, 31001]
+    group.resources, group.ports = Resources(700, 768, 11, 1, 2), [31000, 31001]
     group.reserved = ReservedUse.FIRST
     (accepted,) = await performed(launch(plain, group, other), store=store)
     assert isinstance(accepted, Accepted)
@@ -54,6 +54,7 @@ async def test_an_agent_of_several_containers_is_one_group_in_which_the_one_that
     assert (side.task_id, main.task_id) == ("r2.1~db", "r2.1")
     assert (side.resources, main.resources) == (Resources(200, 512, 10), Resources(500, 256, 0, 1, 2))
     assert side.executor == main.executor
+    assert main.executor.resources.disk_mib == 1, "Mesos takes no group without"
     assert main.executor.id == "r2.1"
     assert (side.ports, main.ports, main.reserved) == ((), (31000, 31001), ReservedUse.FIRST)
     beside, builds = BuildSpec.from_json(side.data), BuildSpec.from_json(main.data)
