@@ -19,7 +19,7 @@ from framework.core.state import State
 from framework.core.tasks import FailureClass, Request, Task, TaskState
 
 EVERY_S = 1.0
-"""Least time between two times that builds are ended for others; each serves at most one request a host kept."""
+"""Least time between two searches, each of which looks at every live task; and so between two times that builds end."""
 
 
 class Shares:
@@ -59,13 +59,14 @@ def make_room(state: State, starved: list[RequestId], now: float) -> list[Effect
 
     ``starved``: the first request of each shape that no offer fits.
     """
-    if not state.preemptible:
+    if not state.preemptible or not starved:
         return []
+    if state.room_sought_at + EVERY_S > now:
+        state.deadlines.set("preempt", "", state.room_sought_at + EVERY_S)
+        return []
+    state.room_sought_at = now
     ripe = _ripe(state, starved, now)
     if not ripe:
-        return []
-    if state.preempted_at + EVERY_S > now:
-        state.deadlines.set("preempt", "", state.preempted_at + EVERY_S)
         return []
     shares = Shares(state)
     under_way = {task.made_room_for: task.host_id for task in state.tasks.values() if task.made_room_for is not None}
@@ -153,7 +154,6 @@ def _make_room_for(state: State, request: Request, kept_on: HostId | None, share
         shares.take(task)
         effects += _end(state, task, request, told, now)
     if chosen:
-        state.preempted_at = now
         text = f"{len(chosen)} builds of other tenants are ended to make room for it: its tenant has {told}"
         effects.append(Report("info", text, request.tenant, request.id, host=host.hostname))
     return effects

@@ -79,7 +79,7 @@ class State:
         self.announced: dict[HostId, Announced] = {}
         self.warned: dict[TaskId, float] = {}  # builds told of a maintenance, and of which start
         self.draining = False  # launch nothing, the operator said
-        self.preempted_at = 0.0  # when builds were last ended to make room for others
+        self.room_sought_at = 0.0  # when builds were last looked for that could make room for others
         self.dirty = False  # something changed that may let a waiting request go
         self.fresh_demand = False  # demand that Mesos has not been asked for since
         self.returned = False  # offers went back since the last REVIVE, so a REVIVE could bring them again
