@@ -119,13 +119,15 @@ class MesosDriver:
 
     async def _run(self, stopper: asyncio.Future[Any]) -> None:
         turn = retries = redirects = not_mesos = 0
-        several = 1
+        several, version = 1, 0
         leader: Address | None = None
         while not self._stopped.is_set():
             try:
                 found = await self._find(stopper)
                 if found is None:
                     return
+                if found.version != version:  # so that whoever led before does not now
+                    version, leader = found.version, None
                 several = len(found.addresses)
                 master = leader or found.addresses[turn % several]
                 leader = None
