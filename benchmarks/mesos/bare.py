@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections import deque
 from typing import Any
 
 import msgspec
@@ -25,7 +25,7 @@ class Loop:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._progress = Progress(plan.tasks)
-        self._ids = iter([f"{generation}.{n}" for generation in (0, 1) for n in range(plan.tasks)])
+        self._ids = deque(f"{generation}.{n}" for generation in (0, 1) for n in range(plan.tasks))
         self._started: set[str] = set()
         self._hosts: set[str] = set()
         self._framework: dict[str, Any] = {}
@@ -92,7 +92,7 @@ class Loop:
         cpus = round(have.get("cpus", 0) * 1000) - first * plan.overhead_cpu_millis
         mem = round(have.get("mem", 0)) - first * plan.overhead_mem_mib
         room = max(0, min(cpus // plan.cpu_millis, mem // plan.mem_mib))
-        tasks = [self._task(task_id, offer["agent_id"]) for task_id in _some(self._ids, room)]
+        tasks = [self._task(self._ids.popleft(), offer["agent_id"]) for _ in range(min(room, len(self._ids)))]
         if tasks:
             self._hosts.add(offer["agent_id"]["value"])
             operations = [{"type": "LAUNCH", "launch": {"task_infos": tasks}}]
@@ -137,11 +137,12 @@ class Loop:
             self._started.add(task_id)
             self._progress.ran(int(task_id[0]))
         elif state not in ("TASK_STAGING", "TASK_STARTING"):
-            self._ended += 1
             if state == "TASK_FINISHED":
+                self._ended += 1
                 self._progress.passed(int(task_id[0]))
-            else:
+            else:  # as where a busy machine starts a Mesos executor too late; another goes in its place
                 self._lost += 1
+                self._ids.appendleft(f"{task_id}.again")
 
     def _call(self, kind: str, **body: object) -> None:
         self._send(self._calls, {"type": kind, "framework_id": self._framework, **body})
@@ -162,14 +163,6 @@ async def _events(stream: asyncio.StreamReader) -> Any:
             last = end + 1 + int(buffer[:end])
             yield decode(buffer[end + 1 : last])
             buffer = buffer[last:]
-
-
-def _some(ids: Iterator[str], count: int) -> Iterator[str]:
-    for _ in range(count):
-        task_id = next(ids, None)
-        if task_id is None:
-            return
-        yield task_id
 
 
 if __name__ == "__main__":
