@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -16,7 +18,7 @@ import pytest
 from framework.local.spec import HostShape
 from framework.local.zookeeper import ZooKeeperServer
 from tests.acceptance.conftest import SchedulerFactory
-from tests.acceptance.scheduler_process import TENANT, SchedulerProcess, eventually
+from tests.acceptance.scheduler_process import ADMIN_TOKEN, TENANT, SchedulerProcess, eventually
 from tests.acceptance.test_crashes import assert_each_ran_once, submit_waiting
 from tests.acceptance.test_teardown import teardown
 from tests.acceptance.witness import Witness, alive
@@ -134,7 +136,7 @@ def test_a_leader_that_hangs_past_its_session_launches_nothing_when_it_wakes(pai
     wait_leading(pair.second)
     witness.release()
     assert_each_ran_once(pair.second, witness, jobs | more)
-    assert pair.first.get("/v1/leader")["leader"]["url"] == f"http://127.0.0.1:{pair.second.port}"
+    assert pair.first.get("/v1/leader")["leader"]["url"] == pair.second.url
 
 
 def test_zookeeper_restarts_under_a_leader(pair: Pair, zookeeper: ZooKeeperServer, open_dir: Path) -> None:
@@ -268,6 +270,30 @@ def test_a_new_version_is_rolled_out(pair: Pair, open_dir: Path) -> None:
     assert_it_builds(pair.second, "of-the-new-version")
     witness.release()
     assert_each_ran_once(pair.second, witness, jobs)
+
+
+def test_a_build_s_log_is_followed_over_a_takeover(pair: Pair, open_dir: Path) -> None:
+    witness = Witness(open_dir)
+    job_id = pair.first.submit("build-0", f"echo first\n{witness.script}\necho last\n")
+    pair.first.wait_running([job_id])
+    output = open_dir / "followed"
+    with output.open("wb") as stdout:
+        following = subprocess.Popen(
+            [sys.executable, "-m", "framework.cli", "jobs", "logs", job_id, "--follow"],
+            env=pair.second.environment | {"BUTLERY_SERVER": pair.second.url, "BUTLERY_TOKEN": ADMIN_TOKEN},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+        )
+    try:
+        eventually(lambda: b"first" in output.read_bytes(), "the first line")
+        pair.first.kill9()
+        wait_leading(pair.second)
+        witness.release("build-0")
+        assert following.wait(TAKEOVER_S) == 0
+    finally:
+        following.kill()
+        following.wait()
+    assert output.read_text().split() == ["first", "last"]
 
 
 def test_draining_outlives_a_takeover(pair: Pair, open_dir: Path) -> None:
