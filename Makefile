@@ -60,6 +60,8 @@ bench: ## the figures of docs/performance.rst
 	$(bin)/butlery bench core --json
 	$(bin)/butlery bench memory --json
 	$(bin)/butlery bench failover --json
+	$(bin)/butlery bench wire --json
+	$(bin)/butlery bench mesos --json
 
 .PHONY: docs
 docs: venv ## docs/_build/html, warnings as errors
