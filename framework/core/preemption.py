@@ -19,7 +19,7 @@ from framework.core.state import State
 from framework.core.tasks import FailureClass, Request, Task, TaskState
 
 EVERY_S = 1.0
-"""Least time between two searches, each of which looks at every live task; and so between two times that builds end."""
+"""Least time between two searches, each of which looks at every live task, and so between two times that builds end."""
 
 
 class Shares:
@@ -65,13 +65,15 @@ def make_room(state: State, starved: list[RequestId], now: float) -> list[Effect
         state.deadlines.set("preempt", "", state.room_sought_at + EVERY_S)
         return []
     state.room_sought_at = now
-    ripe = _ripe(state, starved, now)
+    state.room_searches += 1
+    shares = Shares(state)
+    ripe = _ripe(state, starved, shares, now)
     if not ripe:
         return []
-    shares = Shares(state)
     under_way = {task.made_room_for: task.host_id for task in state.tasks.values() if task.made_room_for is not None}
     kept = {earmark.request_id: host_id for host_id, earmark in state.earmarks.items()}
     effects: list[Effect] = []
+    ranked: list[HostId] | None = None
     for request in ripe:
         kept_on = kept.get(request.id)
         if request.id in under_way:
@@ -87,7 +89,9 @@ def make_room(state: State, starved: list[RequestId], now: float) -> list[Effect
             continue
         own = ZERO if kept_on is None else request.template.resources
         if shares.below(request.tenant, own) and earmarks.may_go(state, request, now):
-            effects += _make_room_for(state, request, kept_on, shares, now)
+            if ranked is None:
+                ranked = _ranked(state, request, shares, now)
+            effects += _make_room_for(state, request, kept_on, ranked, shares, now)
     return effects
 
 
@@ -101,48 +105,60 @@ def ending_for(state: State, request_id: RequestId) -> tuple[str, int] | None:
     return None
 
 
-def _ripe(state: State, starved: list[RequestId], now: float) -> list[Request]:
-    """Those that have waited long enough, first of the tenant with the smallest standing; notes when the next will."""
-    most = max(1, earmarks.room(state)) + len(state.earmarks)
-    ripe: list[Request] = []
-    soonest: float | None = None
-    for head in starved:
-        for request_id in state.tenants[state.requests[head].tenant].queue.like(head, most):
-            request = state.requests[request_id]
-            ripe_at = max(request.submitted_at, request.not_before) + state.config.preempt_after_s
-            if ripe_at <= now:
-                ripe.append(request)
-            else:
-                soonest = ripe_at if soonest is None else min(soonest, ripe_at)
-    if soonest is not None:
-        state.deadlines.set("preempt", "", soonest)
-    total = state.total
-    return sorted(ripe, key=lambda each: (state.tenants[each.tenant].standing(total), each.submitted_at, each.id))
+def _ripe(state: State, starved: list[RequestId], shares: Shares, now: float) -> list[Request]:
+    """What has waited long enough, of one tenant below its share and of one shape, the first first.
+
+    With several such shapes each has its turn, as a search for one looks at every host; notes when to look again.
+    """
+    poor = {name for name, book in state.tenants.items() if book.share(state.total) < shares.due.get(name, 0.0)}
+    heads = [head for head in starved if state.requests[head].tenant in poor]
+    times = [at for head in heads if (at := _ripe_at(state, head)) > now]
+    heads = [head for head in heads if _ripe_at(state, head) <= now]
+    if len(heads) > 1:
+        times.append(now + EVERY_S)
+    if times:
+        state.deadlines.set("preempt", "", min(times))
+    if not heads:
+        return []
+    head = sorted(heads)[state.room_searches % len(heads)]
+    most = earmarks.room(state) + len(state.earmarks)
+    alike = state.tenants[state.requests[head].tenant].queue.like(head, most)
+    return [state.requests[each] for each in alike if _ripe_at(state, each) <= now]
+
+
+def _ripe_at(state: State, request_id: RequestId) -> float:
+    request = state.requests[request_id]
+    return max(request.submitted_at, request.not_before) + state.config.preempt_after_s
 
 
 def _kept_since(state: State, host_id: HostId) -> float:
     return state.earmarks[host_id].until - state.config.hold_starving_s
 
 
-def _make_room_for(state: State, request: Request, kept_on: HostId | None, shares: Shares, now: float) -> list[Effect]:
-    """Ends the cheapest builds that make room on one host, if there are such, and keeps the host."""
-    best: tuple[int, float, HostId] | None = None
-    chosen: list[Task] = []
+def _ranked(state: State, request: Request, shares: Shares, now: float) -> list[HostId]:
+    """The hosts where room can be made for such a request: where the fewest builds have to end, then the youngest."""
+    keys: list[tuple[int, float, HostId]] = []
     for host_id in state.preemptible:
         host = state.hosts.get(host_id)
-        if host is None or (host_id in state.earmarks and host_id != kept_on):
+        victims = None if host is None else _victims(state, request, host, shares)
+        if host is not None and victims is not None and earmarks.suits(state, request, host, now):
+            keys.append((len(victims), sum(now - _began(task) for task in victims), host_id))
+    return [host_id for _, _, host_id in sorted(keys)]
+
+
+def _make_room_for(
+    state: State, request: Request, kept_on: HostId | None, ranked: list[HostId], shares: Shares, now: float
+) -> list[Effect]:
+    """Ends the cheapest builds that make room on one host, if there are such, and keeps the host."""
+    for host_id in ranked:
+        host = state.hosts[host_id]
+        if host_id in state.earmarks and host_id != kept_on:
             continue
-        if not earmarks.suits(state, request, host, now):
-            continue
-        victims = _victims(state, request, host, shares)
-        if victims is None:
-            continue
-        key = (len(victims), sum(now - _began(task) for task in victims), host_id)
-        if best is None or key < best:
-            best, chosen = key, victims
-    if best is None:
+        chosen = _victims(state, request, host, shares)
+        if chosen is not None:
+            break
+    else:
         return []
-    host = state.hosts[best[2]]
     told = f"{shares.of(request.tenant):.1%} of the cluster against a fair share of {shares.due[request.tenant]:.1%}"
     if kept_on is None:
         shares.grant(request)
@@ -193,12 +209,19 @@ def _fewest(
     victims: list[Task] = []
     taken: dict[TenantName, Resources] = {}
     while not need.fits_in(free):
-        lacking = need - free
-        affordable = [
-            task for task in choice if shares.stays_at_due(task.tenant, taken.get(task.tenant, ZERO) + task.resources)
-        ]
-        victim = max(affordable, key=lambda task: _covered(lacking, _freed(state, task)), default=None)
-        if victim is None or not _covered(lacking, _freed(state, victim)):
+        victim, most = None, 0.0
+        worths: dict[tuple[TenantName, Resources, Resources], float] = {}  # most builds of a host are alike
+        for task in choice:
+            freed = _freed(state, task)
+            alike = (task.tenant, task.resources, freed)
+            worth = worths.get(alike)
+            if worth is None:
+                after = taken.get(task.tenant, ZERO) + task.resources
+                affordable = shares.stays_at_due(task.tenant, after)
+                worth = worths[alike] = _covered(need - free, freed) if affordable else 0.0
+            if worth > most:
+                victim, most = task, worth
+        if victim is None:
             return None
         choice.remove(victim)
         victims.append(victim)

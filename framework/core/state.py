@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from agents.shared import SHARED_EXECUTOR_ID
+from framework.core.attention import Attention
 from framework.core.breakers import Breakers
 from framework.core.deadlines import Deadlines
 from framework.core.groups import Groups
@@ -46,6 +47,7 @@ class Earmark(msgspec.Struct, frozen=True):
     """A host that is kept for a request which small ones would starve."""
 
     request_id: RequestId
+    tenant: TenantName
     until: float
 
 
@@ -66,6 +68,8 @@ class State:
         self.connected = False
         self.suppressed = False
         self.hosts: dict[HostId, Host] = {}
+        self.in_rotation: list[Host] = []  # the same, for those who look at some of them at a time
+        self.rotated = 0  # how far they have come
         self.offers = OfferBook()
         self.tenants: dict[TenantName, TenantBook] = {}
         self.requests: dict[RequestId, Request] = {}
@@ -79,14 +83,17 @@ class State:
         self.announced: dict[HostId, Announced] = {}
         self.warned: dict[TaskId, float] = {}  # builds told of a maintenance, and of which start
         self.draining = False  # launch nothing, the operator said
+        self.room_searches = 0
         self.room_sought_at = 0.0  # when builds were last looked for that could make room for others
-        self.dirty = False  # something changed that may let a waiting request go
+        self.attention = Attention()
+        self.dirty = False  # something changed that ``attention`` does not follow: the next round looks at all
         self.fresh_demand = False  # demand that Mesos has not been asked for since
         self.returned = False  # offers went back since the last REVIVE, so a REVIVE could bring them again
         self.unserved = False  # the last round left requests that only want resources
         self.demand_at = 0.0  # when there last were such
         self.revived_at = 0.0
         self._total = ZERO
+        self._used_on: dict[HostId, Resources] = {}  # of hosts with tasks, without shared Mesos executors' own
         self._shared_on: dict[HostId, int] = {}  # live builds in the host's shared Mesos executor
 
     @property
@@ -96,6 +103,7 @@ class State:
 
     def set_hosts(self, hosts: dict[HostId, Host]) -> None:
         self.hosts = hosts
+        self.in_rotation = list(hosts.values())
         total = ZERO
         for host in hosts.values():
             if host.active:
@@ -121,20 +129,22 @@ class State:
             self.deadlines.set("request", request.id, request.not_before)
             return
         self._queue(request)
-        self.dirty = self.fresh_demand = True
+        self.fresh_demand = True
 
     def _queue(self, request: Request) -> None:
         book = self.tenants[request.tenant]
         rank = (-request.priority, request.submitted_at)  # so a retry keeps its age
-        book.queue.add(request.id, shape_of(request, self.config.overhead, book.tenant.role), rank)
+        shape = shape_of(request, self.config.overhead, book.tenant.role)
+        book.queue.add(request.id, shape, rank)
+        self.attention.waits(request.tenant, shape)
 
     def dequeue(self, request: Request, now: float) -> None:
         queue = self.tenants[request.tenant].queue
         if request.id in queue:
             queue.remove(request.id)
         self.deadlines.drop("request", request.id)
-        self.release_for(request.id, now)
-        self.dirty = True
+        self.release_for(request, now)
+        self.attention.tenants.add(request.tenant)
 
     def claim(self, request: Request, host_id: HostId) -> None:
         """Takes a waiting request out of its queue to launch it on the host; its tenant's use counts it from now on."""
@@ -158,16 +168,19 @@ class State:
 
     def release(self, host_id: HostId, now: float) -> None:
         """Ends an earmark; what was held for it may serve others."""
-        if self.earmarks.pop(host_id, None) is not None:
+        earmark = self.earmarks.pop(host_id, None)
+        if earmark is not None:
+            del self.tenants[earmark.tenant].kept[earmark.request_id]
             self.deadlines.drop("earmark", host_id)
             self.hold(host_id, now + self.config.hold_idle_s)
-            self.dirty = True
+            self.attention.hosts.add(host_id)
+            self.attention.again = True
 
-    def release_for(self, request_id: RequestId, now: float) -> None:
+    def release_for(self, request: Request, now: float) -> None:
         """Ends the request's earmark, if it has one."""
-        for host_id, earmark in list(self.earmarks.items()):
-            if earmark.request_id == request_id:
-                self.release(host_id, now)
+        host_id = self.tenants[request.tenant].kept.get(request.id)
+        if host_id is not None:
+            self.release(host_id, now)
 
     def window_of(self, host_id: HostId, now: float) -> Window | None:
         """The host's maintenance that is to come or goes on, from whoever told of it."""
@@ -180,6 +193,7 @@ class State:
         """Takes in a task that its tenant's use and its groups already count."""
         self.tasks[task.id] = task
         self.tasks_on.setdefault(task.host_id, {})[task.id] = task
+        self._used_on[task.host_id] = self._used_on.get(task.host_id, ZERO) + self._own(task)
         if task.mesos_executor_id == SHARED_EXECUTOR_ID:
             self._shared_on[task.host_id] = self._shared_on.get(task.host_id, 0) + 1
         if self.requests[task.request_id].template.preemptible:
@@ -190,8 +204,9 @@ class State:
         del self.tasks[task.id]
         on = self.tasks_on[task.host_id]
         del on[task.id]
+        self._used_on[task.host_id] -= self._own(task)
         if not on:
-            del self.tasks_on[task.host_id]
+            del self.tasks_on[task.host_id], self._used_on[task.host_id]
         if task.mesos_executor_id == SHARED_EXECUTOR_ID:
             self._shared_on[task.host_id] -= 1
             if not self._shared_on[task.host_id]:
@@ -205,16 +220,16 @@ class State:
         self.tenants[task.tenant].give_back(task.resources)
         self.deadlines.drop("task", task.id)
         self.warned.pop(task.id, None)
-        self.dirty = True
+        self.attention.tenants.add(task.tenant)
 
     def used_on(self, host_id: HostId) -> Resources:
         """What our tasks and their Mesos executors take of the host."""
-        used = ZERO if host_id not in self._shared_on else self.config.overhead
-        for task in self.tasks_on.get(host_id, {}).values():
-            used += task.resources
-            if task.mesos_executor_id != SHARED_EXECUTOR_ID:
-                used += self.config.overhead
-        return used
+        used = self._used_on.get(host_id, ZERO)
+        return used if host_id not in self._shared_on else used + self.config.overhead
+
+    def _own(self, task: Task) -> Resources:
+        """What the task takes, with its Mesos executor where it has one of its own."""
+        return task.resources if task.mesos_executor_id == SHARED_EXECUTOR_ID else task.resources + self.config.overhead
 
     def sharing(self, host_id: HostId) -> str | None:
         """The role of the Mesos executor that builds of the host share now; None where none of them is live."""
