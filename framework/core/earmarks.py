@@ -6,9 +6,11 @@ timeouts, and because looking again at which host to keep never trades one for a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from framework.core.effects import Effect, Report
 from framework.core.fit import bars, may_take, need_on
-from framework.core.ids import HostId, RequestId
+from framework.core.ids import HostId, RequestId, TenantName
 from framework.core.offers import Host, HostOffers
 from framework.core.ordering import Rank
 from framework.core.state import Earmark, State
@@ -17,22 +19,31 @@ from framework.core.tasks import Request
 _KEPT_AT_MOST = 10
 """One host in this many, and always one: what is kept idle for big requests must not starve everybody else."""
 
+_LOOKED_AT = 32  # hosts that suit, to choose the best of; looking at thousands would find one that is hardly better
 
 Claimed = dict[tuple[HostId, str], list[Request]]
 """What goes where, by the host and the role of its offers."""
 
 
-def serve(state: State, now: float) -> Claimed:
-    """Claims every kept host whose offers now hold its request, for it."""
+def serve(state: State, hosts: set[HostId], tenants: set[TenantName], now: float) -> Claimed:
+    """Claims every kept host whose offers now hold its request, for it; of ``hosts``, and those kept for ``tenants``.
+
+    The tenants and hosts of what was claimed are among them afterwards.
+    """
     claimed: Claimed = {}
-    for host_id, earmark in list(state.earmarks.items()):
-        request = state.requests[earmark.request_id]
+    kept = {host_id for name in tenants for host_id in state.tenants[name].kept.values()} | (
+        hosts & state.earmarks.keys()
+    )
+    for host_id in sorted(kept):
+        request = state.requests[state.earmarks[host_id].request_id]
         for held in state.offers.of(host_id):
             if _holds(state, held, request, now) and may_go(state, request, now):
                 state.groups.know(host_id, held.hostname, held.attributes)
                 state.claim(request, host_id)
                 state.release(host_id, now)
                 claimed[host_id, held.role] = [request]
+                hosts.add(host_id)
+                tenants.add(request.tenant)
                 break
     return claimed
 
@@ -45,14 +56,14 @@ def _holds(state: State, held: HostOffers, request: Request, now: float) -> bool
     )
 
 
-def divided(state: State) -> list[tuple[HostId, str]]:
-    """What is offered of kept hosts for other roles than the best of each: given back it may come for that one,
+def divided(state: State, hosts: set[HostId]) -> list[tuple[HostId, str]]:
+    """What is offered of kept ones of ``hosts`` for other roles than the best of each: given back it may come for that
 
-    while offers of several roles never serve a request together.
+    one, while offers of several roles never serve a request together.
     """
     found: list[tuple[HostId, str]] = []
-    for host_id, earmark in state.earmarks.items():
-        request = state.requests[earmark.request_id]
+    for host_id in sorted(hosts & state.earmarks.keys()):
+        request = state.requests[state.earmarks[host_id].request_id]
         wanted = state.tenants[request.tenant].tenant.role
 
         def worth(held: HostOffers, wanted: str | None = wanted) -> tuple[bool, float, str]:
@@ -64,36 +75,41 @@ def divided(state: State) -> list[tuple[HostId, str]]:
     return found
 
 
-def keep(state: State, starved: list[RequestId], now: float) -> list[Effect]:
-    """Keeps hosts for those of the starved that have waited too long: first the tenant with the smallest standing,
+def keep(state: State, now: float) -> list[Effect]:
+    """Keeps hosts for those that lack only room and have waited too long: first the tenant with the smallest standing,
 
     then the oldest request. Notes when the next will have.
     """
     most = room(state)
     if most <= 0:
         return []
-    marked = {earmark.request_id for earmark in state.earmarks.values()}
-    standings = {name: book.standing(state.total) for name, book in state.tenants.items()}
-    waiting: list[tuple[float, Rank, RequestId]] = []
+    total = state.total
+    tenants = sorted((state.tenants[name].standing(total), name) for name in state.attention.starving)
+    effects: list[Effect] = []
     soonest: float | None = None
-    for request_id in starved:
-        if request_id in marked:
-            continue
-        request = state.requests[request_id]
-        ripe = request.submitted_at + state.config.starving_after_s
-        if ripe > now:
-            soonest = ripe if soonest is None else min(soonest, ripe)
-        else:
-            waiting.append((standings[request.tenant], (-request.priority, request.submitted_at), request_id))
+    for _, name in tenants:
+        kept = state.tenants[name].kept
+        waiting: list[tuple[Rank, RequestId]] = []
+        for request_id in state.attention.starving[name]:
+            if request_id in kept:
+                continue
+            request = state.requests[request_id]
+            ripe = request.submitted_at + state.config.starving_after_s
+            if ripe > now:
+                soonest = ripe if soonest is None else min(soonest, ripe)
+            else:
+                waiting.append(((-request.priority, request.submitted_at), request_id))
+        for _, request_id in sorted(waiting)[:most]:
+            most -= 1
+            request = state.requests[request_id]
+            host = _host_to_keep(state, request, None, now)
+            if host is not None:
+                mark(state, host, request, now)
+                effects.append(_report(host, request, now))
+        if most <= 0:
+            return effects  # one is looked for again when a kept host is no longer
     if soonest is not None:
         state.deadlines.set("starving", "", soonest)
-    effects: list[Effect] = []
-    for _, _, request_id in sorted(waiting)[:most]:
-        request = state.requests[request_id]
-        host = _host_to_keep(state, request, None, now)
-        if host is not None:
-            mark(state, host, request, now)
-            effects.append(_report(host, request, now))
     return effects
 
 
@@ -126,7 +142,10 @@ def room(state: State) -> int:
 def mark(state: State, host: Host, request: Request, now: float) -> None:
     """Keeps the host for the request."""
     until = now + state.config.hold_starving_s
-    state.earmarks[host.id] = Earmark(request.id, until)
+    state.earmarks[host.id] = Earmark(request.id, request.tenant, until)
+    state.tenants[request.tenant].kept[request.id] = host.id
+    if len(state.offers.of(host.id)) > 1:
+        state.attention.hosts.add(host.id)  # ``divided``
     state.deadlines.set("earmark", host.id, until)
 
 
@@ -145,14 +164,12 @@ def suits(state: State, request: Request, host: Host, now: float) -> bool:
 
 
 def _host_to_keep(state: State, request: Request, current: HostId | None, now: float) -> Host | None:
-    """Of the hosts that could hold the request when free, the one that lacks the least now.
+    """Of some hosts that could hold the request when free, and of ``current``, the one that lacks the least now.
 
     Hosts where our own builds' end would be enough go first: what other frameworks hold may never come free.
     """
     best: tuple[bool, float, bool, HostId] | None = None
-    for host in state.hosts.values():
-        if host.id in state.earmarks or not suits(state, request, host, now):
-            continue
+    for host in _some(state, request, current, now):
         need = need_on(state, request, host.id)
         offered = state.offers.available(host.id)
         others = not need.fits_in(offered + state.used_on(host.id))
@@ -160,3 +177,23 @@ def _host_to_keep(state: State, request: Request, current: HostId | None, now: f
         if best is None or candidate < best:
             best = candidate
     return state.hosts[best[3]] if best else None
+
+
+def _some(state: State, request: Request, current: HostId | None, now: float) -> Iterator[Host]:
+    """Hosts that suit the request and are kept for none: ``current``, and of the others the next in turn, so that all
+
+    are looked at by and by.
+    """
+    first = None if current is None else state.hosts.get(current)
+    if first is not None and first.id not in state.earmarks and suits(state, request, first, now):
+        yield first
+    found, start, count = 0, state.rotated, len(state.in_rotation)
+    for nth in range(count):
+        host = state.in_rotation[(start + nth) % count]
+        if host.id == current or host.id in state.earmarks or not suits(state, request, host, now):
+            continue
+        yield host
+        found += 1
+        if found == _LOOKED_AT:
+            state.rotated = (start + nth + 1) % count
+            return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from framework.core.ids import RequestId
+from framework.core.ids import HostId, RequestId
 from framework.core.placement import Shape
 from framework.core.resources import Resources
 from framework.core.rules import rules_of
@@ -74,6 +74,10 @@ class TenantQueue:
         """Every request, in no order that matters."""
         return [(request_id, shape) for request_id, (shape, _) in self._where.items()]
 
+    def shapes(self) -> list[Shape]:
+        """Each once."""
+        return list(self._groups)
+
     def images(self) -> set[str]:
         return {shape.image for shape in self._groups if shape.image is not None}
 
@@ -139,6 +143,7 @@ class TenantBook:
         self.used_mem_mib = 0
         self.used_disk_mib = 0
         self.builds = 0  # live tasks, launching and killed ones too
+        self.kept: dict[RequestId, HostId] = {}  # its requests that have waited too long for room, and the hosts kept
         self.quota_kept_for: RequestId | None = None  # has waited so long that those behind it wait for it to fit
 
     def take(self, resources: Resources) -> None:

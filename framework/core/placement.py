@@ -18,6 +18,9 @@ from framework.core.pieces import ReservedUse
 from framework.core.resources import ZERO, Resources
 from framework.core.rules import Barred, Rules
 
+Amounts = tuple[int, int, int]
+"""cpu_millis, mem_mib, disk_mib."""
+
 
 class Shape(NamedTuple):
     """What of a request matters to placement; requests of one shape fit or do not fit alike.
@@ -57,23 +60,23 @@ class Placer:
     def __init__(
         self,
         candidates: Sequence[Candidate],
-        smallest: Resources,
+        least: Amounts,
         groups: Groups | None = None,
         overhead: Resources = ZERO,
     ) -> None:
-        """``candidates`` in the order in which hosts are to be filled; ``smallest`` is a lower bound of all that will
+        """``candidates`` in the order in which hosts are to be filled; ``least`` is a lower bound of all that will be
 
-        be asked, so that a host with less is passed over for good. ``groups``: live builds, to which whoever calls adds
+        asked, so that a host with less is passed over for good. ``groups``: live builds, to which whoever calls adds
         what was placed. ``overhead``: of a shared Mesos executor, which its first build on a host is charged.
         """
         self.candidates = candidates
         self._cpu = [c.available.cpu_millis for c in candidates]
         self._mem = [c.available.mem_mib for c in candidates]
         self._disk = [c.available.disk_mib for c in candidates]
-        self._least = (smallest.cpu_millis, smallest.mem_mib, smallest.disk_mib)
+        self._least = least
         self._next = list(range(len(candidates) + 1))  # the first host at or after this one that is not used up
         self._start: dict[Shape, int] = {}
-        self._hopeless: list[tuple[int, int, int]] = []  # least amounts known to fit on no host any more
+        self.hopeless: list[Amounts] = []  # whatever asks for at least one of these fits on no host any more
         self._groups = groups if groups is not None else Groups()
         self._overhead = overhead
         self._gpus = [c.available.gpus for c in candidates]
@@ -83,6 +86,11 @@ class Placer:
         self._pools = {
             i: (c.available - c.reserved, c.reserved) for i, c in enumerate(candidates) if c.reserved != ZERO
         }
+
+    @property
+    def used_up(self) -> bool:
+        """Whether every host was seen to have less of something than the least that may be asked."""
+        return self._open(0) == len(self.candidates)
 
     def place(self, shape: Shape) -> int | None:
         """Takes the shape's resources from the first host that has them; its index, or None where none has."""
@@ -140,7 +148,7 @@ class Placer:
 
     def _first(self, shape: Shape) -> int | None:
         cpu_millis, mem_mib, disk_mib = shape[:3]
-        for least in self._hopeless:
+        for least in self.hopeless:
             if cpu_millis >= least[0] and mem_mib >= least[1] and disk_mib >= least[2]:
                 return None
         cpu, mem, disk, following = self._cpu, self._mem, self._disk, self._next
@@ -170,8 +178,8 @@ class Placer:
 
     def _give_up(self, cpu_millis: int, mem_mib: int, disk_mib: int) -> None:
         """Whatever asks for at least this much need not be tried again in this round."""
-        more = [w for w in self._hopeless if w[0] < cpu_millis or w[1] < mem_mib or w[2] < disk_mib]
-        self._hopeless = [*more, (cpu_millis, mem_mib, disk_mib)]
+        more = [w for w in self.hopeless if w[0] < cpu_millis or w[1] < mem_mib or w[2] < disk_mib]
+        self.hopeless = [*more, (cpu_millis, mem_mib, disk_mib)]
 
     def _barred(self, index: int, shape: Shape, barred: Barred | None) -> bool:
         """Whether the host, which has CPU, memory and disk for it, is out of the question all the same."""
@@ -240,12 +248,5 @@ _UNBOUNDED = Resources(*[1 << 60] * 5)
 """For what is bounded otherwise."""
 
 
-def smallest(shapes: Sequence[Shape]) -> Resources:
-    """The least that any of them asks of each resource; nothing where there are none."""
-    if not shapes:
-        return ZERO
-    return Resources(
-        min(shape.cpu_millis for shape in shapes),
-        min(shape.mem_mib for shape in shapes),
-        min(shape.disk_mib for shape in shapes),
-    )
+NO_BOUND: Amounts = (0, 0, 0)
+"""Where nothing is known of what will be asked."""

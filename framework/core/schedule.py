@@ -9,10 +9,10 @@ from agents.shared import SHARED_EXECUTOR_ID
 from framework.core import earmarks, preemption
 from framework.core.effects import Decline, Effect, Launch, Revive, SaveRequest, SaveTask, Suppress
 from framework.core.fit import need_on
-from framework.core.ids import HostId, OfferId, RequestId, task_id
+from framework.core.ids import HostId, OfferId, RequestId, TenantName, task_id
 from framework.core.offers import HostOffers, drawn
 from framework.core.ordering import TenantBook
-from framework.core.placement import Candidate, Placer, Shape, smallest
+from framework.core.placement import Candidate, Placer, Shape
 from framework.core.state import State
 from framework.core.tasks import Request, RequestState, Task, TaskState
 
@@ -27,8 +27,7 @@ def settle(state: State, stale: list[HostId], now: float) -> list[Effect]:
         return effects
     if state.draining:
         return _want_nothing(state)
-    while state.dirty:  # again where a launch has ended an earmark elsewhere
-        state.dirty = False
+    while state.dirty or state.attention:  # again where a launch has ended an earmark elsewhere
         effects += _round(state, now)
     effects += give_back(state, [host_id for host_id in stale if not _kept(state, host_id, now)])
     return effects + _appetite(state, now)
@@ -69,24 +68,33 @@ class _Cursor:
 
 
 def _round(state: State, now: float) -> list[Effect]:
-    chosen = earmarks.serve(state, now)
-    books = [book for book in state.tenants.values() if len(book.queue)]
-    candidates = _candidates(state, chosen, now)
+    attention = state.attention
+    at_all, state.dirty = state.dirty, False
+    hosts, tenants = attention.take()
+    if at_all:
+        hosts, tenants = set(state.offers.hosts()), set(state.tenants)
+        attention.forget([shape for book in state.tenants.values() for shape in book.queue.shapes()])
+    chosen = earmarks.serve(state, hosts, tenants, now)
+    changed = [state.tenants[name] for name in sorted(tenants)]
+    if any(not attention.hopeless(shape) for book in changed for shape in book.queue.shapes()):
+        hosts, at_all = set(state.offers.hosts()), True
+    candidates = _candidates(state, hosts, chosen, now)
+    books = [book for book in (state.tenants.values() if candidates else changed) if len(book.queue)]
+    for name in tenants:
+        attention.starving.pop(name, None)
     placed = _everybody(state, books, candidates)
-    starved: list[RequestId] = []
     if placed is None:
-        placed, starved = _in_turn(state, books, candidates, now)
+        placed = _in_turn(state, books, candidates, tenants, now, at_all=at_all)
     for index, request in placed:
         chosen.setdefault((candidates[index].host_id, candidates[index].role), []).append(request)
-    effects = _decline(state, [each for held in earmarks.divided(state) for each in state.offers.take(*held)])
+    effects = _decline(state, [each for held in earmarks.divided(state, hosts) for each in state.offers.take(*held)])
     if chosen:
         state.demand_at = now
     for (host_id, role), requests in chosen.items():
         effects += _launch(state, host_id, role, requests, now)
-    state.unserved = bool(starved)
-    if placed and any(_looks_at_others(state, state.requests[each]) for each in starved):
-        state.dirty = True  # what was placed after it was its turn may be what it waited for
-    effects += earmarks.keep(state, starved, now)
+    state.unserved = bool(attention.starving)
+    effects += earmarks.keep(state, now)
+    starved = [each for heads in attention.starving.values() for each in heads] if state.preemptible else []
     return effects + preemption.make_room(state, starved, now)
 
 
@@ -114,12 +122,15 @@ def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate
         return None
     waiting = [each for book in books for each in book.queue.all()]
     shapes = [shape for _, shape in waiting]
-    indices = Placer(candidates, smallest(shapes), state.groups, overhead).place_all(shapes)
+    indices = Placer(candidates, state.attention.least, state.groups, overhead).place_all(shapes)
     if indices is None:
         return None
+    if candidates:
+        state.attention.room_for_all()
     for book in books:
         book.queue.clear()
         book.quota_kept_for = None
+        state.attention.starving.pop(book.tenant.name, None)
     placed = []
     for index, (request_id, _) in zip(indices, waiting, strict=True):
         request = state.requests[request_id]
@@ -129,26 +140,48 @@ def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate
 
 
 def _in_turn(
-    state: State, books: list[TenantBook], candidates: list[Candidate], now: float
-) -> tuple[list[_Placed], list[RequestId]]:
-    """What can go of what waits, the tenant with the smallest standing first; and what no offer fits."""
-    cursors = {book.tenant.name: _Cursor(book) for book in books}
-    least = smallest([head[2] for cursor in cursors.values() for head in cursor.heads])
-    placer = Placer(candidates, least, state.groups, state.config.overhead)
+    state: State,
+    books: list[TenantBook],
+    candidates: list[Candidate],
+    changed: set[TenantName],
+    now: float,
+    *,
+    at_all: bool,
+) -> list[_Placed]:
+    """What can go of what waits, the tenant with the smallest standing first; notes what only lacks room.
+
+    Where the candidates are used up, only tenants are looked at that have ``changed``. ``at_all``: the candidates are
+    of every host offered.
+    """
+    attention = state.attention
+    cursors: dict[TenantName, _Cursor] = {}
+    placer = Placer(candidates, attention.least, state.groups, state.config.overhead)
     placed: list[_Placed] = []
     total = state.total
     turns = [(book.standing(total), book.tenant.name) for book in books]
     heapq.heapify(turns)
     while turns:
         name = turns[0][1]
-        cursor = cursors[name]
+        if name not in changed and name not in cursors and placer.used_up:
+            heapq.heappop(turns)
+            continue
+        cursor = cursors.get(name)
+        if cursor is None:
+            cursor = cursors[name] = _Cursor(state.tenants[name])
         found = _next_of(state, cursor, placer, now)
         if found is None:
             heapq.heappop(turns)
             continue
         placed.append(found)
         heapq.heapreplace(turns, (cursor.book.standing(total), name))
-    return placed, [request_id for cursor in cursors.values() for request_id in cursor.starved]
+    attention.looked(placer, others=not at_all)
+    for name, cursor in cursors.items():
+        attention.starving.pop(name, None)
+        if cursor.starved:
+            attention.starving[name] = cursor.starved
+            if placed and any(_looks_at_others(state, state.requests[each]) for each in cursor.starved):
+                attention.tenants.add(name)  # what was placed after it was its turn may be what it waited for
+    return placed
 
 
 def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Placed | None:
@@ -180,34 +213,36 @@ def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Plac
     return None
 
 
-def _candidates(state: State, claimed: earmarks.Claimed, now: float) -> list[Candidate]:
-    """Hosts with offers that are kept for nobody, in one stable order, so that the same ones are filled up every time:
+def _candidates(state: State, hosts: set[HostId], claimed: earmarks.Claimed, now: float) -> list[Candidate]:
+    """Those of the hosts with offers that are kept for nobody and could hold the least that waits. In one stable order,
 
-    those with GPUs last, as few builds need them, else the biggest first.
+    so that the same are filled up every time: hosts with GPUs last, as few builds need them, else the biggest first.
     """
-
-    def order(held: HostOffers) -> tuple[bool, int, int, HostId, str]:
-        host = state.hosts.get(held.host_id)
-        total = host.total if host else held.available
-        return (total.gpus > 0, -total.mem_mib, -total.cpu_millis, held.host_id, held.role)
-
-    candidates = []
-    for held in sorted(state.offers, key=order):
-        host_id = held.host_id
+    least_cpu, least_mem, least_disk = state.attention.least
+    offered: list[tuple[bool, int, int, HostId, str, HostOffers]] = []
+    for host_id in hosts:
         if host_id in state.earmarks:
             continue
+        for held in state.offers.of(host_id):
+            room = held.available
+            if room.cpu_millis >= least_cpu and room.mem_mib >= least_mem and room.disk_mib >= least_disk:
+                host = state.hosts.get(host_id)
+                total = host.total if host else room
+                offered.append((total.gpus > 0, -total.mem_mib, -total.cpu_millis, host_id, held.role, held))
+    candidates = []
+    for *_, host_id, role, held in sorted(offered):
         state.groups.know(host_id, held.hostname, held.attributes)
         window, sharing = state.window_of(host_id, now), state.sharing(host_id)
         available, reserved = held.available, held.reserved
-        for request in claimed.get((host_id, held.role), ()):
+        for request in claimed.get((host_id, role), ()):
             need, use = need_on(state, request, host_id), request.template.reserved
             left = drawn(available - reserved, reserved, need, use)
             available, reserved = left[0] + left[1], left[1]
             if request.template.shared:
-                sharing = held.role
+                sharing = role
         free_for_s = math.inf if window is None else window.start_at - now
         candidates.append(
-            Candidate(host_id, available, held.attributes, held.hostname, held.role, reserved, free_for_s, sharing)
+            Candidate(host_id, available, held.attributes, held.hostname, role, reserved, free_for_s, sharing)
         )
     return candidates
 
@@ -245,7 +280,7 @@ def _launch(state: State, host_id: HostId, role: str, requests: list[Request], n
         )
         state.adopt(task)
         if state.earmarks:
-            state.release_for(request.id, now)
+            state.release_for(request, now)
         tasks.append(task)
         saves += (SaveTask(task), SaveRequest(request))
     return [*saves, Launch(offer_ids, host_id, tuple(tasks))]

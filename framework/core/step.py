@@ -165,8 +165,8 @@ def _offers(state: State, event: ev.OffersReceived, now: float) -> list[Effect]:
         until = held_until if earmark is None else max(held_until, earmark.until)
         state.offers.add(offer, until)
         state.deadlines.set("host", offer.host_id, until)
+        state.attention.hosts.add(offer.host_id)
         maintenance.offered(state, offer, now)
-    state.dirty = True
     return []
 
 
@@ -302,8 +302,10 @@ def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:
             state.breakers.forget_idle(now, {r.template.image for r in state.requests.values() if r.template.image})
             if state.connected:
                 return [Reconcile(_all_tasks(state)), Reconcile(())] if state.tasks else [Reconcile(())]
-        case _:  # starving, breaker, idle, revive: another round is all they ask for
+        case "breaker":
             state.dirty = True
+        case _:  # starving, preempt, idle, revive: whoever asked looks again in any round
+            state.attention.again = True
     return []
 
 

@@ -13,8 +13,8 @@ from framework.core.effects import Report
 from framework.core.ids import HostId, OfferId, RequestId, TaskId
 from framework.core.ordering import TenantQueue
 from framework.core.outcomes import never_started, outcome_of, result_follows
-from framework.core.placement import Candidate, Placer, Shape
-from framework.core.resources import ZERO, Resources
+from framework.core.placement import NO_BOUND, Candidate, Placer, Shape
+from framework.core.resources import Resources
 from framework.core.rules import rules_of
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState
 from framework.core.templates import Template
@@ -159,7 +159,7 @@ def test_placement_takes_the_first_host_that_has_room_and_what_is_asked() -> Non
         Candidate(HostId("h0"), Resources(1000, 1000), {"os": "linux"}),
         Candidate(HostId("h1"), Resources(2000, 2000), {"os": "bsd"}),
     ]
-    placer = Placer(candidates, ZERO)
+    placer = Placer(candidates, NO_BOUND)
     assert placer.place(shape(600, 100)) == 0
     assert placer.place(shape(600, 100)) == 1
     assert placer.place(shape(100, 100, os="bsd")) == 1
@@ -187,8 +187,8 @@ FREE = st.lists(st.tuples(AMOUNTS, AMOUNTS, st.sampled_from(["linux", "bsd"])), 
 @given(FREE, SHAPES)
 def test_placement_agrees_with_trying_every_host(free: list[tuple[int, int, str]], shapes: list[Shape]) -> None:
     candidates = [Candidate(HostId(f"h{i}"), Resources(cpu, mem), {"os": os}) for i, (cpu, mem, os) in enumerate(free)]
-    smallest = Resources(min((s.cpu_millis for s in shapes), default=0), min((s.mem_mib for s in shapes), default=0))
-    placer = Placer(candidates, smallest)
+    least = (min((s.cpu_millis for s in shapes), default=0), min((s.mem_mib for s in shapes), default=0), 0)
+    placer = Placer(candidates, least)
     left = [[cpu, mem] for cpu, mem, _ in free]
     for each in shapes:
         expected = None
@@ -207,7 +207,7 @@ def test_packing_all_at_once_gives_out_no_more_than_there_is(
     free: list[tuple[int, int, str]], shapes: list[Shape]
 ) -> None:
     candidates = [Candidate(HostId(f"h{i}"), Resources(cpu, mem), {"os": os}) for i, (cpu, mem, os) in enumerate(free)]
-    indices = Placer(candidates, ZERO).place_all(shapes)
+    indices = Placer(candidates, NO_BOUND).place_all(shapes)
     if indices is None:
         return
     assert len(indices) == len(shapes)
