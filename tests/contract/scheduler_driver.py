@@ -3,72 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
-import json
-import time
-import urllib.error
-import urllib.request
-import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Protocol
 
 import pytest
 
 from agents.spec import BuildResult
 from framework.core.effects import Decline, Kill, Reconcile
-from framework.core.events import Disconnected, ExecutorLost, OffersReceived, Subscribed
-from framework.core.ids import FrameworkId, TaskId
-from framework.core.offers import Offer
+from framework.core.events import Disconnected, ExecutorLost, ExecutorMessage, OffersReceived, Subscribed
+from framework.core.ids import TaskId
 from framework.core.resources import Resources
 from framework.core.tasks import FailureClass
 from framework.errors import MesosRefusedError, UnavailableError
-from framework.ports import SchedulerDriver
-from tests.fakes.driving import DEADLINE_S, Driving, launch, launching
+from tests.contract.driver_operations import OperationsContract
+from tests.contract.driver_tests import ROLE, Cluster, cpu_millis, offers_of, operate, task_name
+from tests.fakes.driving import Driving, launch, launching
 from tests.fakes.fault_proxy import fault_proxy
 
 GONE = ("TASK_GONE", "TASK_UNKNOWN", "TASK_DROPPED", "TASK_LOST")
 
 
-class Cluster(Protocol):
-    """A real Mesos of two hosts."""
-
-    url: str
-    port: int
-
-    def hosts(self) -> list[dict[str, Any]]: ...
-
-    def kill9(self) -> None: ...
-
-    def restart(self) -> None: ...
-
-
-Start = Callable[..., contextlib.AbstractAsyncContextManager[Driving]]
-
-
-def task_name() -> str:
-    return f"task-{uuid.uuid4().hex[:8]}.1"
-
-
-class SchedulerDriverContract:
-    """Subclasses define ``make``, and fixtures ``cluster`` (shared) and ``own_cluster`` (the test may break it)."""
-
-    role = "contract"
-    roles: tuple[str, ...] = (role,)
-    """Whose shares ``make``'s drivers ask for."""
-
-    def make(self, masters: Sequence[str], name: str, framework_id: FrameworkId | None) -> SchedulerDriver:
-        raise NotImplementedError
-
-    @contextlib.asynccontextmanager
-    async def start(
-        self, url: str, framework_id: FrameworkId | None = None, name: str = "contract"
-    ) -> AsyncIterator[Driving]:
-        driving = Driving(self.make([url], name, framework_id))
-        try:
-            yield driving
-        finally:
-            await driving.end()
+class SchedulerDriverContract(OperationsContract):
+    """The life of a framework and of its tasks; operations are in the class it extends."""
 
     async def test_subscribes_and_gets_offers_of_every_host(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
@@ -78,7 +32,7 @@ class SchedulerDriverContract:
             assert connected == [False, True]
             hosts = {str(host["id"]): host for host in cluster.hosts()}
             for host_id in hosts:
-                offer = await self._offer_of(driving, host_id, 0)
+                offer = await self.offer_of(driving, host_id, 0)
                 assert offer.resources.cpu_millis > 0
                 assert offer.resources.mem_mib > 0
                 assert offer.hostname == hosts[host_id]["hostname"]
@@ -129,17 +83,17 @@ class SchedulerDriverContract:
 
     async def test_what_is_reserved_for_its_role_is_used_with_the_rest(self, cluster: Cluster) -> None:
         host_id = str(cluster.hosts()[0]["id"])
-        await asyncio.to_thread(operate, cluster, "RESERVE_RESOURCES", host_id, self.role)
+        await asyncio.to_thread(operate, cluster, "RESERVE_RESOURCES", host_id, ROLE)
         try:
             async with self.start(cluster.url) as driving:
-                offer, name = await self._offer_of(driving, host_id, 0), task_name()
+                offer, name = await self.offer_of(driving, host_id, 0), task_name()
                 assert offer.resources.cpu_millis == cpu_millis(cluster.hosts()[0])
                 all_of_it = Resources(offer.resources.cpu_millis - 100, offer.resources.mem_mib - 32)
                 driving.driver.accept([offer.id], offer.host_id, launching(launch(name, resources=all_of_it)))
                 await driving.update(name, "TASK_FINISHED")
                 await driving.nth(ExecutorLost)
         finally:
-            await asyncio.to_thread(operate, cluster, "UNRESERVE_RESOURCES", host_id, self.role)
+            await asyncio.to_thread(operate, cluster, "UNRESERVE_RESOURCES", host_id, ROLE)
 
     async def test_an_update_comes_again_until_it_is_acknowledged(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
@@ -162,7 +116,7 @@ class SchedulerDriverContract:
             driving.driver.kill(Kill(TaskId(name), offer.host_id, 0.5))
             await driving.update(name, "TASK_KILLED")
 
-    async def test_a_message_reaches_the_mesos_executor(self, cluster: Cluster) -> None:
+    async def test_messages_reach_the_mesos_executor_and_come_back(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
             offer, name = await driving.offer(), task_name()
             driving.driver.accept([offer.id], offer.host_id, launching(launch(name, None)))
@@ -172,6 +126,8 @@ class SchedulerDriverContract:
             finished = await driving.update(name, "TASK_FINISHED")
             assert finished.outcome is not None
             assert finished.outcome.message == "as it was told"
+            answer = await driving.nth(ExecutorMessage)
+            assert (answer.host_id, answer.executor_id, answer.data) == (offer.host_id, name, told)
 
     async def test_reconcile(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
@@ -195,28 +151,28 @@ class SchedulerDriverContract:
 
     async def test_declined_offers_come_back_with_revive(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
-            await self._offers_of_all(cluster, driving)
+            await self.offers_of_all(cluster, driving)
             after = len(driving.events)
-            self._decline_all(driving, 3600.0)
+            self.decline_all(driving, 3600.0)
             driving.driver.revive()
-            await self._offers_of_all(cluster, driving, after)
+            await self.offers_of_all(cluster, driving, after)
 
     async def test_suppressed_it_gets_no_offers_until_revived(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
-            await self._offers_of_all(cluster, driving)
+            await self.offers_of_all(cluster, driving)
             driving.driver.suppress()
             after = len(driving.events)
-            self._decline_all(driving, 0.0)
+            self.decline_all(driving, 0.0)
             async with self.start(cluster.url, name="other") as other:
                 # The other gets everything, several times over: rounds of allocation that passed the first one by.
                 for _ in range(3):
                     before = len(other.events)
-                    await self._offers_of_all(cluster, other)
+                    await self.offers_of_all(cluster, other)
                     other.driver.decline(Decline(tuple(offer.id for offer in offers_of(other)), 0.0))
                     await other.offer(before)
             assert not driving.of(OffersReceived, after)
             driving.driver.revive()
-            await self._offers_of_all(cluster, driving, after)
+            await self.offers_of_all(cluster, driving, after)
 
     async def test_stop_keeps_the_framework_and_its_tasks(self, cluster: Cluster) -> None:
         first = Driving(self.make([cluster.url], "contract", None))
@@ -289,49 +245,3 @@ class SchedulerDriverContract:
             with pytest.raises(MesosRefusedError, match="failed over"):
                 await asyncio.wait_for(first.running, 30)
             assert second.driver.connected
-
-    async def _offers_of_all(self, cluster: Cluster, driving: Driving, after: int = 0) -> None:
-        for host in cluster.hosts():
-            await self._offer_of(driving, str(host["id"]), after)
-
-    async def _offer_of(self, driving: Driving, host_id: str, after: int) -> Offer:
-        return await driving.offer(after, lambda offer: offer.host_id == host_id)
-
-    def _decline_all(self, driving: Driving, refuse_s: float) -> None:
-        driving.driver.decline(Decline(tuple(offer.id for offer in offers_of(driving)), refuse_s))
-
-
-def operate(cluster: Cluster, call: str, host_id: str, role: str) -> None:
-    """Reserves 0.5 CPU and 64 MiB of a host for a role, or gives them back."""
-    resources = [
-        {
-            "name": name,
-            "type": "SCALAR",
-            "scalar": {"value": value},
-            "reservations": [{"type": "DYNAMIC", "role": role}],
-        }
-        for name, value in (("cpus", 0.5), ("mem", 64.0))
-    ]
-    body = {"type": call, call.lower(): {"agent_id": {"value": host_id}, "resources": resources}}
-    request = urllib.request.Request(
-        f"{cluster.url}/api/v1", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    deadline = time.monotonic() + DEADLINE_S
-    while True:  # 409 while the last framework's tasks still hold what is asked for
-        try:
-            with urllib.request.urlopen(request, timeout=10):
-                return
-        except urllib.error.HTTPError as error:
-            told = f"{call}: {error.code} {error.read()!r}"
-            error.close()
-            assert error.code == 409, told
-            assert time.monotonic() < deadline, told
-        time.sleep(0.05)
-
-
-def cpu_millis(host: dict[str, Any]) -> int:
-    return round(float(host["resources"]["cpus"]) * 1000)
-
-
-def offers_of(driving: Driving) -> list[Offer]:
-    return list(itertools.chain.from_iterable(event.offers for event in driving.of(OffersReceived)))

@@ -10,10 +10,10 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from framework.core.effects import Acknowledge
-from framework.core.events import Disconnected, Event, OffersReceived, Subscribed, TaskUpdate
+from framework.core.events import Disconnected, Event, OffersReceived, OperationUpdate, Subscribed, TaskUpdate
 from framework.core.ids import FrameworkId, TaskId
 from framework.core.offers import Offer
 from framework.core.resources import Resources
@@ -21,6 +21,7 @@ from framework.ports import LaunchTasks, MesosExecutor, Operation, SchedulerDriv
 
 EXECUTOR = Path(__file__).parent / "pretending_executor.py"
 DEADLINE_S = 60.0
+OF_MESOS_EXECUTOR = Resources(cpu_millis=100, mem_mib=32)
 E = TypeVar("E", bound=Event)
 
 
@@ -87,6 +88,8 @@ class Driving:
         self._happened.set()
         if isinstance(event, TaskUpdate) and self.acknowledging:
             self.acknowledge(event)
+        if isinstance(event, OperationUpdate) and event.uuid and self.acknowledging:
+            self.driver.acknowledge_operation(event)
 
     def acknowledge(self, update: TaskUpdate) -> None:
         if update.uuid and update.host_id is not None:
@@ -143,6 +146,14 @@ class Driving:
 
         return await self.until(found)
 
+    async def operation(self, operation_id: str, after: int = 0) -> OperationUpdate:
+        """The first update of the operation."""
+
+        def found() -> OperationUpdate | None:
+            return next((each for each in self.of(OperationUpdate, after) if each.operation_id == operation_id), None)
+
+        return await self.until(found)
+
     async def end(self) -> None:
         """Tears the framework down, so that its tasks go, and stops the driver."""
         try:
@@ -159,22 +170,31 @@ def launch(
     run_s: float | None = 0.0,
     *,
     result: str | None = None,
+    write: tuple[str, str] | None = None,
     resources: Resources = Resources(cpu_millis=500, mem_mib=64),  # noqa: B008  (immutable)
+    mesos_executor_id: str | None = None,
+    **fields: Any,
 ) -> TaskLaunch:
-    """A task that pretends to build for ``run_s``; None: until it is killed."""
+    """A task that pretends to build for ``run_s``; None: until it is killed. ``fields`` are further ones of TaskLaunch.
+
+    It writes ``write``, a file and a text, and its result is then what the file held before, if it was there.
+    """
+    told: dict[str, Any] = {"run_s": run_s, "result": result}
     return TaskLaunch(
         TaskId(task_id),
         "pretends",
         resources,
         MesosExecutor(
-            task_id,
+            mesos_executor_id or task_id,
             "pretends",
-            Resources(cpu_millis=100, mem_mib=32),
+            OF_MESOS_EXECUTOR,
             f"exec {sys.executable} {EXECUTOR}",
             environment={"PRETENDS": "1"},
+            shutdown_grace_s=5.0,
         ),
-        data=json.dumps({"run_s": run_s, "result": result}).encode(),
+        data=json.dumps(told | {"write": write} if write else told).encode(),
         labels={"tenant": "contract"},
+        **fields,
     )
 
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""A Mesos executor that only pretends to build: standard library only, one task, told in ``TaskInfo.data`` what to do.
+"""A Mesos executor that only pretends to build: standard library only, told in ``TaskInfo.data`` what each task does.
 
 The data is a JSON object: ``run_s`` (seconds between RUNNING and the end; null: until killed), ``state`` (how it ends,
-TASK_FINISHED by default) and ``result`` (text that goes up as the final status' data). A framework message ends the
-task at once, with what it says as the result. It lives through a restart of its Mesos agent for as long as that asks
-(MESOS_RECOVERY_TIMEOUT).
+TASK_FINISHED by default), ``result`` (text that goes up as the final status' data) and ``write`` (a file and what is
+put into it; the result is then what was in it before, if it was there). A framework message ends every task at once,
+with what it says as the result, and is sent back. It ends with its last task, and lives through a restart of its Mesos
+agent for as long as that asks (MESOS_RECOVERY_TIMEOUT).
 """
 
 import base64
@@ -18,6 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 ADDRESS = os.environ["MESOS_AGENT_ENDPOINT"]
@@ -42,10 +44,10 @@ class Executor:
         self.tasks: dict[str, Json] = {}  # not acknowledged yet
         self.updates: dict[str, Json] = {}  # uuid -> update, not acknowledged yet
         self.outgoing: queue.Queue[Json] = queue.Queue(1000)
-        self.end = threading.Event()
-        self.killed = False
+        self.ends: dict[str, threading.Event] = {}  # of the tasks that are not over
+        self.finals: set[str] = set()  # uuids of the last updates, not acknowledged yet
+        self.killed: set[str] = set()
         self.told: str | None = None
-        self.final_uuid: str | None = None
 
     def run(self) -> None:
         threading.Thread(target=self.send, daemon=True).start()
@@ -81,29 +83,47 @@ class Executor:
     def handle(self, event: Json) -> None:
         kind = event["type"]
         if kind == "LAUNCH":
-            task = event["launch"]["task"]
-            self.tasks[task["task_id"]["value"]] = task
-            threading.Thread(target=self.pretend, args=(task,), daemon=True).start()
+            self.launch([event["launch"]["task"]])
+        elif kind == "LAUNCH_GROUP":
+            self.launch(event["launch_group"]["task_group"]["tasks"])
         elif kind == "KILL":
-            self.killed = True
-            self.end.set()
+            name = event["kill"]["task_id"]["value"]
+            self.killed.add(name)
+            if name in self.ends:
+                self.ends[name].set()
         elif kind == "ACKNOWLEDGED":
             self.tasks.pop(event["acknowledged"]["task_id"]["value"], None)
             self.updates.pop(event["acknowledged"]["uuid"], None)
-            if event["acknowledged"]["uuid"] == self.final_uuid:
+            self.finals.discard(event["acknowledged"]["uuid"])
+            if not self.ends and not self.finals:
                 os._exit(0)
         elif kind == "MESSAGE":
+            self.outgoing.put({"type": "MESSAGE", "message": {"data": event["message"]["data"]}})
             self.told = base64.b64decode(event["message"]["data"]).decode()
-            self.end.set()
+            for end in list(self.ends.values()):
+                end.set()
         elif kind == "SHUTDOWN":
             os._exit(0)
 
+    def launch(self, tasks: list[Json]) -> None:
+        for task in tasks:
+            self.tasks[task["task_id"]["value"]] = task
+            self.ends[task["task_id"]["value"]] = threading.Event()
+        for task in tasks:
+            threading.Thread(target=self.pretend, args=(task,), daemon=True).start()
+
     def pretend(self, task: Json) -> None:
         what = json.loads(base64.b64decode(task.get("data", "")) or b"{}")
+        name = task["task_id"]["value"]
         self.update(task, "TASK_RUNNING")
-        self.end.wait(what.get("run_s", 0.0))
-        state = "TASK_KILLED" if self.killed else what.get("state", "TASK_FINISHED")
-        self.update(task, state, self.told or what.get("result"), final=True)
+        result = what.get("result")
+        if "write" in what:
+            path, text = what["write"]
+            result = Path(path).read_text() if Path(path).exists() else result
+            Path(path).write_text(text)
+        self.ends[name].wait(what.get("run_s", 0.0))
+        state = "TASK_KILLED" if name in self.killed else what.get("state", "TASK_FINISHED")
+        self.update(task, state, self.told or result, final=True)
 
     def update(self, task: Json, state: str, data: str | None = None, final: bool = False) -> None:
         identity = base64.b64encode(uuid.uuid4().bytes).decode()
@@ -117,7 +137,8 @@ class Executor:
         if data is not None:
             status["data"] = base64.b64encode(data.encode()).decode()
         if final:
-            self.final_uuid = identity
+            self.finals.add(identity)
+            del self.ends[task["task_id"]["value"]]
         self.updates[identity] = {"status": status}
         self.outgoing.put({"type": "UPDATE", "update": {"status": status}})
 

@@ -16,7 +16,7 @@ from framework.core.ids import FrameworkId, HostId, OfferId
 from framework.core.resources import Resources
 from framework.edges.mesos.accept import NANOSECONDS, Accepting, Duration, OperationInfo
 from framework.edges.mesos.resources import encoded_amount
-from framework.edges.mesos.wire import Uuid, Value
+from framework.edges.mesos.wire import Value
 from framework.ports import LaunchGroup, LaunchTasks, Operation, TaskLaunch
 
 CAPABILITIES = (
@@ -112,7 +112,9 @@ class _Shutdown(Struct, gc=False):
 
 
 class _AcknowledgeOperation(Struct, gc=False, omit_defaults=True):
-    uuid: Uuid
+    """Here the uuid is bare, where the update that it acknowledges has it in an object (Mesos 1.11)."""
+
+    uuid: bytes
     operation_id: Value
     agent_id: Value | None = None
     resource_provider_id: Value | None = None
@@ -242,7 +244,7 @@ class CallEncoder:
 
     def acknowledge_operation(self, update: OperationUpdate) -> bytes:
         body = _AcknowledgeOperation(
-            Uuid(update.uuid),
+            update.uuid,
             Value(update.operation_id),
             Value(update.host_id) if update.host_id is not None else None,
             Value(update.provider_id) if update.provider_id is not None else None,

@@ -12,6 +12,7 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.local.cluster import MesosCluster
 from framework.ports import SchedulerDriver
+from tests.contract.driver_tests import ROLE
 from tests.contract.scheduler_driver import SchedulerDriverContract
 from tests.fakes.driving import FastClock, SeededChance
 from tests.integration.conftest import ClusterFactory
@@ -26,6 +27,8 @@ class TestMesosDriver(SchedulerDriverContract):
     def own_cluster(self, mesos_cluster: ClusterFactory) -> MesosCluster:
         return mesos_cluster(2, fresh=True)
 
-    def make(self, masters: Sequence[str], name: str, framework_id: FrameworkId | None) -> SchedulerDriver:
-        framework = FrameworkSettings(name, getpass.getuser(), self.roles, 60.0, "localhost")
+    def make(
+        self, masters: Sequence[str], name: str, framework_id: FrameworkId | None, roles: tuple[str, ...] = (ROLE,)
+    ) -> SchedulerDriver:
+        framework = FrameworkSettings(name, getpass.getuser(), roles, 60.0, "localhost")
         return MesosDriver(masters, framework, FastClock(), SeededChance(), framework_id)

@@ -169,7 +169,7 @@ def test_the_other_calls() -> None:
     assert read(encoder.acknowledge_operation(update)) == head | {
         "type": "ACKNOWLEDGE_OPERATION_STATUS",
         "acknowledge_operation_status": {
-            "uuid": {"value": base64.b64encode(b"0123456789abcdef").decode()},
+            "uuid": base64.b64encode(b"0123456789abcdef").decode(),
             "operation_id": {"value": "op"},
             "agent_id": {"value": "S1"},
             "resource_provider_id": {"value": "rp"},
