@@ -26,7 +26,8 @@ Emit = Callable[[Event], None]
 class MesosExecutor(msgspec.Struct, frozen=True):
     """A Mesos executor as it is started where the host has none of its id yet.
 
-    Tasks that share one on a host give it in every part alike, else Mesos refuses them.
+    Tasks that share one on a host give it in every part alike, else Mesos refuses them. One that is started by a group
+    has a sliver of its tasks' disk where it has none of its own, so it is not shared with tasks launched one by one.
     """
 
     id: str
