@@ -31,6 +31,7 @@ from framework.core.state import Config, State
 from framework.core.step import turn
 from framework.core.tasks import FailureClass, Outcome, Request, Tenant
 from framework.core.templates import Template
+from framework.runtime.garbage import look_seldom
 
 BUILD_S = 600.0
 EVENTS_A_TURN = 1
@@ -231,13 +232,14 @@ def run(
     played = {"small": Played(small, seed), "large": Played(large, seed)}
     costs_s: dict[str, list[float]] = {name: [] for name in played}
     gc.collect()
-    gc.freeze()  # as the scheduler's process does once its state is loaded
+    usual = gc.get_threshold()
+    look_seldom()  # as the scheduler's process does
     try:
         for _ in range(repeats):
             for name, each in played.items():
                 costs_s[name].append(each.measure(builds))
     finally:
-        gc.unfreeze()
+        gc.set_threshold(*usual)
     figures: dict[str, Any] = {"seed": seed, "repeats": repeats, "events_a_turn": EVENTS_A_TURN}
     for name, each in played.items():
         figures[name] = {

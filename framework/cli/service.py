@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
 import uvicorn
 
 from agents import pack
+from agents.shared import SHARED_EXECUTOR_ID
 from framework.api.app import create_app
 from framework.cli.state import SharedState, open_state
 from framework.core.ids import FrameworkId
@@ -30,6 +32,7 @@ from framework.errors import Fault, InputError, MesosRefusedError, StoreError
 from framework.log import configure, get_logger, protect
 from framework.ports import Chance, Clock, SchedulerDriver, Snapshot
 from framework.runtime.chance import SystemChance, SystemClock
+from framework.runtime.garbage import look_seldom
 from framework.runtime.leadership import Leadership
 from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
@@ -60,6 +63,7 @@ def run(settings: Settings) -> int:
         with open_state(settings, url, clock, chance) as state:
             for notice in state.store.notices:
                 log.error(notice)
+            look_seldom()
             return asyncio.run(_serve(settings, state, listener, url, digest, clock, chance))
 
 
@@ -103,6 +107,12 @@ def _own_executor(directory: Path) -> Path:
         ) from error
 
 
+def _shared_executor_id(agent: AgentLaunch) -> str:
+    """The same for as long as it is started in the same way."""
+    told = repr((agent.command, agent.uris, agent.overhead))
+    return f"{SHARED_EXECUTOR_ID}~{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
 def _overhead(settings: Settings) -> Resources:
     """What a build's Mesos executor takes."""
     agents = settings.agents
@@ -119,7 +129,8 @@ async def _serve(
     chance: Chance,
 ) -> int:
     mesos, told, access = settings.mesos, mesos_framework(settings, url), mesos_access(settings)
-    config, agent = core_config(settings), agent_launch(settings)
+    agent = agent_launch(settings)
+    config = msgspec.structs.replace(core_config(settings), shared_executor_id=_shared_executor_id(agent))
     cluster = MesosOperator(mesos.urls, access)
 
     def new_driver(framework_id: FrameworkId | None) -> SchedulerDriver:

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from typing import Any
 
+from benchmarks import core, placement_peer
+from benchmarks.core import Size
+
 TIMEOUT_S = 240
 
 
@@ -55,3 +58,17 @@ def test_mesos_loses_and_doubles_nothing() -> None:
     figures = bench("mesos", "--tasks", "40", "--hosts", "3", "--rounds", "1")
     assert (figures["lost"], figures["doubled"], figures["bare_lost"]) == (0, 0, 0)
     assert all(figures[ratio] > 0 for ratio in ("running_time_ratio", "finish_rate_ratio"))
+
+
+def test_placement_beats_the_peer_on_the_same_requests() -> None:
+    figures = placement_peer.run(rounds=2, warm_up=1, host_counts=(317,), requests=1500)["hosts_317"]
+    assert figures["speed_ratio"] > 1
+    assert 1.0 <= figures["hosts_ratio"] <= 1.05  # of some 36 hosts
+    assert all(mix["fenzo_placed"] == 1500 for mix in figures["mixes"].values())
+
+
+def test_core_plays_builds_at_two_sizes() -> None:
+    small, large = Size(hosts=20, running=60, waiting=15), Size(hosts=60, running=180, waiting=45)
+    figures = core.run(repeats=2, small=small, large=large, builds=20)
+    assert figures["growth"] > 0
+    assert all(figures[name]["builds_ended"] >= 40 for name in ("small", "large"))
