@@ -44,7 +44,7 @@ KEEPALIVE_PROBES = 3
 USER_TIMEOUT_MS = 10_000
 """A peer's machine that is gone is found within ten seconds, by probes where nothing is on the way, else because
 
-nothing is acknowledged (RFC 5482). What a proxy keeps open with nobody behind it, ``Session.tick`` finds.
+nothing is acknowledged (RFC 5482). What a proxy keeps open with nobody behind it, ``Subscription.tick`` finds.
 """
 
 INFLATED_BYTES = 1024 * 1024

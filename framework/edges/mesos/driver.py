@@ -20,7 +20,8 @@ from framework.edges.mesos.addresses import Address
 from framework.edges.mesos.detector import Masters, detector_of
 from framework.edges.mesos.encode import CallEncoder, FrameworkSettings, subscribe
 from framework.edges.mesos.purse import Purse
-from framework.edges.mesos.session import TICK_S, NotMesosError, RedirectedError, Sent, Session
+from framework.edges.mesos.session import Session
+from framework.edges.mesos.subscription import TICK_S, NotMesosError, RedirectedError, Sent, Subscription
 from framework.errors import MesosRefusedError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Emit, LaunchGroup, LaunchTasks, Operation, jittered
@@ -90,8 +91,8 @@ class MesosDriver:
         self._stopped = asyncio.Event()
         self._emit: Emit = _nobody
         self._running = False
-        self._opening: Session | None = None
-        self._session: Session | None = None  # where a subscription stands
+        self._opening: Subscription | None = None
+        self._session: Subscription | None = None  # where a subscription stands
         self._encoder = CallEncoder(framework_id or FrameworkId(""))
         self._roles = framework.roles
         self._suppressed: frozenset[str] = frozenset()
@@ -166,9 +167,9 @@ class MesosDriver:
     async def _subscribe_once(self, master: Address, version: int, stopper: asyncio.Future[Any]) -> bool:
         """Whether the subscription stood for a heartbeat's interval.
 
-        Raises as ``Session.open``, and SupersededError.
+        Raises as ``Subscription.open``, and SupersededError.
         """
-        session = self._opening = Session(master, self._access, self._on_event, self._on_refused, self._on_lost)
+        session = self._opening = self._subscription(master)
         opening: asyncio.Future[Any] = asyncio.ensure_future(
             session.open(subscribe(self._framework, self._framework_id, self._roles, self._suppressed))
         )
@@ -193,6 +194,9 @@ class MesosDriver:
             superseded.cancel()
             session.close()
             self._session = None
+
+    def _subscription(self, master: Address) -> Subscription:
+        return Session(master, self._access, self._on_event, self._on_refused, self._on_lost)
 
     async def _pause(self, seconds: float, *unless: asyncio.Future[Any]) -> None:
         """Waits until the time is over or one of ``unless`` is done."""

@@ -19,7 +19,7 @@ from framework.edges.mesos.addresses import Address, redirect_target
 from framework.edges.mesos.decode import attributes, domain
 from framework.edges.mesos.detector import detector_of
 from framework.edges.mesos.resources import total
-from framework.edges.mesos.session import refusal_fix
+from framework.edges.mesos.subscription import refusal_fix
 from framework.errors import UnavailableError
 
 TIMEOUT_S = 10.0

@@ -13,7 +13,7 @@ import pytest
 from framework.core.effects import Acknowledge, Decline, Kill, Reconcile
 from framework.core.events import Disconnected, Subscribed, TaskUpdate
 from framework.core.ids import HostId, TaskId
-from framework.edges.mesos import connection, session
+from framework.edges.mesos import connection, session, subscription
 from framework.edges.mesos.driver import MAX_REDIRECTS, NOT_MESOS_PATIENCE, RETRY_BASE_S, RETRY_CAP_S, MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.errors import MesosRefusedError
@@ -97,7 +97,7 @@ async def test_a_redirect_leads_to_the_leader_without_a_wait(
     proxy.script = times(1, "SUBSCRIBE", answer("307 Temporary Redirect", headers=location))
     async with start(proxy.url) as driving:
         await driving.subscribed()
-        assert set(clock.sleeps) <= {session.TICK_S}, "no sleep but that of the watchdog"
+        assert set(clock.sleeps) <= {subscription.TICK_S}, "no sleep but that of the watchdog"
         assert proxy.requests == ["GET /version", "SUBSCRIBE"]
         await driving.offer()
 
@@ -108,7 +108,7 @@ async def test_redirects_in_a_circle_make_no_storm(proxy: FaultProxy, clock: Fas
     proxy.script = times(4 * (MAX_REDIRECTS + 1), "SUBSCRIBE", answer("307 Temporary Redirect", headers=location))
     async with start(proxy.url) as driving:
         await driving.subscribed()
-        assert len([wait for wait in clock.sleeps if wait != session.TICK_S]) == 4
+        assert len([wait for wait in clock.sleeps if wait != subscription.TICK_S]) == 4
 
 
 @pytest.mark.parametrize(
