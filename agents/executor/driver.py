@@ -16,7 +16,7 @@ import time
 from agents.executor.connection import Connection, MesosAgent
 from agents.executor.journal import log, log_into
 from agents.executor.updates import Updates
-from agents.shared import SHARED_EXECUTOR_ID
+from agents.shared import is_shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Driver:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._agent = MesosAgent(environment)
-        self._shared = self._agent.executor_id == SHARED_EXECUTOR_ID
+        self._shared = is_shared(self._agent.executor_id)
         self._updates = Updates(self._agent.executor_id)
         self._poll = select.poll()
         self._connection = Connection(self._agent, self._updates, self._poll)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import math
 
-from agents.shared import SHARED_EXECUTOR_ID
 from framework.core import earmarks, preemption
 from framework.core.effects import Decline, Effect, Launch, Revive, SaveRequest, SaveTask, Suppress
 from framework.core.fit import need_on
@@ -276,7 +275,7 @@ def _launch(state: State, host_id: HostId, role: str, requests: list[Request], n
             role=role,
             reserved=template.reserved,
             ports=list(own_ports),
-            mesos_executor_id=SHARED_EXECUTOR_ID if template.shared else its_id,
+            mesos_executor_id=state.config.shared_executor_id if template.shared else its_id,
         )
         state.adopt(task)
         if state.earmarks:

@@ -20,6 +20,7 @@ class Config(msgspec.Struct, frozen=True):
     """The operator's choices that deciding depends on. Defaults and reasons: ``framework.settings``."""
 
     overhead: Resources = Resources(cpu_millis=50, mem_mib=32)  # of the Mesos executor of one build
+    shared_executor_id: str = SHARED_EXECUTOR_ID  # that new builds share; one of another version is as builds' own
     hold_idle_s: float = 5.0
     hold_starving_s: float = 600.0
     starving_after_s: float = 30.0
@@ -66,6 +67,7 @@ class State:
         self.config = config
         self.framework_id: FrameworkId | None = None
         self.connected = False
+        self.mesos_trouble = ""  # why not, as last heard
         self.suppressed = False
         self.hosts: dict[HostId, Host] = {}
         self.in_rotation: list[Host] = []  # the same, for those who look at some of them at a time
@@ -194,7 +196,7 @@ class State:
         self.tasks[task.id] = task
         self.tasks_on.setdefault(task.host_id, {})[task.id] = task
         self._used_on[task.host_id] = self._used_on.get(task.host_id, ZERO) + self._own(task)
-        if task.mesos_executor_id == SHARED_EXECUTOR_ID:
+        if self.shares(task):
             self._shared_on[task.host_id] = self._shared_on.get(task.host_id, 0) + 1
         if self.requests[task.request_id].template.preemptible:
             self.preemptible.setdefault(task.host_id, set()).add(task.id)
@@ -207,7 +209,7 @@ class State:
         self._used_on[task.host_id] -= self._own(task)
         if not on:
             del self.tasks_on[task.host_id], self._used_on[task.host_id]
-        if task.mesos_executor_id == SHARED_EXECUTOR_ID:
+        if self.shares(task):
             self._shared_on[task.host_id] -= 1
             if not self._shared_on[task.host_id]:
                 del self._shared_on[task.host_id]
@@ -227,16 +229,20 @@ class State:
         used = self._used_on.get(host_id, ZERO)
         return used if host_id not in self._shared_on else used + self.config.overhead
 
+    def shares(self, task: Task) -> bool:
+        """Whether it is in the Mesos executor that new builds would share."""
+        return task.mesos_executor_id == self.config.shared_executor_id
+
     def _own(self, task: Task) -> Resources:
         """What the task takes, with its Mesos executor where it has one of its own."""
-        return task.resources if task.mesos_executor_id == SHARED_EXECUTOR_ID else task.resources + self.config.overhead
+        return task.resources if self.shares(task) else task.resources + self.config.overhead
 
     def sharing(self, host_id: HostId) -> str | None:
         """The role of the Mesos executor that builds of the host share now; None where none of them is live."""
         if host_id not in self._shared_on:
             return None
         tasks = self.tasks_on[host_id].values()
-        return next(task.role for task in tasks if task.mesos_executor_id == SHARED_EXECUTOR_ID)
+        return next(task.role for task in tasks if self.shares(task))
 
     def live_task(self, request: Request) -> Task | None:
         return self.tasks.get(task_id(request.id, request.attempt))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from msgspec import structs
 
-from agents.shared import SHARED_EXECUTOR_ID
+from agents.shared import SHARED_EXECUTOR_ID, is_shared
 from agents.spec import BuildSpec, ContainerSpec, HostPolicy
 from framework.core import effects as ef
 from framework.core.events import TaskUpdate
@@ -158,7 +158,7 @@ class Performer:
             name=spec.job,
             resources=resources,
             executor=executor,
-            ports=tuple(spec.ports),
+            ports=() if spec.container else tuple(spec.ports),
             reserved=task.reserved,
             data=spec.to_json(),
             labels={"tenant": task.tenant, "job": spec.job},
@@ -167,7 +167,7 @@ class Performer:
     def _mesos_executor(self, task: Task, spec: BuildSpec) -> MesosExecutor:
         """One of its own, or the one that its host's builds share, which is the same in every part for all of them."""
         agent = self._agent
-        name = SHARED_EXECUTOR_ID if task.mesos_executor_id == SHARED_EXECUTOR_ID else spec.job
+        name = SHARED_EXECUTOR_ID if is_shared(task.mesos_executor_id) else spec.job
         return MesosExecutor(task.mesos_executor_id or task.id, name, agent.overhead, agent.command, agent.uris)
 
 
@@ -185,7 +185,6 @@ def _beside(spec: BuildSpec, container: ContainerSpec) -> BuildSpec:
         env=container.env,
         artifacts=[],
         gpus=container.gpus,
-        ports=[],
         containers=[],
         container=container.name,
     )
