@@ -1,14 +1,20 @@
-"""Secrets that settings name files for: read with care for who else could read them, and never quoted."""
+"""Secrets of the settings, from files or the environment: read with care for who else could, and never quoted."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from framework.documents import Document
 from framework.errors import Fault, InputError
 
+ADMIN_TOKEN_VARIABLE = "BUTLERY_ADMIN_TOKEN"  # noqa: S105 the variable's name
+MESOS_SECRET_VARIABLE = "BUTLERY_MESOS_SECRET"  # noqa: S105 the variable's name
+ADMIN_TOKEN_MIN_CHARS = 16
+"""96 bits where it is drawn from base64, which no one guesses over a network."""
 MAX_CHARS = 4096
 
 
@@ -22,7 +28,39 @@ def resolved(value: str, base: Path) -> Path:
         raise ValueError("names the home of a user that is not known here") from None
 
 
-def secret_at(document: Document, keys: tuple[str, str], base: Path, what: str) -> str | None:
+def given_admin_token(document: Document, base: Path, environ: Mapping[str, str]) -> str | None:
+    """The variable's goes before the file's; None where neither is there. Raises InputError."""
+    where, keys = ADMIN_TOKEN_VARIABLE, ("api", "admin_token_file")
+    token = environ.get(ADMIN_TOKEN_VARIABLE)
+    if token is None:
+        where, token = document.where(keys), _secret_at(document, keys, base, "the token")
+    if token is not None and (len(token) < ADMIN_TOKEN_MIN_CHARS or not re.fullmatch(r"[!-~]+", token)):
+        message = f"the token must have {ADMIN_TOKEN_MIN_CHARS} or more visible ASCII characters and no spaces"
+        raise InputError([Fault(where, f"{message}; `openssl rand -hex 24` makes one")])
+    return token
+
+
+def given_mesos_secret(document: Document, base: Path, environ: Mapping[str, str]) -> str | None:
+    """As ``given_admin_token``."""
+    where, keys = MESOS_SECRET_VARIABLE, ("mesos", "secret_file")
+    secret = environ.get(MESOS_SECRET_VARIABLE)
+    if secret is None:
+        where, secret = document.where(keys), _secret_at(document, keys, base, "the secret")
+    if secret is not None and not re.fullmatch(r"[!-~]+", secret):
+        raise InputError([Fault(where, "the secret must be of visible ASCII characters, with no spaces")])
+    return secret
+
+
+def given_zookeeper_auth(document: Document, base: Path, section: str) -> str | None:
+    """``USER:PASSWORD``, for the ZooKeeper of that section; None where none is named. Raises InputError."""
+    keys = (section, "zookeeper_auth_file")
+    auth = _secret_at(document, keys, base, "the user and password")
+    if auth is not None and not re.fullmatch(r"[!-9;-~]+:[!-~]+", auth):
+        raise InputError([Fault(document.where(keys), "must hold USER:PASSWORD, both of visible ASCII characters")])
+    return auth
+
+
+def _secret_at(document: Document, keys: tuple[str, str], base: Path, what: str) -> str | None:
     """What the file holds that ``keys`` (section, key) of the document name; None where they name none.
 
     ``what`` it is, for the one whose file it is. Raises InputError.

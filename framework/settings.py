@@ -6,98 +6,43 @@ Every key has its unit in its name, and its default and reason here, from which 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, SecretStr, model_validator
 
 from agents.spec import HostPolicy
-from framework.core.constraints import parse as parse_constraint
 from framework.documents import Document, DocumentModel, check, parse_document, read_document
 from framework.errors import Fault, InputError
-from framework.secret_files import resolved, secret_at
+from framework.secret_files import (
+    ADMIN_TOKEN_VARIABLE,
+    MESOS_SECRET_VARIABLE,
+    given_admin_token,
+    given_mesos_secret,
+    given_zookeeper_auth,
+)
+from framework.setting_types import (
+    DAY_S,
+    ConstraintParts,
+    HostPath,
+    Image,
+    LocalPath,
+    Name,
+    PositiveSeconds,
+    Principal,
+    Pyz,
+    Roles,
+    Seconds,
+    Text,
+    UidRange,
+)
 from framework.urls import api_url, mesos_url, zookeeper_url
 
-ADMIN_TOKEN_VARIABLE = "BUTLERY_ADMIN_TOKEN"  # noqa: S105 the variable's name
-MESOS_SECRET_VARIABLE = "BUTLERY_MESOS_SECRET"  # noqa: S105 the variable's name
-ADMIN_TOKEN_MIN_CHARS = 16
-"""96 bits where it is drawn from base64, which no one guesses over a network."""
-
-DAY_S = 86_400
 _HOST_DEFAULTS = HostPolicy()
 
 Section = TypeVar("Section", bound=BaseModel)
-
-
-def _local_path(value: object, info: ValidationInfo) -> object:
-    if not isinstance(value, str | Path):
-        return value  # pydantic refuses it
-    return resolved(str(value), (info.context or {}).get("base", Path()))
-
-
-def _matching(pattern: str, words: str) -> AfterValidator:
-    rule = re.compile(pattern)
-
-    def matches(value: str) -> str:
-        if rule.fullmatch(value) is None:
-            raise ValueError(f"must be {words}, not {value[:60]!r}")
-        return value
-
-    return AfterValidator(matches)
-
-
-def _different(values: list[str]) -> list[str]:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise ValueError(f"names {', '.join(twice)} more than once")
-    return values
-
-
-def _uid_range(value: str | None) -> str | None:
-    found = re.fullmatch(r"(\d{1,10})-(\d{1,10})", value or "")
-    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
-    if value is not None and not 1000 <= first <= last <= 2**32 - 2:
-        raise ValueError("must be FIRST-LAST, with 1000 <= FIRST <= LAST <= 4294967294")
-    return value
-
-
-def _constraint(parts: list[str]) -> list[str]:
-    parse_constraint(parts)
-    return parts
-
-
-LocalPath = Annotated[Path, BeforeValidator(_local_path)]
-"""A path of the scheduler's own machine; ``~`` is the user's home, and a relative one starts at the file's folder."""
-HostPath = Annotated[str, _matching(r"/[^\x00-\x1f\x7f]{0,4094}", "an absolute path on the hosts")]
-Text = Annotated[str, _matching(r"[^\x00-\x1f\x7f]{1,255}", "1 to 255 characters of one line")]
-Principal = Annotated[str, _matching(r"[^:\x00-\x1f\x7f]{1,255}", "1 to 255 characters of one line, without a colon")]
-Name = Annotated[
-    str,
-    _matching(
-        r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "up to 100 letters, digits, `.`, `_`, `-`, the first a letter or digit"
-    ),
-]
-Image = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", "the name of an image, such as maven:3.9")]
-_ROLE_PART = r"[^-./*\s\x00-\x1f\x7f][^/*\s\x00-\x1f\x7f]{0,99}"
-Role = Annotated[
-    str, _matching(rf"{_ROLE_PART}(/{_ROLE_PART}){{0,9}}", "a Mesos role, such as butlery or engineering/builds")
-]
-Pyz = Annotated[str, _matching(r"(/|https?://)[^\s\x00-\x1f\x7f]{1,2000}", "an absolute path or an http(s) URL")]
-ConstraintParts = Annotated[list[str], AfterValidator(_constraint)]
-Seconds = Annotated[float, Field(ge=0, le=365 * DAY_S)]
-PositiveSeconds = Annotated[float, Field(gt=0, le=365 * DAY_S)]
 
 
 class MesosSettings(DocumentModel):
@@ -109,7 +54,7 @@ class MesosSettings(DocumentModel):
         "are tried in turn and the leading one is found from any of them. 5050 is Mesos' own default port. Or "
         "``zk://HOST:PORT,HOST:PORT/PATH``, where the masters elect the leading one.",
     )
-    roles: Annotated[list[Role], Field(min_length=1, max_length=100), AfterValidator(_different)] = Field(
+    roles: Roles = Field(
         default=["butlery"],
         description="Mesos roles whose shares of the cluster are asked for. A tenant's builds take offers of any of "
         "them, or of the one it is given (``butlery tenants set --role``).",
@@ -370,7 +315,7 @@ class AgentSettings(DocumentModel):
     python: HostPath = Field(
         default="/usr/bin/python3", description="Python 3.8 or later on the hosts, for the executor."
     )
-    uids: Annotated[str | None, AfterValidator(_uid_range)] = Field(
+    uids: UidRange | None = Field(
         default=_HOST_DEFAULTS.uids,
         description="User ids for builds, one each while it runs, where the executor runs as root: so none of a "
         "build's processes can outlive it. Away from ids people have. ``null``: the executor's own user.",
@@ -541,10 +486,10 @@ def _load(document: Document, base: Path, environ: Mapping[str, str]) -> Setting
     faults: list[Fault] = []
     secrets: dict[str, SecretStr | None] = {}
     for name, read in (
-        ("admin_token", partial(_admin_token, document, base, environ)),
-        ("mesos", partial(_mesos_secret, document, base, environ)),
-        ("mesos.zookeeper", partial(_zookeeper_auth, document, base, "mesos")),
-        ("state.zookeeper", partial(_zookeeper_auth, document, base, "state")),
+        ("admin_token", partial(given_admin_token, document, base, environ)),
+        ("mesos", partial(given_mesos_secret, document, base, environ)),
+        ("mesos.zookeeper", partial(given_zookeeper_auth, document, base, "mesos")),
+        ("state.zookeeper", partial(given_zookeeper_auth, document, base, "state")),
     ):
         try:
             found = read()
@@ -564,32 +509,3 @@ def _load(document: Document, base: Path, environ: Mapping[str, str]) -> Setting
     settings.mesos._secret, settings.mesos._zookeeper_auth = secrets["mesos"], secrets["mesos.zookeeper"]
     settings.state._zookeeper_auth = secrets["state.zookeeper"]
     return settings
-
-
-def _admin_token(document: Document, base: Path, environ: Mapping[str, str]) -> str | None:
-    where, keys = ADMIN_TOKEN_VARIABLE, ("api", "admin_token_file")
-    token = environ.get(ADMIN_TOKEN_VARIABLE)
-    if token is None:
-        where, token = document.where(keys), secret_at(document, keys, base, "the token")
-    if token is not None and (len(token) < ADMIN_TOKEN_MIN_CHARS or not re.fullmatch(r"[!-~]+", token)):
-        message = f"the token must have {ADMIN_TOKEN_MIN_CHARS} or more visible ASCII characters and no spaces"
-        raise InputError([Fault(where, f"{message}; `openssl rand -hex 24` makes one")])
-    return token
-
-
-def _mesos_secret(document: Document, base: Path, environ: Mapping[str, str]) -> str | None:
-    where, keys = MESOS_SECRET_VARIABLE, ("mesos", "secret_file")
-    secret = environ.get(MESOS_SECRET_VARIABLE)
-    if secret is None:
-        where, secret = document.where(keys), secret_at(document, keys, base, "the secret")
-    if secret is not None and not re.fullmatch(r"[!-~]+", secret):
-        raise InputError([Fault(where, "the secret must be of visible ASCII characters, with no spaces")])
-    return secret
-
-
-def _zookeeper_auth(document: Document, base: Path, section: str) -> str | None:
-    keys = (section, "zookeeper_auth_file")
-    auth = secret_at(document, keys, base, "the user and password")
-    if auth is not None and not re.fullmatch(r"[!-9;-~]+:[!-~]+", auth):
-        raise InputError([Fault(document.where(keys), "must hold USER:PASSWORD, both of visible ASCII characters")])
-    return auth

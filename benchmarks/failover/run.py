@@ -35,7 +35,8 @@ from framework.local import isolation, mesos_package
 from framework.local.cluster import MesosCluster, free_port, get_json
 from framework.local.spec import HostShape, LocalSettings, hosts_of
 from framework.local.zookeeper import ZooKeeperServer
-from framework.settings import ADMIN_TOKEN_VARIABLE, StateSettings
+from framework.secret_files import ADMIN_TOKEN_VARIABLE
+from framework.settings import StateSettings
 
 BUILDS = 1000
 LAUNCHES_PER_S = 30.0

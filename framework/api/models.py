@@ -21,7 +21,8 @@ from framework.core.resources import Resources
 from framework.core.templates import Container, Neighbour, Template
 from framework.errors import Fault, InputError
 from framework.ports import GROUP_DISK_MIB, Submission
-from framework.settings import ConstraintParts, Role, TemplateSettings
+from framework.setting_types import ConstraintParts, Role
+from framework.settings import TemplateSettings
 
 DEFAULT_GRACE_S = 10.0
 DEFAULT_RETRIES = 2
@@ -218,6 +219,7 @@ def take_job(raw: Mapping[str, Any], templates: Mapping[str, TemplateSettings], 
         faults.extend(
             Fault(f"secrets.{key}", "stands in `env` too; give it once") for key in both if key.isidentifier()
         )
+    faults += _faults_of_their_env(raw.get("containers"), secrets)
     label = raw.get("label")
     if isinstance(label, str) and label not in templates:
         faults.append(Fault("label", f"is not known; {_known_labels(templates)}"))
@@ -247,11 +249,36 @@ def _faults_of_containers(raw: Any) -> list[Fault]:
     return found
 
 
-def sound_part(raw: Mapping[str, Any], wrong: Collection[str], allow_file_urls: bool) -> JobIn | None:
-    """A job of the fields of ``raw`` that are not ``wrong``, with stand-ins for those that no job is without."""
+def _faults_of_their_env(containers: Any, secrets: Any) -> list[Fault]:
+    """Of containers' environments, in which the job's secrets are too."""
+    found: list[Fault] = []
+    for index, one in enumerate(containers if isinstance(containers, list) else ()):
+        env = one.get("env") if isinstance(one, dict) else None
+        if isinstance(env, dict) and isinstance(secrets, dict):
+            found += [
+                Fault(f"containers[{index}].env.{key}", "is one of the job's `secrets`, which it has anyway; drop it")
+                for key in sorted(set(env) & set(secrets))
+                if key.isidentifier()
+            ]
+    return found
+
+
+def sound_part(
+    raw: Mapping[str, Any], wrong: Collection[str], wrong_constraints: Collection[int], allow_file_urls: bool
+) -> JobIn | None:
+    """A job of the fields of ``raw`` that are not ``wrong``, with stand-ins for those that no job is without,
+
+    and for the constraints that are wrong by themselves.
+    """
     sound = {key: value for key, value in raw.items() if key in JobIn.model_fields.keys() - wrong}
     sound |= {"name": "stand-in", "command": "true", "script": None}
+    if wrong_constraints and "constraints" in sound:
+        given = enumerate(sound["constraints"])
+        sound["constraints"] = [_ANY_HOST if index in wrong_constraints else one for index, one in given]
     return _taken(JobIn, sound, {"allow_file_urls": allow_file_urls})[0]
+
+
+_ANY_HOST = ["hostname", "LIKE", ".*"]
 
 
 def _known_labels(templates: Mapping[str, TemplateSettings]) -> str:

@@ -20,7 +20,8 @@ from framework.local.credentials import Credentials, write_secret
 from framework.local.logs import open_log, tail
 from framework.local.processes import ProcessId
 from framework.local.status import Paths
-from framework.settings import ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE, load_settings
+from framework.secret_files import ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE
+from framework.settings import load_settings
 
 API_PORT = 8080  # the usual one of the settings
 READY_TIMEOUT_S = 60.0

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from framework.documents import DocumentModel
-from framework.settings import LocalPath
+from framework.setting_types import LocalPath
 
 MAX_HOSTS = 2000
 FIRST_PORT = 31000

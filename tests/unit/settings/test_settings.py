@@ -12,16 +12,8 @@ from framework.core.resources import Resources
 from framework.core.state import Config
 from framework.documents import DocumentModel
 from framework.errors import Fault, InputError
-from framework.settings import (
-    ADMIN_TOKEN_VARIABLE,
-    MESOS_SECRET_VARIABLE,
-    AgentSettings,
-    Settings,
-    TemplateSettings,
-    load_section,
-    load_settings,
-    validate_file,
-)
+from framework.secret_files import ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE
+from framework.settings import AgentSettings, Settings, TemplateSettings, load_section, load_settings, validate_file
 
 TOKEN = "0123456789abcdef0123"
 
@@ -52,7 +44,8 @@ def test_sections_whose_every_line_is_commented_out(tmp_path: Path) -> None:
 
 def test_a_whole_file(tmp_path: Path) -> None:
     text = """
-mesos: {url: "http://10.0.0.1:5050,http://[::1]:5051/", roles: [ci, a/b], user: jenkins, principal: p, heartbeats_missed: 3}
+mesos:
+  {url: "http://10.0.0.1:5050,http://[::1]:5051/", roles: [ci, a/b], user: jenkins, principal: p, heartbeats_missed: 3}
 api: {host: 0.0.0.0, port: 0, allow_file_urls: true}
 state: {path: state/s.db}
 scheduling: {hold_idle_s: 0, max_waiting: 10}
