@@ -95,7 +95,7 @@ class State:
         self.demand_at = 0.0  # when there last were such
         self.revived_at = 0.0
         self._total = ZERO
-        self._used_on: dict[HostId, Resources] = {}  # of hosts with tasks, without shared Mesos executors' own
+        self._used_on: dict[HostId, Resources] = {}  # as last reckoned; void when tasks come or go
         self._shared_on: dict[HostId, int] = {}  # live builds in the host's shared Mesos executor
 
     @property
@@ -195,7 +195,7 @@ class State:
         """Takes in a task that its tenant's use and its groups already count."""
         self.tasks[task.id] = task
         self.tasks_on.setdefault(task.host_id, {})[task.id] = task
-        self._used_on[task.host_id] = self._used_on.get(task.host_id, ZERO) + self._own(task)
+        self._used_on.pop(task.host_id, None)
         if self.shares(task):
             self._shared_on[task.host_id] = self._shared_on.get(task.host_id, 0) + 1
         if self.requests[task.request_id].template.preemptible:
@@ -206,9 +206,9 @@ class State:
         del self.tasks[task.id]
         on = self.tasks_on[task.host_id]
         del on[task.id]
-        self._used_on[task.host_id] -= self._own(task)
+        self._used_on.pop(task.host_id, None)
         if not on:
-            del self.tasks_on[task.host_id], self._used_on[task.host_id]
+            del self.tasks_on[task.host_id]
         if self.shares(task):
             self._shared_on[task.host_id] -= 1
             if not self._shared_on[task.host_id]:
@@ -226,16 +226,20 @@ class State:
 
     def used_on(self, host_id: HostId) -> Resources:
         """What our tasks and their Mesos executors take of the host."""
-        used = self._used_on.get(host_id, ZERO)
-        return used if host_id not in self._shared_on else used + self.config.overhead
+        on = self.tasks_on.get(host_id)
+        if on is None:
+            return ZERO
+        used = self._used_on.get(host_id)
+        if used is None:
+            used = ZERO if host_id not in self._shared_on else self.config.overhead
+            for task in on.values():
+                used += task.resources if self.shares(task) else task.resources + self.config.overhead
+            self._used_on[host_id] = used
+        return used
 
     def shares(self, task: Task) -> bool:
         """Whether it is in the Mesos executor that new builds would share."""
         return task.mesos_executor_id == self.config.shared_executor_id
-
-    def _own(self, task: Task) -> Resources:
-        """What the task takes, with its Mesos executor where it has one of its own."""
-        return task.resources if self.shares(task) else task.resources + self.config.overhead
 
     def sharing(self, host_id: HostId) -> str | None:
         """The role of the Mesos executor that builds of the host share now; None where none of them is live."""
