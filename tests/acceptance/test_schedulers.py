@@ -332,3 +332,18 @@ def test_the_framework_is_not_torn_down_under_schedulers(pair: Pair) -> None:
     pair.second.stop()
     done = teardown(pair.first, "--yes")
     assert done.returncode == 0, done.stderr
+
+
+def test_builds_that_share_a_mesos_executor_live_with_those_of_another_version(pair: Pair, open_dir: Path) -> None:
+    """Each of the two has a Mesos executor file of its own, as versions have."""
+    witness = Witness(open_dir)
+    old = [pair.first.submit(name, witness.script, mesos_executor="shared") for name in ("old-1", "old-2")]
+    pair.first.wait_running(old)
+    assert pair.second.call("POST", "/v1/leader/step-down").status_code == 200
+    wait_leading(pair.second)
+    new = [pair.second.submit(name, witness.script, mesos_executor="shared") for name in ("new-1", "new-2", "new-3")]
+    pair.second.wait_running(new)
+    witness.release()
+    for job_id in (*old, *new):
+        job = pair.second.wait_ended(job_id)
+        assert (job["attempt"], job["result"]["result_class"]) == (1, "passed"), job
