@@ -28,6 +28,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _JOB_ID = re.compile(r"[A-Za-z0-9._-]{1,100}\Z")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_ONE_CONSTRAINT = re.compile(r"constraints\[(\d+)\]")
 _NO_TENANT = Fault("tenant", "is missing: the administrator's token does not imply one")
 
 
@@ -92,8 +93,9 @@ def _refusals_beside(
     faults: Sequence[Fault], raw: Mapping[str, Any], principal: Principal, context: Context
 ) -> list[Fault]:
     """What the runtime would refuse in the fields without fault, so that these faults are told in one go too."""
-    wrong = {_field(fault) for fault in faults}
-    job = sound_part(raw, wrong, context.settings.allow_file_urls)
+    single = {int(found[1]) for fault in faults if (found := _ONE_CONSTRAINT.match(fault.where))}
+    wrong = {_field(fault) for fault in faults if not _ONE_CONSTRAINT.match(fault.where)}
+    job = sound_part(raw, wrong, single, context.settings.allow_file_urls)
     if job is None:
         return []
     tenant = principal.tenant or (TenantName(job.tenant) if job.tenant is not None else None)

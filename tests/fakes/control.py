@@ -128,6 +128,11 @@ class FakeControl:
         known = tenant is None or tenant in self.known
         faults = [] if known else [Fault("tenant", f"is not known: {tenant}")]
         message = f"no host could ever hold it; the largest, {LARGEST.hostname}, has {LARGEST.total}"
+        faults += [
+            Fault(f"constraints[{index}]", "no host has 'nowhere'")
+            for index, one in enumerate(template.constraints)
+            if one.field == "nowhere"
+        ]
         return faults + [Fault(name, message) for name in template.resources.lacking_in(LARGEST.total)]
 
     async def cancel(self, request_id: RequestId, reason: str) -> Request | None:

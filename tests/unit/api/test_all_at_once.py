@@ -63,3 +63,16 @@ async def test_scripts_with_the_line_ends_of_windows(red: Client) -> None:
 async def test_what_the_job_did_not_say_is_not_held_against_it(admin: Client) -> None:
     faults = await admin.faults("POST", "/v1/jobs", {"tenant": "red", "name": "..", "command": "true", "cpus": "x"})
     assert set(faults) == {"name", "cpus"}
+
+
+async def test_a_constraint_without_form_hides_none_that_no_host_satisfies(admin: Client) -> None:
+    body = {**JOB, "tenant": "red", "constraints": [["rack", "NEAR"], ["nowhere", "IS", "x"], ["rack"]]}
+    faults = await admin.faults("POST", "/v1/jobs", body)
+    assert set(faults) == {"constraints[0]", "constraints[1]", "constraints[2]"}
+    assert "nowhere" in faults["constraints[1]"]
+
+
+async def test_no_container_has_a_variable_of_its_own_that_is_a_secret(red: Client) -> None:
+    container = {"name": "db", "command": "true", "env": {"PW": "x", "MODE": "fast"}}
+    body = {"name": "n", "command": "true", "secrets": {"PW": "s3cret"}, "containers": [container]}
+    assert set(await red.faults("POST", "/v1/jobs", body)) == {"containers[0].env.PW"}

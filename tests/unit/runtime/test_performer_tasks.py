@@ -61,6 +61,7 @@ async def test_an_agent_of_several_containers_is_one_group_in_which_the_one_that
     assert (beside.container, beside.command, beside.image) == ("db", "exec postgres", "postgres:16")
     assert (beside.mem_mib, beside.env, beside.secrets) == (512, {"A": "1"}, {"TOKEN": "x"})
     assert (beside.task_id, beside.artifacts, beside.containers, beside.gpus) == ("r2.1~db", [], [], 0)
+    assert beside.ports == [31000, 31001], "it may be the one that listens there"
     assert (builds.container, builds.containers, builds.ports, builds.gpus) == ("", [DATABASE], [31000, 31001], 1)
 
 
