@@ -19,9 +19,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("java", "javac"):
         _program(directory / name, "exit 0")
     monkeypatch.setenv("PATH", f"{directory}:/bin:/usr/bin")
-    monkeypatch.setattr(
-        fenzo.shutil, "which", lambda name: str(directory / name) if (directory / name).exists() else None
-    )
+    monkeypatch.setattr("shutil.which", lambda name: str(directory / name) if (directory / name).exists() else None)
     return directory
 
 
