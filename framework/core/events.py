@@ -30,6 +30,12 @@ class Disconnected(msgspec.Struct, frozen=True):
     reason: str
 
 
+class NotSubscribed(msgspec.Struct, frozen=True):
+    """Mesos could not be subscribed to; it is tried again."""
+
+    reason: str
+
+
 class OffersReceived(msgspec.Struct, frozen=True):
     offers: tuple[Offer, ...]
 
@@ -72,7 +78,7 @@ class HostsObserved(msgspec.Struct, frozen=True):
     hosts: tuple[Host, ...]
 
 
-class TaskUpdate(msgspec.Struct, frozen=True):
+class TaskUpdate(msgspec.Struct, frozen=True, gc=False):
     """A status update of Mesos. ``uuid`` is empty where none is to be acknowledged (reconciliation, master-made)."""
 
     task_id: TaskId
@@ -127,6 +133,7 @@ class Tick(msgspec.Struct, frozen=True):
 Event: TypeAlias = (
     Subscribed
     | Disconnected
+    | NotSubscribed
     | OffersReceived
     | OfferRescinded
     | InverseOffersReceived

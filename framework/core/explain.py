@@ -173,6 +173,9 @@ def host_uses(state: State) -> list[HostUse]:
 
 
 def health(state: State, notices: list[str], now: float) -> Health:
+    """``notices`` are those of others; why Mesos is not connected goes with them."""
+    if not state.connected and state.mesos_trouble:
+        notices = [*notices, f"no connection to Mesos: {state.mesos_trouble}"]
     counts = Counter(request.state for request in state.requests.values())
     return Health(
         connected=state.connected,

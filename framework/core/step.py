@@ -84,6 +84,9 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
         case ev.Disconnected():
             _forget_offers(state)
             state.connected = False
+            state.mesos_trouble = event.reason
+        case ev.NotSubscribed():
+            state.mesos_trouble = event.reason
         case ev.FrameworkRemoved():
             return _framework_removed(state, event, now)
         case ev.HostLost():
@@ -112,6 +115,8 @@ def _subscribed(state: State, event: ev.Subscribed, now: float) -> list[Effect]:
     """``state.suppressed`` stays: the driver subscribes again with the roles that it had suppressed."""
     _forget_offers(state)
     state.connected = True
+    state.subscribed_at = now
+    state.mesos_trouble = ""
     state.dirty = True
     state.demand_at = now
     state.returned = state.fresh_demand = False
@@ -133,6 +138,7 @@ def _framework_removed(state: State, event: ev.FrameworkRemoved, now: float) -> 
     """Mesos ended our tasks with the framework; a new one starts without them."""
     _forget_offers(state)
     state.connected = False
+    state.mesos_trouble = event.reason
     state.framework_id = None
     effects: list[Effect] = [
         SaveFrameworkId(None),
@@ -270,6 +276,8 @@ def _runs(state: State, task: Task, request: Request, now: float) -> None:
         task.running_at = now
     request.running_at = task.running_at
     template = request.template
+    if state.shares(task) and state.offers.of(task.host_id):
+        state.attention.hosts.add(task.host_id)  # its Mesos executor is known to serve now, where that was in doubt
     if state.window_of(task.host_id, now) is not None:
         maintenance.look_soon(state, task.host_id, now)
     set_deadline(state, task, task.running_at + template.timeout_s + template.grace_s + state.config.timeout_slack_s)

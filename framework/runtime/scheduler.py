@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from framework.core.events import Disconnected, Event, FrameworkRemoved, HostsObserved, Subscribed
+from framework.core.events import Disconnected, Event, FrameworkRemoved, HostsObserved, NotSubscribed, Subscribed
 from framework.core.ids import FrameworkId
 from framework.core.offers import Host
 from framework.core.state import Config
@@ -119,6 +119,7 @@ class Scheduler:
         """One driver after the other, for as long as Mesos ends what they have."""
         renewals = 0
         while True:
+            begun_at = self._clock.now()
             try:
                 await self._confirmed()
                 await self._driver.run(self._emit)
@@ -131,7 +132,7 @@ class Scheduler:
                 log.warning("another scheduler subscribed as ours", reason=str(error))
             if self._stopped.is_set():
                 return
-            if self._clock.now() - self._subscribed_at > STOOD_S:
+            if self._subscribed_at >= begun_at and self._clock.now() - self._subscribed_at > STOOD_S:
                 renewals = 0
             pause_s = jittered(self._chance, renewals, RENEW_BASE_S, RENEW_CAP_S)
             if await until_set(self._stopped, self._clock, pause_s):
@@ -149,8 +150,10 @@ class Scheduler:
             try:
                 await self._confirm()
             except UnavailableError as error:
+                told = "whether we lead cannot be known now, so Mesos is not subscribed to"
                 if not retries:
-                    log.warning("whether we lead cannot be known now, so Mesos is not subscribed to", reason=str(error))
+                    log.warning(told, reason=str(error))
+                self._emit(NotSubscribed(f"{told}: {error}"))
                 await until_set(self._stopped, self._clock, jittered(self._chance, retries, RENEW_BASE_S, STOOD_S))
                 retries += 1
             else:

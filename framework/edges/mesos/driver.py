@@ -41,6 +41,9 @@ NOT_MESOS_PATIENCE = 5
 answers 404 for a moment.
 """
 
+MAX_FAILURES_TOLD = 16
+"""Reasons that are logged aloud between two subscriptions, lest one that is never the same twice fills the log."""
+
 DRAIN_TIMEOUT_S = 30.0
 """A master that takes nothing for so long is lost soon, by ``connection.USER_TIMEOUT_MS`` or its heartbeats."""
 
@@ -97,6 +100,7 @@ class MesosDriver:
         self._roles = framework.roles
         self._suppressed: frozenset[str] = frozenset()
         self._subscribed_once = False
+        self._failures_told: set[str] = set()  # since a subscription stood
         self._interval_s = 15.0
         self._live: dict[OfferId, decode.Live] = {}
         self._executors = Executors()
@@ -140,7 +144,7 @@ class MesosDriver:
                 if redirects <= MAX_REDIRECTS:
                     leader = error.leader
                     continue
-                self._tell_failure(error, retries)
+                self._tell_failure(error)
                 redirects = 0
             except SupersededError:
                 retries = 0
@@ -149,7 +153,7 @@ class MesosDriver:
                 not_mesos = not_mesos + 1 if isinstance(error, NotMesosError) else 0
                 if not_mesos >= NOT_MESOS_PATIENCE and not self._subscribed_once:
                     raise MesosRefusedError(str(error)) from error
-                self._tell_failure(error, retries)
+                self._tell_failure(error)
             turn += 1
             pause_s = jittered(self._chance, retries // several, RETRY_BASE_S, RETRY_CAP_S)
             retries += 1
@@ -206,10 +210,15 @@ class MesosDriver:
         finally:
             sleeper.cancel()
 
-    def _tell_failure(self, error: UnavailableError, retries: int) -> None:
-        # Once aloud, then quietly: a master may be away for hours.
-        tell = log.debug if retries else log.warning
-        tell("Mesos cannot be subscribed to; trying on", error=str(error))
+    def _tell_failure(self, error: UnavailableError) -> None:
+        # Each reason once aloud, then quietly: a master may be away for hours.
+        reason = str(error)
+        aloud = reason not in self._failures_told and len(self._failures_told) < MAX_FAILURES_TOLD
+        if aloud:
+            self._failures_told.add(reason)
+        tell = log.warning if aloud else log.debug
+        tell("Mesos cannot be subscribed to; trying on", error=reason)
+        self._emit(events.NotSubscribed(reason))
 
     async def stop(self) -> None:
         self._stopped.set()
@@ -376,6 +385,7 @@ class MesosDriver:
         self._interval_s = raw.heartbeat_interval_seconds
         self._live.clear()
         self._subscribed_once = True
+        self._failures_told.clear()
         self._session = self._opening
         log.info("subscribed to Mesos", framework_id=framework_id)
         return events.Subscribed(framework_id)

@@ -206,7 +206,7 @@ class MesosOperator:
             ) as answer:
                 body = await _bounded(answer)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: a URL that is none
-            why = tls_trouble(error.__cause__) or error or "time is up"
+            why = tls_trouble(error.__cause__) or str(error)[:MAX_SHOWN_CHARS] or "time is up"
             raise UnavailableError(f"Mesos at {where} does not answer {call['type']}: {why}") from error
         if answer.status in (302, 307):
             raise _RedirectedError(where, answer.headers.get("Location", ""))

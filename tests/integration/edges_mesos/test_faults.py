@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from framework.core.effects import Acknowledge, Decline, Kill, Reconcile
-from framework.core.events import Disconnected, Subscribed, TaskUpdate
+from framework.core.events import Disconnected, NotSubscribed, Subscribed, TaskUpdate
 from framework.core.ids import HostId, TaskId
 from framework.edges.mesos import connection, session, subscription
 from framework.edges.mesos.driver import MAX_REDIRECTS, NOT_MESOS_PATIENCE, RETRY_BASE_S, RETRY_CAP_S, MesosDriver
@@ -81,6 +81,20 @@ async def test_503_is_retried_with_growing_waits(proxy: FaultProxy, clock: FastC
         assert all(ceiling / 2 <= wait <= ceiling for wait, ceiling in zip(waits, ceilings, strict=True)), waits
         assert proxy.requests.count("SUBSCRIBE") == 9
         assert not driving.of(Disconnected)
+
+
+async def test_each_reason_is_logged_once_and_told_each_time(
+    proxy: FaultProxy, clock: FastClock, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock.scale = HURRIED
+    replies = iter([answer("503 Service Unavailable", said) for said in ("one", "one", "two", "one", "two")])
+    proxy.script = lambda seen: next(replies, None) if seen == "SUBSCRIBE" else None
+    with caplog.at_level("WARNING"):
+        async with start(proxy.url) as driving:
+            await driving.subscribed()
+            told = [event.reason for event in driving.of(NotSubscribed)]
+    assert [said for reason in told for said in ("one", "two") if said in reason] == ["one", "one", "two", "one", "two"]
+    assert len([record for record in caplog.records if "cannot be subscribed to" in record.message]) == 2
 
 
 async def test_refused_connections_are_retried_on_the_next_master(cluster: MesosCluster, start: Start) -> None:

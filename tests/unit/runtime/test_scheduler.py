@@ -108,6 +108,21 @@ async def test_removal_over_and_over_makes_no_storm(ready: Rig) -> None:
         await remove_again()
 
 
+async def test_removal_before_any_subscription_makes_no_storm_either(ready: Rig) -> None:
+    """However long ago it is that a subscription stood."""
+    ready.clock.advance(3600.0)
+    waits_s = []
+    for number in range(1, 9):
+        ready.driver.refuse(FrameworkRemovedError("Framework has been removed"))
+        await quiet(5)
+        refused_at = ready.clock.now()
+        while len(ready.drivers) == number:
+            ready.clock.advance(1.0)
+            await quiet(5)
+        waits_s.append(ready.clock.now() - refused_at)
+    assert waits_s[-1] > 5
+
+
 async def test_a_refusal_that_no_retry_cures_ends_the_run(ready: Rig) -> None:
     ready.driver.refuse(MesosRefusedError("Mesos 0.28 is too old"))
     with pytest.raises(MesosRefusedError, match="too old"):
