@@ -437,7 +437,10 @@ class Control(Protocol):
         ...
 
     async def set_tenant(self, tenant: Tenant, new_token: bool) -> str | None:
-        """Creates or changes a tenant; the token where one was made (always for a new tenant), told this once."""
+        """Creates or changes a tenant; the token where one was made (always for a new tenant), told this once.
+
+        Raises InputError for a role that is none of ours, UnavailableError.
+        """
         ...
 
     def token_sha256(self, tenant: TenantName) -> str | None: ...

@@ -77,7 +77,7 @@ def _allow_files() -> None:
 
 def core_config(settings: Settings) -> Config:
     """What of the settings the core decides by."""
-    return Config(overhead=_overhead(settings), **settings.scheduling.model_dump())
+    return Config(overhead=_overhead(settings), roles=tuple(settings.mesos.roles), **settings.scheduling.model_dump())
 
 
 def agent_launch(settings: Settings) -> AgentLaunch:
@@ -193,11 +193,15 @@ def mesos_access(settings: Settings) -> Access:
         authorization = basic(mesos.principal, secret)
         protect(secret)
         protect(authorization.removeprefix("Basic "))
+    zookeeper_auth = mesos.zookeeper_auth.get_secret_value() if mesos.zookeeper_auth else None
+    if zookeeper_auth is not None:
+        protect(zookeeper_auth)
+        protect(zookeeper_auth.partition(":")[2])
     return Access(
         authorization,
         tls_context(mesos.ca_file, mesos.cert_file, mesos.key_file),
         mesos.zookeeper_scheme == "https",
-        mesos.zookeeper_auth.get_secret_value() if mesos.zookeeper_auth else None,
+        zookeeper_auth,
     )
 
 

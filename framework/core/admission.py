@@ -10,6 +10,7 @@ from framework.core.offers import Host
 from framework.core.resources import RESOURCE_NAMES
 from framework.core.rules import told
 from framework.core.state import State
+from framework.core.tasks import Tenant
 from framework.core.templates import Constraint, Template
 from framework.errors import Fault
 
@@ -27,11 +28,24 @@ def faults(state: State, tenant: TenantName | None, template: Template) -> list[
     return found
 
 
+def faults_of_tenant(state: State, tenant: Tenant) -> list[Fault]:
+    """What is wrong with a tenant as it is to be."""
+    return [] if state.config.offers_role(tenant.role) else [Fault("role", _no_role(state, tenant.role))]
+
+
+def _no_role(state: State, role: str | None) -> str:
+    return f"{role} is none of mesos.roles, which are {', '.join(state.config.roles)}"
+
+
 def _for_tenant(state: State, tenant: TenantName, template: Template) -> list[Fault]:
     book = state.tenants.get(tenant)
     if book is None:
         return [Fault("tenant", f"there is no tenant {tenant!r}; make it with: butlery tenants set {tenant}")]
     found: list[Fault] = []
+    role = book.tenant.role
+    if not state.config.offers_role(role):
+        text = f"{_no_role(state, role)}; an administrator gives {tenant} another: butlery tenants set {tenant} --role"
+        found.append(Fault("tenant", f"its builds would never start: {text}"))
     quota = book.tenant.quota
     for name, most in (("cpu_millis", quota.cpu_millis), ("mem_mib", quota.mem_mib)):
         asked = getattr(template.resources, name)
@@ -122,7 +136,9 @@ def _too_big(state: State, template: Template, hosts: list[Host], narrowed: bool
     for name in RESOURCE_NAMES:
         largest = max(hosts, key=lambda host: getattr(host.total, name))
         most, overhead = getattr(largest.total, name), getattr(state.config.overhead, name)
-        if getattr(need, name) > most:
+        if getattr(need, name) > most == 0:
+            found.append(Fault(name, f"no {those} has any {_UNITS.get(name, name.split('_')[0])}; ask for none"))
+        elif getattr(need, name) > most:
             text = (
                 f"{_told(name, getattr(template.resources, name))} is more than any {those} can hold; the largest is "
             )

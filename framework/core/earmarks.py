@@ -84,7 +84,11 @@ def keep(state: State, now: float) -> list[Effect]:
     if most <= 0:
         return []
     total = state.total
-    tenants = sorted((state.tenants[name].standing(total), name) for name in state.attention.starving)
+    tenants = sorted(
+        (state.tenants[name].standing(total), name)
+        for name in state.attention.starving
+        if state.config.offers_role(state.tenants[name].tenant.role)
+    )
     effects: list[Effect] = []
     soonest: float | None = None
     for _, name in tenants:
@@ -129,7 +133,8 @@ def look_again(state: State, host_id: HostId, now: float) -> list[Effect]:
 def may_go(state: State, request: Request, now: float) -> bool:
     """Whether nothing but room keeps the request from being launched."""
     need, image = request.template.resources, request.template.image
-    if state.tenants[request.tenant].over_quota(need.cpu_millis, need.mem_mib) is not None:
+    book = state.tenants[request.tenant]
+    if not state.config.offers_role(book.tenant.role) or book.over_quota(need.cpu_millis, need.mem_mib) is not None:
         return False
     return image is None or state.breakers.allows(image, now)
 

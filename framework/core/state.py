@@ -42,6 +42,11 @@ class Config(msgspec.Struct, frozen=True):
     preempt_after_s: float = 15.0
     max_preemptions: int = 3
     maintenance_warn_s: float = 600.0
+    roles: tuple[str, ...] = ()  # Mesos roles whose offers we ask for; empty: nobody told
+
+    def offers_role(self, role: str | None) -> bool:
+        """Whether offers for it may ever come; None: any of ours."""
+        return role is None or not self.roles or role in self.roles
 
 
 class Earmark(msgspec.Struct, frozen=True):
@@ -67,6 +72,7 @@ class State:
         self.config = config
         self.framework_id: FrameworkId | None = None
         self.connected = False
+        self.subscribed_at = 0.0
         self.mesos_trouble = ""  # why not, as last heard
         self.suppressed = False
         self.hosts: dict[HostId, Host] = {}
@@ -247,6 +253,24 @@ class State:
             return None
         tasks = self.tasks_on[host_id].values()
         return next(task.role for task in tasks if self.shares(task))
+
+    def serving(self, host_id: HostId) -> bool:
+        """Whether Mesos knows the Mesos executor that builds of the host share, so that one more does not pay for it.
+
+        A host out of sight may have lost it, and launches are lost with a connection; those of this one Mesos took
+        before it offered more of the host.
+        """
+        if host_id not in self._shared_on:
+            return False
+        return any(
+            self.shares(task)
+            and task.unseen_since is None
+            and (
+                task.running_at is not None
+                or (task.state is TaskState.LAUNCHING and task.launched_at >= self.subscribed_at)
+            )
+            for task in self.tasks_on[host_id].values()
+        )
 
     def live_task(self, request: Request) -> Task | None:
         return self.tasks.get(task_id(request.id, request.attempt))

@@ -130,6 +130,8 @@ class RuntimeControl:
         await self._loop.settled(DrainSet(draining), SAVE_TIMEOUT_S)
 
     async def set_tenant(self, tenant: Tenant, new_token: bool) -> str | None:
+        if faults := admission.faults_of_tenant(self._loop.state, tenant):
+            raise InputError(faults)
         await self._loop.settled(TenantSet(tenant), SAVE_TIMEOUT_S)
         if not new_token and tenant.name in self._tokens:
             return None

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from framework.core import events as ev
-from framework.core.admission import faults
+from framework.core.admission import faults, faults_of_tenant
 from framework.core.explain import health, host_uses, tenant_uses, why_not
-from framework.core.ids import HostId, RequestId, TenantName
+from framework.core.ids import FrameworkId, HostId, RequestId, TenantName
 from framework.core.offers import Host
 from framework.core.resources import Resources
-from framework.core.tasks import FailureClass, Quota, Request
+from framework.core.state import Config
+from framework.core.tasks import FailureClass, Quota, Request, Tenant
 from framework.core.templates import Constraint, Neighbour, Operator, Template
 from tests.unit.core.rig import SMALL, TEAM, Rig
 
@@ -87,7 +88,7 @@ def test_what_no_waiting_would_cure_is_refused(template: Template, quota: Quota,
         ),
         (
             {"resources": Resources(1, 1, gpus=5, ports=9), "constraints": (Constraint("os", Operator.IS, "bsd"),)},
-            {"gpus": "5 GPUs is more than any host it may go to can hold", "ports": "9 ports is more than any"},
+            {"gpus": "no host it may go to has any GPUs", "ports": "no host it may go to has any ports"},
         ),
     ],
 )
@@ -114,6 +115,25 @@ def test_hosts_that_have_enough_of_each_but_never_together() -> None:
     rig.send(ev.HostsObserved(hosts))
     (fault,) = faults(rig.state, TEAM, Template(Resources(4000, 4000)))
     assert (fault.where, "b with 1 CPUs (cpu), 8000 MiB (mem)" in fault.message) == ("resources", True)
+
+
+def test_a_role_that_is_none_of_ours_is_told_to_whoever_could_wait_for_its_offers() -> None:
+    rig = Rig(hosts=1, config=Config(roles=("builds", "gold")))
+    rig.send(ev.TenantSet(Tenant(TEAM, role="silver")))
+    (fault,) = faults(rig.state, TEAM, Template(SMALL))
+    assert fault.where == "tenant"
+    assert "silver is none of mesos.roles, which are builds, gold" in fault.message
+    assert [fault.where for fault in faults_of_tenant(rig.state, Tenant(TEAM, role="silver"))] == ["role"]
+    assert faults_of_tenant(rig.state, Tenant(TEAM, role="gold")) == []
+
+
+def test_no_host_is_kept_for_a_role_that_is_none_of_ours() -> None:
+    rig = Rig(hosts=1, config=Config(roles=("builds",)))
+    rig.send(ev.TenantSet(Tenant(TEAM, role="silver")))
+    rig.submit()
+    rig.offer()
+    rig.after(rig.config.starving_after_s + 1)
+    assert not rig.state.earmarks
 
 
 def test_an_unknown_tenant_is_told_how_to_make_it() -> None:
@@ -227,3 +247,13 @@ def test_use_of_tenants_hosts_and_the_whole() -> None:
     assert found.notices == ["a notice"]
     rig.update(task, "TASK_FINISHED", FailureClass.PASSED)
     assert health(rig.state, [], rig.now).running == 0
+
+
+def test_why_mesos_is_not_connected_is_told_until_it_is() -> None:
+    rig = Rig()
+    for event, told in ((ev.Disconnected("it hung up"), "it hung up"), (ev.NotSubscribed("503"), "503")):
+        rig.send(event)
+        found = health(rig.state, ["a notice"], rig.now)
+        assert (found.connected, found.notices) == (False, ["a notice", f"no connection to Mesos: {told}"])
+    rig.send(ev.Subscribed(FrameworkId("f1")))
+    assert health(rig.state, ["a notice"], rig.now).notices == ["a notice"]

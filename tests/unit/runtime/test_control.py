@@ -13,7 +13,7 @@ from framework.core.effects import Kill
 from framework.core.events import HostsObserved
 from framework.core.ids import RequestId, TenantName, task_id
 from framework.core.resources import Resources
-from framework.core.tasks import FailureClass
+from framework.core.tasks import FailureClass, Tenant
 from framework.core.templates import Template
 from framework.errors import IdempotencyConflictError, InputError, UnavailableError
 from framework.ports import FileChunk, JobQuery
@@ -228,3 +228,11 @@ async def test_attempts_and_lists_come_from_what_is_saved(ready: Rig) -> None:
     request_id, task = await ready.run_one()
     assert [attempt.id for attempt in await ready.control.attempts(request_id)] == [task]
     assert [request.id for request in await ready.control.requests(JobQuery(states=("running",)))] == [request_id]
+
+
+async def test_a_tenant_is_given_no_role_whose_offers_never_come(ready: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = ready.scheduler.loop.state
+    monkeypatch.setattr(state, "config", msgspec.structs.replace(state.config, roles=("builds",)))
+    with pytest.raises(InputError, match="silver is none of mesos"):
+        await ready.control.set_tenant(Tenant(TenantName("new"), role="silver"), new_token=False)
+    assert ready.control.token_sha256(TenantName("new")) is None
