@@ -71,10 +71,9 @@ def _measured(
     directory: Path, builds: int, mesos: MesosCluster, zookeeper: ZooKeeperServer, parts: ExitStack, say: Say
 ) -> dict[str, Any]:
     token, until = secrets.token_urlsafe(24), directory / "until"
-    leader, standby = (
-        parts.enter_context(_scheduler(directory / name, mesos, zookeeper, token, until)) for name in ("one", "other")
-    )
+    leader = parts.enter_context(_scheduler(directory / "one", mesos, zookeeper, token, until))
     leader.wait_for("leader")
+    standby = parts.enter_context(_scheduler(directory / "other", mesos, zookeeper, token, until))
     standby.wait_for("standby")
     leader.api.set_tenant(TENANT)
     say(f"{builds} builds, {LAUNCHES_PER_S:g} a second")
