@@ -16,7 +16,7 @@ from framework.core.templates import Template
 def need_on(state: State, request: Request, host_id: HostId) -> Resources:
     """What the request takes of the host, with the Mesos executor's own where one would have to be started for it."""
     template = request.template
-    if template.shared and state.sharing(host_id) is not None:
+    if template.shared and state.serving(host_id):
         return template.resources
     return template.resources + state.config.overhead
 

@@ -52,6 +52,7 @@ class Candidate(NamedTuple):
     reserved: Resources = ZERO  # of ``available``
     free_for_s: float = math.inf  # until it goes into maintenance
     sharing: str | None = None  # the role of the shared Mesos executor that is live there
+    serving: bool = False  # whether that one is known to run, so that a build more does not pay for it
 
 
 class Placer:
@@ -83,6 +84,7 @@ class Placer:
         self._ports = [c.available.ports for c in candidates]
         self._closing = any(c.free_for_s != math.inf for c in candidates)
         self._sharing = {c.host_id: c.sharing for c in candidates if c.sharing is not None}
+        self._serving = {c.host_id for c in candidates if c.serving}
         self._pools = {
             i: (c.available - c.reserved, c.reserved) for i, c in enumerate(candidates) if c.reserved != ZERO
         }
@@ -202,9 +204,9 @@ class Placer:
     def _may_share(self, index: int, shape: Shape) -> bool:
         candidate = self.candidates[index]
         sharing = self._sharing.get(candidate.host_id)
-        if sharing is not None:
-            return sharing == candidate.role  # Mesos has a task and its Mesos executor in one role
-        return (
+        if sharing is not None and sharing != candidate.role:
+            return False  # Mesos has a task and its Mesos executor in one role
+        return candidate.host_id in self._serving or (
             self._cpu[index] >= shape.cpu_millis + self._overhead.cpu_millis
             and self._mem[index] >= shape.mem_mib + self._overhead.mem_mib
             and self._disk[index] >= shape.disk_mib + self._overhead.disk_mib
@@ -215,7 +217,7 @@ class Placer:
         rules = shape.rules
         gpus, ports = (rules.gpus, rules.ports) if rules is not None else (0, 0)
         need = Resources(shape.cpu_millis, shape.mem_mib, shape.disk_mib, gpus, ports)
-        starts = shape.shared and self.candidates[index].host_id not in self._sharing
+        starts = shape.shared and self.candidates[index].host_id not in self._serving
         return need + self._overhead if starts else need
 
     def _take_more(self, index: int, shape: Shape) -> None:
@@ -229,11 +231,12 @@ class Placer:
         self._gpus[index] -= rules.gpus
         self._ports[index] -= rules.ports
         candidate = self.candidates[index]
-        if rules.shared and candidate.host_id not in self._sharing:
+        if rules.shared and candidate.host_id not in self._serving:
             self._cpu[index] -= self._overhead.cpu_millis
             self._mem[index] -= self._overhead.mem_mib
             self._disk[index] -= self._overhead.disk_mib
             self._sharing[candidate.host_id] = candidate.role
+            self._serving.add(candidate.host_id)
 
     def _open(self, index: int) -> int:
         """Follows the links over used up hosts, shortening them (union-find with path halving)."""

@@ -231,17 +231,17 @@ def _candidates(state: State, hosts: set[HostId], claimed: earmarks.Claimed, now
     candidates = []
     for *_, host_id, role, held in sorted(offered):
         state.groups.know(host_id, held.hostname, held.attributes)
-        window, sharing = state.window_of(host_id, now), state.sharing(host_id)
+        window, sharing, serving = state.window_of(host_id, now), state.sharing(host_id), state.serving(host_id)
         available, reserved = held.available, held.reserved
         for request in claimed.get((host_id, role), ()):
             need, use = need_on(state, request, host_id), request.template.reserved
             left = drawn(available - reserved, reserved, need, use)
             available, reserved = left[0] + left[1], left[1]
             if request.template.shared:
-                sharing = role
+                sharing, serving = role, True
         free_for_s = math.inf if window is None else window.start_at - now
         candidates.append(
-            Candidate(host_id, available, held.attributes, held.hostname, role, reserved, free_for_s, sharing)
+            Candidate(host_id, available, held.attributes, held.hostname, role, reserved, free_for_s, sharing, serving)
         )
     return candidates
 

@@ -253,3 +253,28 @@ def test_builds_are_found_by_any_of_their_labels_however_many_are_asked_for() ->
     for _, task in running:
         rig.update(task, "TASK_FINISHED")
     assert len(groups) == 0
+
+
+def test_a_shared_mesos_executor_in_doubt_is_paid_for() -> None:
+    rig = Rig(hosts=1, total=Resources(1500, 1500) + OVERHEAD)
+    first = rig.submit(Resources(500, 500), shared=True)
+    rig.offer()
+    task = rig.task(first)
+    second = rig.submit(Resources(500, 500), shared=True)
+    rig.offer(resources=Resources(500, 500))
+    assert rig.task(second), "Mesos took the launch before it offered more of the host"
+    rig.update(rig.task(second), "TASK_FINISHED")
+    rig.send(ev.Disconnected("gone"))
+    rig.now += 1.0
+    rig.send(ev.Subscribed(FrameworkId("f1")))
+    third = rig.submit(Resources(500, 500), shared=True)
+    rig.offer(resources=Resources(500, 500))
+    assert told(rig, third) == {"cpu_millis": 1, "mem_mib": 1}
+    rig.update(task, "TASK_RUNNING")
+    rig.update(rig.task(third), "TASK_FINISHED")
+    rig.update(task, "TASK_UNREACHABLE")
+    fourth = rig.submit(Resources(500, 500), shared=True)
+    rig.offer(resources=Resources(500, 500))
+    assert told(rig, fourth) == {"cpu_millis": 1, "mem_mib": 1}
+    rig.update(task, "TASK_RUNNING")
+    assert rig.task(fourth)
