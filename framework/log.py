@@ -113,6 +113,13 @@ def get_logger(name: str) -> Logger:
     return Logger(logging.getLogger(name))
 
 
+def muted(name: str) -> logging.Logger:
+    """For a library that logs what it sends, credentials too, and tracebacks of losses that we tell of ourselves."""
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.CRITICAL)
+    return logger
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that ``configure`` replaces it and leaves others alone."""
 

@@ -18,7 +18,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from framework.edges.mesos.access import Access
 from framework.edges.mesos.addresses import Address, parse_addresses
 from framework.errors import Fault, InputError, UnavailableError
-from framework.log import get_logger
+from framework.log import get_logger, muted
 from framework.urls import zookeeper_url
 
 log = get_logger(__name__)
@@ -186,6 +186,7 @@ class ZooKeeperDetector:
                 timeout=SESSION_TIMEOUT_S,
                 auth_data=[("digest", auth)] if auth else None,
                 read_only=True,
+                logger=muted("kazoo.butlery"),
             )
             client.add_listener(self._wake_up)
             try:

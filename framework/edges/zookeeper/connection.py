@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import re
 import socket
 import threading
@@ -33,7 +32,7 @@ from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandl
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE, make_digest_acl
 
 from framework.errors import Fault, InputError, StoreError, StoreFullError
-from framework.log import get_logger
+from framework.log import get_logger, muted
 from framework.ports import Chance, jittered
 
 log = get_logger(__name__)
@@ -60,8 +59,6 @@ _PASSING = (
     SessionExpiredError,
     SessionMovedError,
 )
-_NOISE = logging.getLogger("kazoo.butlery")
-_NOISE.setLevel(logging.CRITICAL)  # it writes what it sends, credentials too, and tracebacks; losses are told by us
 
 
 class Check(NamedTuple):
@@ -138,7 +135,7 @@ class ZooKeeperConnection:
                 "max_jitter": 1.0,
             },
             handler=_handler(session_timeout_s),
-            logger=_NOISE,
+            logger=muted("kazoo.butlery"),
         )
         self._granted_s = session_timeout_s
         self._hear_granted_timeout()

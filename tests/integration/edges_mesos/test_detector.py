@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urlsplit
 
@@ -135,8 +136,9 @@ async def test_masters_with_tls_are_known_by_name(election: Election, zookeeper_
 
 
 async def test_a_path_that_is_open_to_some_only(
-    election: Election, zookeeper_url: str, monkeypatch: pytest.MonkeyPatch
+    election: Election, zookeeper_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)  # at which kazoo would write what it sends
     monkeypatch.setattr(detector_module, "PATIENCE_S", 2.0)
     election.stand("http://127.0.0.1:1001", 1)
     election.client.set_acls(election.path, [make_digest_acl("mesos", "s3cret", all=True)])
@@ -149,6 +151,8 @@ async def test_a_path_that_is_open_to_some_only(
     known = ZooKeeperDetector(zookeeper_url, Access(zookeeper_auth="mesos:s3cret"))
     assert await leader(known) == "http://127.0.0.1:1001"
     await known.close()
+    assert "s3cret" not in caplog.text
+    assert "wrong" not in caplog.text
 
 
 async def test_a_leader_stands_while_zookeeper_is_away(own_zookeeper: ZooKeeperFactory) -> None:
