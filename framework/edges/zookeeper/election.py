@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 
 import msgspec
@@ -22,6 +23,8 @@ log = get_logger(__name__)
 
 LOOK_EVERY_S = 2.0
 """How often a candidate looks at the others though no watch told it of a change."""
+
+_CANDIDATE = re.compile(r"[0-9a-f]{32}-(\d{10})")  # whose it is, and ZooKeeper's number
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -57,7 +60,7 @@ class ZooKeeperElection:
         self._me = me
         self._clock = clock
         self._chance = chance
-        self._prefix = f"{chance.uuid4().hex}-"  # by which we know a candidate of ours whose answer was lost
+        self._prefix = f"{chance.uuid4().hex()}-"  # by which we know a candidate of ours whose answer was lost
         self._node: str | None = None
         self._leader: Leader | None = None
         self._others: tuple[str, ...] = ()
@@ -145,22 +148,23 @@ class ZooKeeperElection:
         record, version = self._epoch()
         self._others = tuple(name for name in names if name != self._node)
         self._leader = _leader_of(record) if record is not None and record.node in names else None
-        if not names or names[0] != self._node:
+        node = self._node  # None where the session was lost meanwhile
+        if node is None or names[:1] != [node]:
             return None
-        if record is None or record.node != self._node:
-            record, version = self._begin(record, version)
+        if record is None or record.node != node:
+            record, version = self._begin(node, record, version)
         self._over = None
         self._store.take_over(record.epoch, version, self._end)
         self._leader = _leader_of(record)
         log.info("elected", epoch=record.epoch)
         return record.epoch
 
-    def _begin(self, before: _Epoch | None, version: int) -> tuple[_Epoch, int]:
+    def _begin(self, node: str, before: _Epoch | None, version: int) -> tuple[_Epoch, int]:
         epoch = before.epoch + 1 if before is not None else 1
         me = self._me
-        record = _Epoch(epoch, self._node or "", me.url, me.name, me.version, self._clock.now())
+        record = _Epoch(epoch, node, me.url, me.name, me.version, self._clock.now())
         data = msgspec.json.encode(record)
-        candidate = Check(self._zk.path("election", record.node), 0)
+        candidate = Check(self._zk.path("election", node), 0)
         try:
             self._zk.transact(candidate, Put(self._zk.path("epoch"), data, version))
         except RefusedError as error:  # our place is gone with its session, or its answer was lost
@@ -192,9 +196,9 @@ class ZooKeeperElection:
             raise DeposedError(f"state.zookeeper {self._zk.url}: this scheduler does not lead: {self._over}")
 
     def _candidates(self) -> list[str]:
-        """Names of the candidates' nodes, who stood first before the others."""
-        names = self._zk.children(self._zk.path("election"), self._changed)
-        return sorted(names, key=lambda name: name[-10:])  # ZooKeeper's number
+        """Names of the candidates' nodes, who stood first before the others; other nodes stand for nobody."""
+        found = [_CANDIDATE.fullmatch(name) for name in self._zk.children(self._zk.path("election"), self._changed)]
+        return [each[0] for each in sorted(filter(None, found), key=lambda each: each[1])]
 
     def _epoch(self) -> tuple[_Epoch | None, int]:
         path = self._zk.path("epoch")

@@ -8,11 +8,13 @@
     checkpoint                      which of the snapshots is the state, and as of which frame; empty: none yet
     epoch                           who leads; its version is what every write of a leader checks
 
-All that ``put_*`` and ``sweep`` write is fenced: they raise FencedError where another leadership has begun.
+All that ``put_*`` and ``sweep`` write is fenced: they raise FencedError where another leadership has begun. Nodes with
+names of other forms are left alone.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -27,6 +29,9 @@ SHARD_FRAMES = 512
 MAX_FRAME_MIB = 64
 MAX_PIECES = 1000
 DELETES_AT_ONCE = 200
+
+_PART = re.compile(r"(\d{12})-([0-9a-f]+-\d{4})")
+_SNAPSHOT = re.compile(r"\d{12}-[0-9a-f]+")
 
 
 class FencedError(Exception):
@@ -187,13 +192,13 @@ class Nodes:
                 self._shards.discard(shard)
                 gone.append(self._zk.path("log", f"{shard:010}"))
         for name in self._zk.children(self._zk.path("snapshots")):
-            if checkpoint is None or name != checkpoint.snapshot:
+            if _SNAPSHOT.fullmatch(name) and (checkpoint is None or name != checkpoint.snapshot):
                 path = self._zk.path("snapshots", name)
                 gone += [f"{path}/{piece}" for piece in self._zk.children(path)]
                 gone.append(path)
         for name in self._zk.children(self._zk.path("parts")):
-            number, _, rest = name.partition("-")
-            if int(number) <= last or (unused_parts and not self._is_of(int(number), rest)):
+            found = _PART.fullmatch(name)
+            if found and (int(found[1]) <= last or (unused_parts and not self._is_of(int(found[1]), found[2]))):
                 gone.append(self._zk.path("parts", name))
         for start in range(0, len(gone), DELETES_AT_ONCE):
             self._delete(gone[start : start + DELETES_AT_ONCE], fence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -81,6 +82,20 @@ def test_data_of_others_are_left_alone(zookeeper_url: str) -> None:
             see.set("/", data)
             assert "somebody else's nodes (data of its own)" in refusal(zookeeper_url)
             assert see.get("/")[0] == data
+
+
+def test_nodes_of_others_among_ours_are_left_alone(zookeeper_url: str) -> None:
+    used(zookeeper_url)
+    theirs = ["/election/0000000000", "/parts/theirs", "/snapshots/theirs/x"]
+    with raw(zookeeper_url) as see:
+        for path in theirs:
+            see.create(path, b"x", makepath=True)
+        with closing_client(zookeeper_url) as client:
+            client.lead()
+            client.store.commit([SaveTenant(samples.tenant())])
+            (candidate,) = set(see.get_children("/election")) - {"0000000000"}
+            assert re.fullmatch(r"[0-9a-f]{32}-\d{10}", candidate)
+        assert all(see.exists(path) for path in theirs)
 
 
 def test_an_empty_node_is_taken(zookeeper_url: str) -> None:
