@@ -15,12 +15,14 @@ from framework.api.answers import ArtifactList, ArtifactOut
 from framework.api.auth import Authenticated
 from framework.api.context import Context, Serving
 from framework.api.jobs import MAX_WAIT_S, owned
+from framework.api.models import Name
 from framework.api.problems import documented, not_found
 from framework.core.ids import RequestId
 from framework.core.tasks import Request, RequestState, TaskState
 from framework.ports import FileChunk
 
 LOG_FILE = "build.log"
+CONTAINERS_FOLDER = "containers"
 ARTIFACTS_FOLDER = "artifacts"
 MAX_LENGTH = 1 << 20
 """Bytes of one answer, so that a slow reader costs a megabyte at most."""
@@ -39,6 +41,7 @@ class LogQuery(BaseModel):
     offset: int = Field(0, ge=0, le=1 << 50, description="Bytes to leave out at the beginning.")
     length: int = Field(256 << 10, ge=1, le=MAX_LENGTH, description="Bytes at most.")
     attempt: int | None = Field(None, ge=1, le=1000, description="By default the newest.")
+    container: Name | None = Field(None, description="One of the job's `containers`; by default the one that builds.")
     follow_s: float = Field(
         0,
         ge=0,
@@ -83,6 +86,8 @@ class Part(BaseModel):
 async def log(job_id: str, principal: Authenticated, context: Serving, query: Annotated[LogQuery, Query()]) -> Response:
     """Also while the build runs. Give `Butlery-Next-Offset` as `offset` to read on."""
     job = await owned(context, principal, job_id)
+    if query.container is not None and query.container not in {one.name for one in job.template.containers}:
+        raise not_found("container of this job")
     part = await _part(context, job, query)
     if not part.data and query.follow_s and not part.attempt_ended and not part.job_ended:
         with context.waiters.one(principal):
@@ -121,8 +126,9 @@ async def _part(context: Context, job: Request, query: LogQuery) -> Part:
         raise not_found("attempt of this job")
     if attempt == 0:
         return Part(attempt=0, data=b"", next_offset=0, attempt_ended=False, job_ended=ended)
+    path = LOG_FILE if query.container is None else f"{CONTAINERS_FOLDER}/{query.container}.log"
     try:
-        chunk = await context.control.read_file(job.id, LOG_FILE, query.offset, query.length, attempt)
+        chunk = await context.control.read_file(job.id, path, query.offset, query.length, attempt)
     except FileNotFoundError:
         attempts = await context.control.attempts(job.id)
         if ended or (len(attempts) >= attempt and attempts[attempt - 1].state is TaskState.ENDED):

@@ -93,7 +93,7 @@ def _refusals_beside(
     faults: Sequence[Fault], raw: Mapping[str, Any], principal: Principal, context: Context
 ) -> list[Fault]:
     """What the runtime would refuse in the fields without fault, so that these faults are told in one go too."""
-    single = {int(found[1]) for fault in faults if (found := _ONE_CONSTRAINT.match(fault.where))}
+    single = {int(one[1]) for fault in faults if (one := _ONE_CONSTRAINT.match(fault.where))}
     wrong = {_field(fault) for fault in faults if not _ONE_CONSTRAINT.match(fault.where)}
     job = sound_part(raw, wrong, single, context.settings.allow_file_urls)
     if job is None:

@@ -67,7 +67,7 @@ async def step_down(
     try:
         await context.seat.step_down(force)
     except NoStandbyError as error:
-        raise ProblemError(409, "no-standby", f"{error}; start one, or force it.") from error
+        raise ProblemError(409, "no-standby", f"{error}; start one (which takes state.zookeeper), or force it.") from error
     return _leadership(context)
 
 

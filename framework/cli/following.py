@@ -94,14 +94,18 @@ def wait(client: ApiClient, job_id: str, timeout_s: float | None) -> dict[str, A
             return None
 
 
-def follow(client: ApiClient, job_id: str) -> None:
-    """Writes the build's output to stdout as it comes, until the job ends. Raises RefusedError, UnavailableError."""
+def follow(client: ApiClient, job_id: str, container: str | None = None) -> None:
+    """Writes the output of the build, or of one of its other containers, to stdout as it comes, until the job ends.
+
+    Raises RefusedError, UnavailableError.
+    """
     offset, attempt = 0, 0
     patience = Patience()
     while True:
-        params: dict[str, Any] = {"offset": offset, "length": LOG_BYTES, "follow_s": CALL_WAIT_S}
-        if attempt:
-            params["attempt"] = attempt
+        params = {
+            "offset": offset, "length": LOG_BYTES, "follow_s": CALL_WAIT_S, "attempt": attempt or None,
+            "container": container,
+        }  # fmt: skip
         try:
             response = client.call("GET", job_path(job_id, "log"), params=params, wait_s=CALL_WAIT_S)
         except UnavailableError as error:

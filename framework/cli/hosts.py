@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from framework.cli.connection import AsJson, Directory, Server, TokenFile, connect
-from framework.cli.output import amount, print_json, print_table
+from framework.cli.output import amount, clock, print_json, print_table
 
 COLUMNS = ("HOST", "TASKS", "CPUS", "MEM MIB", "OFFERED CPUS", "ATTRIBUTES", "")
 
@@ -31,5 +31,12 @@ def host_row(host: Mapping[str, Any]) -> tuple[Any, ...]:
         f"{used['mem_mib']}/{total['mem_mib']}",
         amount(host["offered"]["cpus"]),
         " ".join(f"{name}={value}" for name, value in sorted(host["attributes"].items())),
-        "" if host["active"] else "inactive",
+        ", ".join(_notes(host)),
     )
+
+
+def _notes(host: Mapping[str, Any]) -> Iterator[str]:
+    if not host["active"]:
+        yield "inactive"
+    if host["maintenance_at"] is not None:
+        yield f"maintenance from {clock(host['maintenance_at'])}"

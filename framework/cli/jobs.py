@@ -209,6 +209,9 @@ def logs(
     job: JobId,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the build has ended.")] = False,
     attempt: Annotated[int | None, typer.Option(help="By default the newest.")] = None,
+    container: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of its `containers`; by default the one that builds.")
+    ] = None,
     as_json: AsJson = False,
     server: Server = None,
     token_file: TokenFile = None,
@@ -223,9 +226,9 @@ def logs(
         if attempt is not None or as_json:
             raise InputError([Fault("--follow", "goes with neither --attempt nor --json")])
         _say_why(client, job)
-        following.follow(client, job)
+        following.follow(client, job, container)
         return
-    params: dict[str, Any] = {"offset": 0, "length": following.LOG_BYTES, "attempt": attempt}
+    params: dict[str, Any] = {"offset": 0, "length": following.LOG_BYTES, "attempt": attempt, "container": container}
     output = bytearray()
     while True:
         response = client.call("GET", job_path(job, "log"), params=params)

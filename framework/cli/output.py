@@ -110,6 +110,11 @@ def since(start: float | None, end: float | None) -> float | None:
     return None if start is None else (end if end is not None else time.time()) - start
 
 
+def clock(at: float | None) -> str:
+    """A time, of seconds since the epoch, as it is here; ``-`` where there is none."""
+    return "-" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
 def amount(value: float | None) -> str:
     """A number without needless digits; ``-`` where there is none."""
     return "-" if value is None else f"{value:g}" if abs(value) < 1e6 else f"{value:.0f}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from framework.cli.output import amount, console, one_line, outcome, print_table, printable, seconds, since
+from framework.cli.output import amount, clock, console, one_line, outcome, print_table, printable, seconds, since
 
 ARTIFACTS_SHOWN = 20
 """By name; a build may keep a thousand, and `butlery jobs artifacts` lists them."""
@@ -49,9 +48,13 @@ def _lines(job: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if job["labels"]:
         yield "labels", " ".join(f"{key}={value}" for key, value in sorted(job["labels"].items()))
     if job["preemptible"]:
-        yield "preemptible", f"made room {job['preemptions']} times"
+        yield "preemptible", f"yes; attempts ended for others: {job['preemptions']}"
+    if job["reserved"] != "last":
+        yield "reserved", job["reserved"]
+    if job["mesos_executor"] != "own":
+        yield "executor", f"{job['mesos_executor']}, of Mesos"
     yield "limits", f"{seconds(job['timeout_s'])} to run, {seconds(job['grace_s'])} to end, {job['retries']} retries"
-    yield "submitted", _clock(job["submitted_at"])
+    yield "submitted", clock(job["submitted_at"])
     yield "queued", seconds(since(job["submitted_at"], job["running_at"] or job["ended_at"]))
     if job["running_at"]:
         yield "ran", seconds(since(job["running_at"], job["ended_at"]))
@@ -102,11 +105,7 @@ def _attempt(attempt: Mapping[str, Any]) -> tuple[Any, ...]:
         attempt["attempt"],
         attempt["host"],
         attempt["state"],
-        _clock(attempt["running_at"]),
+        clock(attempt["running_at"]),
         seconds(since(attempt["running_at"], attempt["ended_at"])),
         outcome(attempt) if attempt["result"] else "",
     )
-
-
-def _clock(at: float | None) -> str:
-    return "-" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

@@ -80,7 +80,7 @@ class Leadership:
         if not self._election.connected:
             raise UnavailableError("the connection to ZooKeeper is lost, so nobody could take over now")
         if not force and not self.standbys:
-            raise NoStandbyError("no other scheduler is connected that could take over")
+            raise NoStandbyError("no other scheduler shares the state and could take over")
         if self._stepping is None:
             self._stepping = asyncio.get_running_loop().create_future()
             self._end.set()

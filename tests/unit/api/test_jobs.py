@@ -11,6 +11,7 @@ import pytest
 
 from agents.shared import RUNNER_MEM_MIB
 from framework.api import context
+from framework.core.ids import RequestId
 from framework.core.tasks import FailureClass
 from framework.errors import UnavailableError
 from tests.fakes.control import FakeControl
@@ -290,6 +291,18 @@ async def test_the_log_of_each_attempt(red: Client, control: FakeControl) -> Non
     assert (await red("GET", f"/v1/jobs/{job}/log?attempt=3")).status_code == 404
     control.end(job)
     assert [(await log(red, job, f"?attempt={number}"))[1]["job-ended"] for number in (1, 2)] == [False, True]
+
+
+async def test_the_log_of_another_container(red: Client, control: FakeControl) -> None:
+    body = {**JOB, "containers": [{"name": "db", "command": "exec postgres"}]}
+    job = (await red("POST", "/v1/jobs", body)).json()["id"]
+    control.run(job, b"the build's\n")
+    assert (await log(red, job, "?container=db"))[0] == b"", "it is about to start"
+    control.files[RequestId(job), 1, "containers/db.log"] = b"the database's\n"
+    assert (await log(red, job, "?container=db"))[0] == b"the database's\n"
+    assert (await log(red, job))[0] == b"the build's\n"
+    assert "container" in (await red("GET", f"/v1/jobs/{job}/log?container=cache")).json()["detail"]
+    assert (await red("GET", f"/v1/jobs/{job}/log?container=../build")).status_code == 422
 
 
 async def test_a_log_that_is_not_there(red: Client, control: FakeControl) -> None:

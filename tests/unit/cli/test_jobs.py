@@ -8,6 +8,7 @@ import pytest
 
 from framework.cli import following
 from framework.cli.client import ApiClient, job_path
+from framework.core.ids import RequestId
 from framework.core.tasks import FailureClass
 from framework.errors import UnavailableError
 from tests.unit.cli.conftest import Butlery, Serving
@@ -244,6 +245,19 @@ def test_follow_over_a_lost_host(as_red: Butlery, serving: Serving, monkeypatch:
     assert as_red("jobs", "logs", job).out == "second ä\n"
     assert as_red("jobs", "logs", job, "--attempt", "1").out == "first\n"
     assert as_red("jobs", "logs", job, "--json").json == {"job": job, "attempt": 2, "output": "second ä\n"}
+
+
+def test_the_log_of_another_container(as_red: Butlery, serving: Serving, tmp_path: Path) -> None:
+    file = tmp_path / "job.yaml"
+    file.write_text("{name: n, command: make test, containers: [{name: db, command: exec postgres}]}")
+    job = as_red("jobs", "submit", "--file", str(file)).out.strip()
+    serving.do(serving.control.run, job, b"the build's\n")
+    serving.control.files[RequestId(job), 1, "containers/db.log"] = b"the database's\n"
+    serving.do(serving.control.end, job)
+    for more in ((), ("-f",)):
+        assert as_red("jobs", "logs", job, "--container", "db", *more).out == "the database's\n"
+        refused = as_red("jobs", "logs", job, "--container", "cache", *more)
+        assert (refused.code, "no such container" in refused.err) == (2, True)
 
 
 def test_follow_outlives_a_server_that_is_away(
