@@ -67,7 +67,8 @@ async def step_down(
     try:
         await context.seat.step_down(force)
     except NoStandbyError as error:
-        raise ProblemError(409, "no-standby", f"{error}; start one (which takes state.zookeeper), or force it.") from error
+        text = f"{error}; start one, which takes state.zookeeper, or force it."
+        raise ProblemError(409, "no-standby", text) from error
     return _leadership(context)
 
 
