@@ -11,7 +11,6 @@ import ast
 import asyncio
 import contextlib
 import json
-import logging
 import math
 import os
 import queue
@@ -27,23 +26,22 @@ from typing import Any
 import msgspec
 import pymesos
 from addict import Dict
-from pymesos.process import LENGTH_PATTERN, Connection
+from pymesos.process import Connection
 
-from framework.edges.mesos import wire
+from framework.edges.mesos import connection, wire
 from framework.edges.mesos.access import Access
 from framework.edges.mesos.addresses import Address
 from framework.edges.mesos.connection import (
     MAX_ANSWER_BYTES,
-    MAX_OUTGOING_BYTES,
     NOT_HTTP,
     ROOM_BELOW_BYTES,
     STREAM_ID,
     Answer,
 )
+from framework.edges.mesos.recordio import RecordReader
 from framework.edges.mesos.subscription import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
-    MAX_PENDING_CALLS,
     PATH,
     NotMesosError,
     Sent,
@@ -52,7 +50,7 @@ from framework.edges.mesos.subscription import (
     report_unread,
 )
 from framework.errors import MesosRefusedError, UnavailableError
-from framework.log import get_logger
+from framework.log import get_logger, muted
 
 log = get_logger(__name__)
 
@@ -67,12 +65,14 @@ CLOSE_TIMEOUT_S = 5.0
 
 _POLL_S = 1.0
 _CLOSED = "the peer closed the connection"
-_REFUSED = re.compile(r"Failed to send request (\d{3}): (.*)")  # pymesos' words; the call, with its secrets, is below
+_LENGTH_BYTES = len(str(MAX_RECORD_BYTES)) + 1
+# pymesos' words, with an answer's body as Python would write it; in the next line is the call, with its secrets.
+_REFUSED = re.compile(r"Failed to send request (\d{3}): (.*)")
+_NOT_SUBSCRIBED = re.compile(r"Failed with HTTP \d{3}: (b'.*'|b\".*\")")
 
 # It would print to stderr what it sent and got; what is worth telling is told here.
 pymesos.logger.removeHandler(pymesos.handler)
-pymesos.logger.addHandler(logging.NullHandler())
-pymesos.logger.propagate = False
+muted(pymesos.logger.name)
 
 
 class _Response(HTTPResponse):
@@ -87,20 +87,15 @@ class _Stream(Connection):  # type: ignore[misc]
 
     @property
     def head(self) -> Answer | None:
-        """What SUBSCRIBE was answered, without the body; None while that has not come."""
+        """What SUBSCRIBE was answered, with as much of the body as pymesos has left; None while it has not come."""
         if self._parser is None or not self._parser.is_headers_complete():
             return None
         headers = {name.lower(): value for name, value in self._parser.get_headers().items()}
-        return Answer(self._parser.get_status_code(), headers, b"")
+        return Answer(self._parser.get_status_code(), headers, self._parser.recv_body())
 
     def check(self) -> None:
-        """Raises RuntimeError where what has come of a record cannot be one, or one that is taken."""
-        begun = self._response[:20]
-        length = LENGTH_PATTERN.match(begun)
-        if (begun and not begun[:1].isdigit()) or (len(begun) == 20 and not length):
-            raise RuntimeError(f"not RecordIO: {begun!r} stands where a record's length should")
-        if length and int(length[0]) > MAX_RECORD_BYTES:
-            raise RuntimeError(f"a record of {int(length[0])} bytes; at most {MAX_RECORD_BYTES} are taken")
+        """Raises RecordIOError where what has come of a record cannot be one, or one that is taken."""
+        list(RecordReader(MAX_RECORD_BYTES).feed(self._response[:_LENGTH_BYTES]))
 
 
 class _Client(pymesos.MesosSchedulerDriver):  # type: ignore[misc]
@@ -331,18 +326,16 @@ class PymesosSession(Subscription):
         self._tell(self._take_over, reason, head)
 
     def _take_over(self, reason: str, head: Answer | None) -> None:
-        # pymesos tells what Mesos answered instead of events in the text of its error.
-        self._head = head._replace(body=reason.encode()) if head is not None else None
+        told = _NOT_SUBSCRIBED.match(reason)
+        self._head = head._replace(body=ast.literal_eval(told[1])) if head is not None and told else head
         self._stream_lost(reason)
 
     def send(self, sent: Sent, body: bytes) -> None:
         if not self.standing:
             return
-        if self._made - self._answers >= MAX_PENDING_CALLS:
-            self.lose(f"{MAX_PENDING_CALLS} calls are not answered")
-        elif self._unanswered_bytes() > MAX_OUTGOING_BYTES:
-            self.lose(f"more than {MAX_OUTGOING_BYTES} bytes of calls wait to be taken")
-        else:
+        if self._unanswered_bytes() > connection.MAX_OUTGOING_BYTES:
+            self.lose(f"more than {connection.MAX_OUTGOING_BYTES} bytes of calls wait to be taken")
+        elif self._has_room(self._made - self._answers):
             self._put(sent, body)
 
     def _put(self, sent: Sent, body: bytes) -> None:

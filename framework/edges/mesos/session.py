@@ -15,7 +15,6 @@ from framework.edges.mesos.addresses import Address
 from framework.edges.mesos.connection import NOT_HTTP, STREAM_ID, Answer, CallConnection, EventStream, HttpConnection
 from framework.edges.mesos.subscription import (
     CONNECT_TIMEOUT_S,
-    MAX_PENDING_CALLS,
     PATH,
     NotMesosError,
     Sent,
@@ -126,13 +125,9 @@ class Session(Subscription):
             raise MesosRefusedError(f"{self.master} is Mesos {version}; {OLDEST_MAJOR}.0 or later is needed")
 
     def send(self, sent: Sent, body: bytes) -> None:
-        if self._calls is None or not self.standing:
-            return
-        if len(self._pending) >= MAX_PENDING_CALLS:
-            self.lose(f"{MAX_PENDING_CALLS} calls are not answered")
-            return
-        self._pending.append(sent)
-        self._calls.send(b"%bContent-Length: %d\r\n\r\n%b" % (self._call_head, len(body), body))
+        if self._calls is not None and self.standing and self._has_room(len(self._pending)):
+            self._pending.append(sent)
+            self._calls.send(b"%bContent-Length: %d\r\n\r\n%b" % (self._call_head, len(body), body))
 
     async def drain(self) -> None:
         if self._calls is not None:
@@ -166,7 +161,7 @@ class Session(Subscription):
         stream_id = self._stream.headers[STREAM_ID] if self._stream is not None else ""
         self._call_head = self._head(f"POST {PATH}") + f"Mesos-Stream-Id: {stream_id}\r\n".encode("latin-1")
 
-    def _on_record(self, record: bytes) -> None:
+    def _on_record(self, record: bytes | memoryview) -> None:
         try:
             event = wire.read_event(record)
         except msgspec.DecodeError as error:

@@ -178,6 +178,12 @@ class Subscription(ABC):
         elif quiet and not waiting:
             self._probe()
 
+    def _has_room(self, pending: int) -> bool:
+        """Whether one more call may be made; where it may not the subscription is lost."""
+        if pending >= MAX_PENDING_CALLS:
+            self.lose(f"{MAX_PENDING_CALLS} calls are not answered")
+        return pending < MAX_PENDING_CALLS
+
     def lose(self, reason: str) -> None:
         """Ends the subscription, and tells why where it stood."""
         if self._over:
@@ -244,7 +250,7 @@ def not_subscribed(master: Address, access: Access, answer: Answer) -> Unavailab
     return NotMesosError(f"{master} has no v1 scheduler API: {PATH} answers {status}, {text}")
 
 
-def report_unread(record: bytes, error: msgspec.DecodeError) -> None:
+def report_unread(record: bytes | memoryview, error: msgspec.DecodeError) -> None:
     """Tells of an event that ``wire.read_event`` cannot read."""
     try:
         kind = wire.any_event_decoder.decode(record).type
