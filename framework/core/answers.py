@@ -15,10 +15,11 @@ class WhyNot(msgspec.Struct, frozen=True):
 
     ``cpu_millis``, ``mem_mib``, ``disk_mib``, ``gpus``, ``ports`` (too little offered), ``reserved:USE`` (too little of
     what it may draw from), ``role:ROLE`` (nothing offered to that role), ``attribute:NAME``, ``constraint:FIELD
-    OPERATOR VALUE``, ``near:LABELS`` and ``apart:LABELS`` (neighbours), ``maintenance`` (it would reach into one),
-    ``sharing`` (the host's shared Mesos executor is of another role), ``avoided`` (lost an attempt of it),
-    ``earmarked`` (kept for a request that waits too long), ``no_offer`` (nothing offered of it now), ``inactive``,
-    ``too_small:RESOURCE`` (even wholly free it could not hold it).
+    OPERATOR VALUE``, ``near:LABELS`` and ``apart:LABELS`` (neighbours), ``shunned:LABELS`` (a live build must be
+    apart from such a one as it is), ``maintenance`` (it would reach into one), ``sharing`` (the host's shared Mesos
+    executor is of another role), ``avoided`` (lost an attempt of it), ``earmarked`` (kept for a request that waits too
+    long), ``no_offer`` (nothing offered of it now), ``inactive``, ``too_small:RESOURCE`` (even wholly free it could not
+    hold it).
     """
 
     request_id: RequestId

@@ -116,6 +116,7 @@ _SENTENCES = {
     "constraint": "where its constraint {} does not hold",
     "near": "without a live build of {} that it must be near",
     "apart": "with a live build of {} that it must be apart from",
+    "shunned": "with a live build that must be apart from one of {}",
     "role": "not offered to its tenant's role {}",
     "reserved": "too little left where reserved resources are used so: {}",
 }

@@ -24,11 +24,11 @@ def need_on(state: State, request: Request, host_id: HostId) -> Resources:
 def bars(
     state: State, request: Request, host_id: HostId, hostname: str, attributes: dict[str, str], now: float
 ) -> list[str]:
-    """Every reason, as ``WhyNot`` names them, for which the request may not go to the host, had it all the room."""
+    """Every reason, once, as ``WhyNot`` names them, why the request may not go to the host, had it all the room."""
     book = state.tenants[request.tenant]
     shape = book.queue.shape(request.id)
     rules = shape.rules if shape is not None else rules_of(request, book.tenant.role)
-    reasons = [] if rules is None else list(rules.reasons(state.groups, host_id, hostname, attributes))
+    reasons = [] if rules is None else list(dict.fromkeys(rules.reasons(state.groups, host_id, hostname, attributes)))
     window = state.window_of(host_id, now)
     if window is not None and now + request.template.timeout_s + request.template.grace_s > window.start_at:
         reasons.append("maintenance")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from framework.core.constraints import Spread, is_hostname, value_of
@@ -94,6 +94,15 @@ _KEPT_GROUPS = 64
 """So many groups by labels are kept up to date a tenant; each costs every labelled build of it a comparison."""
 
 
+_Shunned = tuple[Labels, str]
+"""The labels of builds that one wants to be apart from, and the field."""
+
+
+def _shunned_by(request: Request) -> set[_Shunned]:
+    neighbours = request.template.neighbours
+    return {(frozenset(each.labels.items()), each.field) for each in neighbours if not each.near}
+
+
 class Groups:
     """Every live build in its groups. Bounded by what is live and by the hosts there are."""
 
@@ -101,6 +110,7 @@ class Groups:
         self._places: dict[HostId, Place] = {}
         self._of_job: dict[tuple[TenantName, str], Group] = {}
         self._labelled: dict[TenantName, _Labelled] = {}
+        self._shunning: dict[tuple[TenantName, tuple[str, str]], dict[_Shunned, Group]] = {}  # by the first label
 
     def observe(self, hosts: Iterable[Host], in_use: Collection[HostId]) -> None:
         """All hosts there are; those ``in_use`` stay known when they are no longer among them."""
@@ -134,6 +144,12 @@ class Groups:
             labelled.builds[task_id] = (labels, host_id)
             for group in labelled.of(labels):
                 group.add(task_id, host_id)
+        for shunned in _shunned_by(request):
+            shunning = self._shunning.setdefault((request.tenant, min(shunned[0])), {})
+            group = shunning.get(shunned)
+            if group is None:
+                group = shunning[shunned] = Group(self._places)
+            group.add(task_id, host_id)
 
     def remove(self, task_id: TaskId, request: Request) -> None:
         job = (request.tenant, request.job)
@@ -147,6 +163,14 @@ class Groups:
                 group.remove(task_id)
             if not labelled.builds:
                 del self._labelled[request.tenant]
+        for shunned in _shunned_by(request):
+            key = (request.tenant, min(shunned[0]))
+            shunning = self._shunning[key]
+            shunning[shunned].remove(task_id)
+            if not shunning[shunned].hosts:
+                del shunning[shunned]
+            if not shunning:
+                del self._shunning[key]
 
     def of_job(self, tenant: TenantName, job: str) -> Group:
         return self._of_job.get((tenant, job)) or Group(self._places)
@@ -158,13 +182,26 @@ class Groups:
             return Group(self._places)
         return labelled.with_labels(frozenset(labels.items()), self._places)
 
+    def shunning(self, tenant: TenantName, labels: Labels) -> Iterator[tuple[Labels, str, Spread]]:
+        """The tenant's builds that want to be apart from one with these labels: from which of them, by which field, and
+
+        how they are spread over that.
+        """
+        for label in labels:
+            for (wanted, field), group in self._shunning.get((tenant, label), {}).items():
+                if wanted <= labels:
+                    yield wanted, field, group.spread(field)
+
     def __len__(self) -> int:
         """Groups, for those who watch that nothing is left behind."""
-        return len(self._of_job) + len(self._labelled)
+        return len(self._of_job) + len(self._labelled) + len(self._shunning)
 
     def _count_anew(self) -> None:
         for group in self._of_job.values():
             group.spreads.clear()
         for labelled in self._labelled.values():
             for group in labelled.groups.values():
+                group.spreads.clear()
+        for shunning in self._shunning.values():
+            for group in shunning.values():
                 group.spreads.clear()

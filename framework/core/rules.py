@@ -33,9 +33,9 @@ class Rules:
         self.reserved = template.reserved
         self.shared = template.shared
         grouped = bool(self.neighbours) or any(map(counts, self.constraints))
-        self.tenant: TenantName | None = request.tenant if grouped else None
+        self.labels = frozenset(template.labels.items())
+        self.tenant: TenantName | None = request.tenant if grouped or self.labels else None
         self.job = request.job if grouped else ""
-        self.labels = tuple(sorted(template.labels.items())) if self.neighbours else ()
         self.in_turn = grouped or self.reserved in (ReservedUse.ONLY, ReservedUse.NEVER)
         """Whether it matters what was placed before it, so that it cannot be packed together with others."""
         self._key = (
@@ -54,7 +54,7 @@ class Rules:
     def barred(self, groups: Groups) -> Barred:
         """The judge of hosts for one request, as builds are spread at this moment."""
         spreads = self._spreads(groups)
-        near_or_apart = self._neighbours(groups)
+        near_or_apart = [*self._neighbours(groups), *self._shunned(groups)]
 
         def barred(host_id: HostId, hostname: str, attributes: Mapping[str, str], role: str) -> bool:
             if host_id in self.avoid_hosts or (self.role is not None and role != self.role):
@@ -85,6 +85,9 @@ class Rules:
         for neighbour, spread in self._neighbours(groups):
             if not _may_be_beside(neighbour, spread, value_of(neighbour.field, hostname, attributes)):
                 yield f"{'near' if neighbour.near else 'apart'}:{told_labels(neighbour.labels)}"
+        for shunned, spread in self._shunned(groups):
+            if not _may_be_beside(shunned, spread, value_of(shunned.field, hostname, attributes)):
+                yield f"shunned:{told_labels(shunned.labels)}"
 
     def _spreads(self, groups: Groups) -> list[tuple[Constraint, Spread | None]]:
         if self.tenant is None:
@@ -99,9 +102,16 @@ class Rules:
         found = []
         for neighbour in self.neighbours:
             group = groups.with_labels(self.tenant, neighbour.labels)
-            if group.hosts or (neighbour.near and not neighbour.labels.items() <= dict(self.labels).items()):
+            if group.hosts or (neighbour.near and not neighbour.labels.items() <= self.labels):
                 found.append((neighbour, group.spread(neighbour.field)))  # else it may be the first of its kind
         return found
+
+    def _shunned(self, groups: Groups) -> list[tuple[Neighbour, Spread]]:
+        """What builds that are live want of this one: ``apart`` holds whichever of the two came first."""
+        if self.tenant is None:
+            return []
+        shunning = groups.shunning(self.tenant, self.labels)
+        return [(Neighbour(dict(labels), False, field), spread) for labels, field, spread in shunning]
 
 
 def _may_be_beside(neighbour: Neighbour, spread: Spread, value: str | None) -> bool:
@@ -120,6 +130,7 @@ def rules_of(request: Request, role: str | None) -> Rules | None:
         and not template.attributes
         and not template.constraints
         and not template.neighbours
+        and not template.labels
         and not template.shared
         and not resources.gpus
         and not resources.ports

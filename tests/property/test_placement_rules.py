@@ -97,6 +97,12 @@ def refusals(request: Request, host: Host, live: list[Live], now: float) -> list
                 found.append(str(neighbour))
         elif here is not None and here in some:
             found.append(str(neighbour))
+    for each in live:
+        for shunned in (other for other in each.request.template.neighbours if not other.near):
+            here = value_at(host, shunned.field)
+            meant = each.request.tenant == request.tenant and is_part(shunned.labels, template.labels)
+            if meant and here is not None and here == value_at(each.host, shunned.field):
+                found.append(f"{each.request.id} must be apart from it")
     if host.window is not None and now + template.timeout_s + template.grace_s > host.window.start_at:
         found.append("window")
     return found

@@ -10,7 +10,7 @@ from agents.shared import SHARED_EXECUTOR_ID
 from framework.core import events as ev
 from framework.core.effects import Launch
 from framework.core.explain import why_not
-from framework.core.ids import FrameworkId, HostId, OfferId
+from framework.core.ids import FrameworkId, HostId, OfferId, TenantName
 from framework.core.offers import Host, Offer, OfferBook, Window
 from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
@@ -278,3 +278,27 @@ def test_a_shared_mesos_executor_in_doubt_is_paid_for() -> None:
     assert told(rig, fourth) == {"cpu_millis": 1, "mem_mib": 1}
     rig.update(task, "TASK_RUNNING")
     assert rig.task(fourth)
+
+
+def test_apart_holds_against_those_that_come_later_too() -> None:
+    rig = Rig(hosts=2)
+    apart = (Neighbour({"app": "noisy"}, near=False, field="rack"), Neighbour({"app": "noisy"}, near=False))
+    quiet = rig.submit(Resources(100, 100), neighbours=apart)
+    rig.offer("h0")
+    task = rig.task(quiet)
+    noisy = rig.submit(Resources(100, 100), labels={"app": "noisy", "of": "mine"})
+    rig.offer("h0")
+    assert told(rig, noisy) == {"shunned:app=noisy": 1, "no_offer": 1}
+    rig.tenant(TenantName("other"))
+    theirs = rig.submit(Resources(100, 100), TenantName("other"), labels={"app": "noisy"})
+    assert rig.task(theirs).host_id == "h0", "what builds of other tenants want is nothing to them"
+    rig.offer("h1")
+    assert rig.task(noisy).host_id == "h1"
+    again = rig.submit(Resources(100, 100), labels={"app": "noisy"})
+    rig.offer("h0")
+    assert rig.state.live_task(again) is None
+    rig.update(task, "TASK_FINISHED")
+    assert rig.task(again).host_id == "h0"
+    for each in (noisy, again, theirs):
+        rig.update(rig.task(each), "TASK_FINISHED")
+    assert len(rig.state.groups) == 0
