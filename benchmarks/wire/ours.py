@@ -8,7 +8,7 @@ import sys
 
 from benchmarks.wire.messages import ROLE
 from framework.core import events
-from framework.core.effects import Acknowledge
+from framework.core.effects import Acknowledge, Decline
 from framework.core.ids import TaskId
 from framework.core.resources import Resources
 from framework.edges.mesos.driver import MesosDriver
@@ -27,7 +27,9 @@ async def _run(url: str, name: str) -> None:
 
     def emit(event: events.Event) -> None:
         if isinstance(event, events.OffersReceived):
-            if len(event.offers) == 1:
+            if len(event.offers) > 1:
+                driver.decline(Decline(tuple([offer.id for offer in event.offers]), 5.0))
+            else:
                 offer, task_id = event.offers[0], f"ours.{next(numbers)}"
                 executor = MesosExecutor(task_id, "bench", _OWN, "exec /usr/bin/true")
                 launch = TaskLaunch(TaskId(task_id), "bench", _TASK, executor, data=b"{}", labels={"tenant": "bench"})

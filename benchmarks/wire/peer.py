@@ -20,13 +20,14 @@ def _scalars(cpus: float, mem: float) -> list[dict[str, Any]]:
 
 
 class Launcher(Scheduler):  # type: ignore[misc]
-    """Launches one task on an offer that comes alone; acknowledging is pymesos' own."""
+    """Launches one task on an offer that comes alone, declines others; acknowledging is pymesos' own."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
 
     def resourceOffers(self, driver: Any, offers: Any) -> None:  # noqa: N802 - pymesos' name
-        if len(offers) != 1:
+        if len(offers) > 1:
+            driver.declineOffer([offer["id"] for offer in offers], {"refuse_seconds": 5.0})
             return
         offer, task_id = offers[0], f"peer.{next(self._numbers)}"
         task = {

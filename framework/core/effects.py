@@ -84,7 +84,7 @@ class Kill(msgspec.Struct, frozen=True):
     grace_s: float
 
 
-class Acknowledge(msgspec.Struct, frozen=True):
+class Acknowledge(msgspec.Struct, frozen=True, gc=False):
     task_id: TaskId
     host_id: HostId
     uuid: bytes

@@ -41,7 +41,7 @@ class Host(msgspec.Struct, frozen=True):
         return all(self.attributes.get(name) == value for name, value in attributes.items())
 
 
-class Offer(msgspec.Struct, frozen=True):
+class Offer(msgspec.Struct, frozen=True, gc=False):
     """Resources of one host that Mesos has given us to use or decline."""
 
     id: OfferId
@@ -49,7 +49,6 @@ class Offer(msgspec.Struct, frozen=True):
     hostname: str
     resources: Resources  # all that a plain task can take, what is reserved for ``role`` among it
     attributes: dict[str, str] = {}  # Mesos' own fault domain among them, as ``@region`` and ``@zone``
-    url: str = ""
     role: str = "*"  # which of our roles it is allocated to; offers of several roles cannot be used together
     reserved: Resources = ZERO  # of ``resources``, what is reserved for the role
     port_ranges: tuple[tuple[int, int], ...] = ()  # first and last, both within

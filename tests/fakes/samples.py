@@ -58,7 +58,7 @@ def submission(**changes: Any) -> Submission:
 
 
 def offer(offer_id: str = "o1", host: Host = HOST, resources: Resources | None = None) -> Offer:
-    return Offer(OfferId(offer_id), host.id, host.hostname, resources or host.total, host.attributes, host.url)
+    return Offer(OfferId(offer_id), host.id, host.hostname, resources or host.total, host.attributes)
 
 
 def ended(of: Request, result: FailureClass = FailureClass.PASSED) -> list[SaveTask | SaveRequest]:

@@ -38,6 +38,9 @@ then costs 40 us of CPU and not 105 us, most of which would be system calls (``b
 is not held up.
 """
 
+READ_BYTES = 64 * 1024
+"""At once, into one piece of memory that is used again."""
+
 KEEPALIVE_IDLE_S = 4
 KEEPALIVE_INTERVAL_S = 2
 KEEPALIVE_PROBES = 3
@@ -91,7 +94,7 @@ class _Inflater:
             raise RecordIOError(f"the event stream says gzip and is not: {error}") from error
 
 
-class HttpConnection(asyncio.Protocol):
+class HttpConnection(asyncio.BufferedProtocol):
     """One client connection. Tells of its loss once, unless it was closed from here."""
 
     def __init__(self, on_lost: Callable[[str], None]) -> None:
@@ -101,6 +104,7 @@ class HttpConnection(asyncio.Protocol):
         self._parser: Any = httptools.HttpResponseParser(self)
         self.error: Exception | None = None
         """Of the system or of TLS, that ended the connection."""
+        self._buffer = bytearray(READ_BYTES)
         self.bytes_seen = 0
         """Received so far, to tell whether the peer lives."""
 
@@ -121,11 +125,18 @@ class HttpConnection(asyncio.Protocol):
         ):
             sock.setsockopt(level, option, value)
 
-    def data_received(self, data: bytes) -> None:
-        self.bytes_seen += len(data)
-        if self._transport is not None:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio gives it
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.bytes_seen += nbytes
+        if self._transport is not None and nbytes < READ_BYTES:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_later(GATHER_S, self._read_on)
+        with memoryview(self._buffer)[:nbytes] as data:
+            self.data_received(data)
+
+    def data_received(self, data: bytes | memoryview) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -159,7 +170,7 @@ class HttpConnection(asyncio.Protocol):
 class EventStream(HttpConnection):
     """Carries one SUBSCRIBE and its answer, which goes on for as long as the subscription stands."""
 
-    def __init__(self, on_record: Callable[[bytes], None], on_lost: Callable[[str], None]) -> None:
+    def __init__(self, on_record: Callable[[bytes | memoryview], None], on_lost: Callable[[str], None]) -> None:
         super().__init__(on_lost)
         self._on_record = on_record
         self._reader = RecordReader()
@@ -176,17 +187,17 @@ class EventStream(HttpConnection):
         if self._transport is not None:
             self._transport.write(request)
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         super().data_received(data)
         # Only here, outside of the parser, as that would wrap what is raised below.
-        pieces, self._pieces = self._pieces, []
+        body = b"".join(self._pieces)
+        self._pieces.clear()
         try:
-            for piece in pieces:
-                for plain in self._inflater.pieces(piece) if self._inflater else (piece,):
-                    for record in self._reader.feed(plain):
-                        if self._transport is None:
-                            return
-                        self._on_record(record)
+            for plain in self._inflater.pieces(body) if self._inflater else (body,):
+                for record in self._reader.feed(plain):
+                    if self._transport is None:
+                        return
+                    self._on_record(record)
         except RecordIOError as error:
             self.lose(str(error))
         if self._ended:  # told only now, as the last event may say why
@@ -274,7 +285,7 @@ class CallConnection(HttpConnection):
         if self._transport is not None and outgoing:
             self._transport.write(b"".join(outgoing))
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         super().data_received(data)
         answers, self._answers = self._answers, []  # outside of the parser, which would wrap what is raised below
         for answer in answers:

@@ -26,7 +26,6 @@ _version_decoder = msgspec.json.Decoder(_Versioned)
 _outcome_decoder = msgspec.json.Decoder(Outcome)
 _attributes_decoder = msgspec.json.Decoder(list[wire.Attribute])
 _domain_decoder = msgspec.json.Decoder(wire.Domain | None)
-_url_decoder = msgspec.json.Decoder(wire.Url | None)
 _values_decoder = msgspec.json.Decoder(list[wire.Value])
 
 
@@ -48,7 +47,6 @@ def offer(raw: wire.Offer) -> tuple[Offer, Live]:
         raw.hostname,
         held.resources,
         _attributes(bytes(raw.attributes), bytes(raw.domain)),
-        _url(bytes(raw.url)),
         role,
         held.reserved,
         held.port_ranges,
@@ -62,12 +60,6 @@ def offer(raw: wire.Offer) -> tuple[Offer, Live]:
 def _attributes(raw: bytes, raw_domain: bytes) -> dict[str, str]:
     told = _attributes_decoder.decode(wire.utf8(raw))
     return attributes(told) | domain(_domain_decoder.decode(wire.utf8(raw_domain)))
-
-
-@lru_cache(maxsize=8192)
-def _url(raw: bytes) -> str:
-    told = _url_decoder.decode(raw)
-    return url(told) if told is not None else ""
 
 
 def executor_ids(live: Live) -> frozenset[str]:
@@ -126,14 +118,6 @@ def domain(raw: wire.Domain | None) -> dict[str, str]:
     if raw is None or raw.fault_domain is None:
         return {}
     return {"@region": raw.fault_domain.region.name, "@zone": raw.fault_domain.zone.name}
-
-
-def url(raw: wire.Url) -> str:
-    """Of the host's HTTP API, such as ``http://10.0.0.7:5051/slave(1)``; by address where it has one, as not every
-
-    scheduler can resolve the names of hosts.
-    """
-    return f"{raw.scheme}://{raw.address.ip or raw.address.hostname}:{raw.address.port}{raw.path}"
 
 
 def task_update(raw: wire.TaskStatus) -> events.TaskUpdate:

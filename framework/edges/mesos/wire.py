@@ -140,18 +140,6 @@ class Domain(Struct, gc=False):
     fault_domain: FaultDomain | None = None
 
 
-class Address(Struct, gc=False):
-    port: int
-    hostname: str = ""
-    ip: str = ""
-
-
-class Url(Struct, gc=False):
-    address: Address
-    scheme: str = "http"
-    path: str = ""
-
-
 class Nanoseconds(Struct, gc=False):
     nanoseconds: int
 
@@ -172,7 +160,6 @@ class Offer(Struct, gc=False):
     resources: msgspec.Raw = msgspec.Raw(b"[]")
     attributes: msgspec.Raw = msgspec.Raw(b"[]")
     domain: msgspec.Raw = msgspec.Raw(b"null")
-    url: msgspec.Raw = msgspec.Raw(b"null")
     allocation_info: Allocation = Allocation()
     unavailability: Unavailability | None = None
     executor_ids: msgspec.Raw = msgspec.Raw(b"[]")
@@ -377,7 +364,7 @@ _offer_decoder = msgspec.json.Decoder(Offer)
 _any_offer_decoder = msgspec.json.Decoder(AnyOffer)
 
 
-def read_event(record: bytes) -> Event:
+def read_event(record: bytes | memoryview) -> Event:
     """An event; of OFFERS every offer that can be read. Raises msgspec.DecodeError."""
     try:
         return event_decoder.decode(record)
@@ -409,6 +396,6 @@ def _one_by_one(raw_offers: list[msgspec.Raw]) -> OffersBody:
     return body
 
 
-def utf8(text: bytes) -> bytes:
+def utf8(text: bytes | memoryview) -> bytes:
     """With what is no UTF-8 replaced: Mesos passes on what its flags and other people's programs gave it."""
-    return text.decode("utf-8", "replace").encode()
+    return bytes(text).decode("utf-8", "replace").encode()

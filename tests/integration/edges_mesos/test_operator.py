@@ -50,7 +50,7 @@ async def operator(cluster: MesosCluster) -> AsyncIterator[MesosOperator]:
 
 
 @pytest.fixture
-async def sandbox(cluster: MesosCluster) -> AsyncIterator[Sandbox]:
+async def sandbox(cluster: MesosCluster, operator: MesosOperator) -> AsyncIterator[Sandbox]:
     framework = FrameworkSettings("operator", getpass.getuser(), ("operator",), 60.0, "localhost")
     driving = Driving(MesosDriver([cluster.url], framework, FastClock(), SeededChance()))
     try:
@@ -60,7 +60,8 @@ async def sandbox(cluster: MesosCluster) -> AsyncIterator[Sandbox]:
         [directory] = cluster.work_dir.glob(
             f"**/work/slaves/*/frameworks/{framework_id}/executors/{task_id}/runs/latest"
         )
-        yield Sandbox(offer.url, framework_id, task_id, directory.resolve())
+        [url] = [host.url for host in await operator.hosts() if host.id == offer.host_id]
+        yield Sandbox(url, framework_id, task_id, directory.resolve())
     finally:
         await driving.end()
 

@@ -108,9 +108,10 @@ async def test_hosts_and_sandboxes_are_shown_to_whom_mesos_knows(cluster: MesosC
             framework_id, offer = await driving.subscribed(), await driving.offer()
             driving.driver.accept([offer.id], offer.host_id, launching(launch("shown.1", None)))
             await driving.update("shown.1", "TASK_RUNNING")
-            assert ("stdout", 0) in await operator.list_files(offer.url, framework_id, "shown.1", "")
+            [url] = [host.url for host in await operator.hosts() if host.id == offer.host_id]
+            assert ("stdout", 0) in await operator.list_files(url, framework_id, "shown.1", "")
             with pytest.raises(UnavailableError, match=r"401.*set mesos\.principal and mesos\.secret_file"):
-                await stranger.list_files(offer.url, framework_id, "shown.1", "")
+                await stranger.list_files(url, framework_id, "shown.1", "")
         with pytest.raises(UnavailableError, match=r"401.*set mesos\.principal and mesos\.secret_file"):
             await stranger.hosts()
     finally:

@@ -68,7 +68,6 @@ def test_offer() -> None:
         "host-1",
         Resources(3400, 8096, 10000, ports=1001),
         {"rack": "r1", "disks": "4", "clock": "2.5", "slots": "[1-2]"},
-        "http://127.0.0.1:5050/slave(1)",
         "b",
         port_ranges=((31000, 32000),),
     )
