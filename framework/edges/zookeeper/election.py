@@ -206,7 +206,10 @@ class ZooKeeperElection:
         try:
             return (_decode_epoch(data) if data else None), version
         except ValueError as error:
-            raise StoreError(f"state.zookeeper {self._zk.url}: node {path} is damaged ({error})") from error
+            raise StoreError(
+                f"state.zookeeper {self._zk.url}: node {path} is damaged ({error}); restore ZooKeeper's data, or name "
+                "another path to start anew"
+            ) from error
 
     def _changed(self, _: object) -> None:
         self._wake()

@@ -126,12 +126,7 @@ class ZooKeeperStore:
             self._fence = None
             self._zk.sync()
             self._catch_up()
-            newest = self._nodes.newest()
-            if newest > self._applied:
-                raise StoreError(
-                    f"state.zookeeper {self._zk.url}: frame {self._applied + 1} is gone, though there is {newest}; "
-                    "restore ZooKeeper's data, or name another path to start anew"
-                )
+            self._check_whole()
             self._doubt = None
             try:
                 self._nodes.sweep(self._checkpoint, fence, unused_parts=True)
@@ -366,6 +361,7 @@ class ZooKeeperStore:
             self._copy = None
         if self._copy is None or (checkpoint is not None and checkpoint.frame > self._applied):
             self._load(checkpoint)
+        followed = self._applied
         while (head := self._nodes.head(self._applied + 1, changed)) is not None:
             number = self._applied + 1
             try:
@@ -374,7 +370,20 @@ class ZooKeeperStore:
             except ValueError as error:
                 raise self._nodes.damaged_frame(number, error) from error
             self._take_in(head.id, changes, len(packed))
+        if self._applied == followed:
+            self._check_whole()
         self._fault = None
+
+    def _check_whole(self) -> None:
+        """Raises StoreError where somebody removed the next frame, and with it the way to those after it."""
+        newest = self._nodes.newest()
+        if newest <= self._applied or self._nodes.head(self._applied + 1) is not None:
+            return
+        if self._nodes.checkpoint() == self._checkpoint:  # else it was the leader that removed it
+            raise StoreError(
+                f"state.zookeeper {self._zk.url}: frame {self._applied + 1} is gone, though there is {newest}; "
+                "restore ZooKeeper's data, or name another path to start anew"
+            )
 
     def _gone_back(self, checkpoint: Checkpoint | None) -> bool:
         """Whether the log is no more the one that the copy was made from, as after a restored backup."""

@@ -220,6 +220,29 @@ def test_damage_is_named_and_nothing_is_written_over_it(
         assert (see.get_children("/log") if see.exists("/log") else None) == before
 
 
+def test_who_follows_a_log_with_a_gap_says_so_until_a_checkpoint_is_past_it(
+    zookeeper_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with clients(zookeeper_url, "one", "two") as (one, two), raw(zookeeper_url) as see:
+
+        def write() -> None:
+            one.store.commit([SaveTenant(samples.tenant())])
+
+        def gap_told() -> bool:
+            return any("is gone, though there is" in notice for notice in two.store.notices)
+
+        one.lead()
+        for _ in range(3):
+            write()
+        until(lambda: two.store.revision == one.store.revision, "the follower's copy")
+        see.delete(f"{LOG}/{one.store.revision:012}")
+        write()
+        until(gap_told, "the follower's notice")
+        monkeypatch.setattr(store, "CHECKPOINT_FRAMES", 2)
+        write()
+        until(lambda: two.store.revision == one.store.revision and not gap_told(), "the follower's recovery")
+
+
 def test_a_damaged_piece_of_a_checkpoint_is_named(zookeeper_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "CHECKPOINT_FRAMES", 2)
     with raw(zookeeper_url) as see:
