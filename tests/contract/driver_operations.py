@@ -32,9 +32,6 @@ from tests.contract.driver_tests import ROLE, Cluster, DriverTests, ask, offers_
 from tests.fakes.driving import DEADLINE_S, OF_MESOS_EXECUTOR, Driving, launch, launching
 from tests.fakes.fault_proxy import fault_proxy
 
-OURS = (Reservation(ROLE, labels=(("of", "test"), ("of", "tests"), ("plain", None))),)
-DISK = Piece("disk", 100 * PER_UNIT, reservations=OURS)
-VOLUME = replace(DISK, volume=Volume("contract", "kept"))
 SMALL = Resources(cpu_millis=200, mem_mib=32)
 
 
@@ -87,70 +84,86 @@ def write(text: str) -> tuple[str, str]:
 
 
 class OperationsContract(DriverTests):
+    @property
+    def ours(self) -> tuple[Reservation, ...]:
+        return (Reservation(ROLE, True, self.principal, (("of", "test"), ("of", "tests"), ("plain", None))),)
+
+    @property
+    def disk(self) -> Piece:
+        return Piece("disk", 100 * PER_UNIT, reservations=self.ours)
+
+    @property
+    def volume(self) -> Piece:
+        return replace(self.disk, volume=Volume("contract", "kept", self.principal))
+
     async def test_a_volume_over_several_accepts_keeps_what_is_written(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
             host = await using(driving)
             free = host.offer.resources
-            reserved = await host.accept(Reserve((DISK,), "reserve"))
+            reserved = await host.accept(Reserve((self.disk,), "reserve"))
             assert (reserved.resources, reserved.reserved) == (free, Resources(disk_mib=100))
-            created = await host.accept(CreateVolumes((VOLUME,), "create"))
-            assert created.pieces == (VOLUME,)
+            created = await host.accept(CreateVolumes((self.volume,), "create"))
+            assert created.pieces == (self.volume,)
             assert created.resources == free - Resources(disk_mib=100)
             first, second = task_name(), task_name()
-            await host.accept(LaunchTasks((launch(first, pieces=(VOLUME,), write=write("as it was")),)))
+            await host.accept(LaunchTasks((launch(first, pieces=(self.volume,), write=write("as it was")),)))
             await driving.update(first, "TASK_FINISHED")
-            await host.until_kept(VOLUME)
-            await host.accept(LaunchTasks((launch(second, pieces=(VOLUME,), write=write("later")),)))
+            await host.until_kept(self.volume)
+            await host.accept(LaunchTasks((launch(second, pieces=(self.volume,), write=write("later")),)))
             finished = await driving.update(second, "TASK_FINISHED")
             assert finished.outcome is not None
             assert finished.outcome.message == "as it was"
-            await host.until_kept(VOLUME)
-            destroyed = await host.accept(DestroyVolumes((VOLUME,), "destroy"))
+            await host.until_kept(self.volume)
+            destroyed = await host.accept(DestroyVolumes((self.volume,), "destroy"))
             assert (destroyed.reserved, destroyed.pieces) == (Resources(disk_mib=100), ())
-            assert (await host.accept(Unreserve((DISK,), "unreserve"))).reserved == Resources()
+            assert (await host.accept(Unreserve((self.disk,), "unreserve"))).reserved == Resources()
             await host.finished("reserve", "create", "destroy", "unreserve")
 
     async def test_operations_of_one_accept_build_on_each_other(self, cluster: Cluster) -> None:
-        cpus, mem = Piece("cpus", 300, reservations=OURS), Piece("mem", 64 * PER_UNIT, reservations=OURS)
+        cpus, mem = Piece("cpus", 300, reservations=self.ours), Piece("mem", 64 * PER_UNIT, reservations=self.ours)
         async with self.start(cluster.url) as driving:
             host, name = await using(driving), task_name()
             free = host.offer.resources
-            only = launch(name, pieces=(VOLUME,), resources=SMALL, reserved=ReservedUse.ONLY, write=write("x"))
+            only = launch(name, pieces=(self.volume,), resources=SMALL, reserved=ReservedUse.ONLY, write=write("x"))
             await host.accept(
-                Reserve((cpus, mem, DISK), "all.reserve"), CreateVolumes((VOLUME,), "all.create"), LaunchTasks((only,))
+                Reserve((cpus, mem, self.disk), "all.reserve"),
+                CreateVolumes((self.volume,), "all.create"),
+                LaunchTasks((only,)),
             )
             await driving.update(name, "TASK_FINISHED")
             await host.until_free(free - Resources(disk_mib=100))
             assert host.offer.reserved == Resources(cpu_millis=300, mem_mib=64)
             given_back = await host.accept(
-                DestroyVolumes((VOLUME,), "all.destroy"), Unreserve((cpus, mem, DISK), "all.unreserve")
+                DestroyVolumes((self.volume,), "all.destroy"), Unreserve((cpus, mem, self.disk), "all.unreserve")
             )
             assert (given_back.resources, given_back.reserved) == (free, Resources())
             await host.finished("all.reserve", "all.create", "all.destroy", "all.unreserve")
 
     async def test_a_volume_grows_and_shrinks(self, cluster: Cluster) -> None:
-        more = replace(DISK, thousandths=28 * PER_UNIT)
-        large = replace(VOLUME, thousandths=128 * PER_UNIT)
+        more = replace(self.disk, thousandths=28 * PER_UNIT)
+        large = replace(self.volume, thousandths=128 * PER_UNIT)
         async with self.start(cluster.url) as driving:
             host = await using(driving)
-            await host.accept(Reserve((DISK, more)), CreateVolumes((VOLUME,)))
-            await host.accept(GrowVolume(VOLUME, more, "grow"))
+            await host.accept(Reserve((self.disk, more)), CreateVolumes((self.volume,)))
+            await host.accept(GrowVolume(self.volume, more, "grow"))
             await host.finished("grow")
             await host.until_kept(large)
             await host.accept(ShrinkVolume(large, 28 * PER_UNIT, "shrink"))
             await host.finished("shrink")
-            await host.until(lambda offer: offer.pieces == (VOLUME,) and offer.reserved == Resources(disk_mib=28))
-            await host.accept(DestroyVolumes((VOLUME,)), Unreserve((DISK, more), "done"))
+            await host.until(lambda offer: offer.pieces == (self.volume,) and offer.reserved == Resources(disk_mib=28))
+            await host.accept(DestroyVolumes((self.volume,)), Unreserve((self.disk, more), "done"))
             await host.finished("done")
 
     async def test_operations_that_cannot_be_are_told(self, cluster: Cluster) -> None:
         async with self.start(cluster.url) as driving:
             host, name = await using(driving), task_name()
             spent = host.offer
-            await host.accept(Unreserve((DISK,), "no.reservation"))
+            await host.accept(Unreserve((self.disk,), "no.reservation"))
             failed = await driving.operation("no.reservation")
             assert (failed.state, failed.uuid, bool(failed.message)) == ("OPERATION_ERROR", b"", True)
-            driving.driver.accept([spent.id], host.host_id, [Reserve((DISK,), "no.offer"), *launching(launch(name))])
+            driving.driver.accept(
+                [spent.id], host.host_id, [Reserve((self.disk,), "no.offer"), *launching(launch(name))]
+            )
             assert (await driving.operation("no.offer")).state in ("OPERATION_DROPPED", "OPERATION_ERROR")
             await driving.update(name, "TASK_DROPPED", "TASK_LOST", "TASK_ERROR")
 
@@ -158,7 +171,7 @@ class OperationsContract(DriverTests):
         async with self.start(cluster.url) as driving:
             host = await using(driving)
             driving.acknowledging = False
-            await host.accept(Reserve((DISK,), "known"))
+            await host.accept(Reserve((self.disk,), "known"))
             finished = await driving.operation("known")
             for asked in ([("known", host.host_id)], []):
                 after = len(driving.events)
@@ -171,7 +184,7 @@ class OperationsContract(DriverTests):
                     after = len(driving.events)
                     driving.driver.reconcile_operations([("known", host.host_id)])
                     again = await driving.operation("known", after)
-            await host.accept(Unreserve((DISK,)))
+            await host.accept(Unreserve((self.disk,)))
 
     async def test_each_use_of_what_is_reserved(self, cluster: Cluster) -> None:
         """The operator reserved 0.5 CPU and 64 MiB: to their last thousandth, that is what tasks are told to take."""

@@ -16,6 +16,7 @@ from framework.core.effects import Decline
 from framework.core.events import OffersReceived
 from framework.core.ids import FrameworkId
 from framework.core.offers import Offer
+from framework.local.credentials import Credentials
 from framework.ports import SchedulerDriver
 from tests.fakes.driving import DEADLINE_S, Driving
 
@@ -27,6 +28,7 @@ class Cluster(Protocol):
 
     url: str
     port: int
+    credentials: Credentials | None
 
     def hosts(self) -> list[dict[str, Any]]: ...
 
@@ -41,6 +43,9 @@ def task_name() -> str:
 
 class DriverTests:
     """Subclasses define ``make``, and fixtures ``cluster`` (shared) and ``own_cluster`` (the test may break it)."""
+
+    principal: str | None = None
+    """The framework's, where Mesos asks who it is: what it reserves must then be told to be its own."""
 
     def make(
         self, masters: Sequence[str], name: str, framework_id: FrameworkId | None, roles: tuple[str, ...] = (ROLE,)
@@ -75,13 +80,11 @@ class DriverTests:
 
 def operate(cluster: Cluster, call: str, host_id: str, role: str) -> None:
     """As the operator of Mesos, reserves 0.5 CPU and 64 MiB of a host for a role, or gives them back."""
+    reservation = {"type": "DYNAMIC", "role": role}
+    if cluster.credentials is not None:
+        reservation["principal"] = cluster.credentials.operator.principal
     resources = [
-        {
-            "name": name,
-            "type": "SCALAR",
-            "scalar": {"value": value},
-            "reservations": [{"type": "DYNAMIC", "role": role}],
-        }
+        {"name": name, "type": "SCALAR", "scalar": {"value": value}, "reservations": [reservation]}
         for name, value in (("cpus", 0.5), ("mem", 64.0))
     ]
     ask(cluster, call, {"agent_id": {"value": host_id}, "resources": resources})
@@ -90,7 +93,10 @@ def operate(cluster: Cluster, call: str, host_id: str, role: str) -> None:
 def ask(cluster: Cluster, call: str, what: dict[str, Any]) -> None:
     """A call of Mesos' operator API."""
     body = json.dumps({"type": call, call.lower(): what}).encode()
-    request = urllib.request.Request(f"{cluster.url}/api/v1", body, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"}
+    if cluster.credentials is not None:
+        headers["Authorization"] = cluster.credentials.operator.authorization()
+    request = urllib.request.Request(f"{cluster.url}/api/v1", body, headers)
     deadline = time.monotonic() + DEADLINE_S
     while True:  # 409 while the last framework's tasks still hold what is asked for
         try:

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 import pytest
 
 from framework.core.ids import FrameworkId
+from framework.edges.mesos.access import Access
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.local.cluster import MesosCluster
+from framework.local.credentials import SCHEDULER
 from framework.ports import SchedulerDriver
+from tests.contract.driver_operations import OperationsContract
 from tests.contract.driver_tests import ROLE
 from tests.contract.scheduler_driver import SchedulerDriverContract
 from tests.fakes.driving import FastClock, SeededChance
@@ -32,3 +35,22 @@ class TestMesosDriver(SchedulerDriverContract):
     ) -> SchedulerDriver:
         framework = FrameworkSettings(name, getpass.getuser(), roles, 60.0, "localhost")
         return MesosDriver(masters, framework, FastClock(), SeededChance(), framework_id)
+
+
+class TestSecured(OperationsContract):
+    """What is reserved and kept is its principal's, on a Mesos that asks everybody who they are."""
+
+    principal = SCHEDULER
+
+    @pytest.fixture
+    def cluster(self, mesos_cluster: ClusterFactory) -> MesosCluster:
+        cluster = mesos_cluster(2, secured=True)
+        assert cluster.credentials is not None
+        self.access = Access(cluster.credentials.scheduler.authorization())
+        return cluster
+
+    def make(
+        self, masters: Sequence[str], name: str, framework_id: FrameworkId | None, roles: tuple[str, ...] = (ROLE,)
+    ) -> SchedulerDriver:
+        framework = FrameworkSettings(name, getpass.getuser(), roles, 60.0, "localhost", principal=self.principal)
+        return MesosDriver(masters, framework, FastClock(), SeededChance(), framework_id, access=self.access)
