@@ -275,7 +275,7 @@ def _launch(state: State, host_id: HostId, role: str, requests: list[Request], n
             role=role,
             reserved=template.reserved,
             ports=list(own_ports),
-            mesos_executor_id=state.config.shared_executor_id if template.shared else its_id,
+            mesos_executor_id=state.shared_executor_id(host_id) if template.shared else its_id,
         )
         state.adopt(task)
         if state.earmarks:
@@ -310,8 +310,8 @@ def _appetite(state: State, now: float) -> list[Effect]:
                 effects += _want_nothing(state)
             elif not state.deadlines.has("idle", ""):
                 state.deadlines.set("idle", "", idle_at)
-        elif len(state.offers):
-            effects += give_back(state, list(state.offers.hosts()))
+        elif len(state.offers):  # another driver has subscribed since, which did not know
+            effects += [*give_back(state, list(state.offers.hosts())), Suppress()]
     return effects
 
 

@@ -245,7 +245,14 @@ class State:
 
     def shares(self, task: Task) -> bool:
         """Whether it is in the Mesos executor that new builds would share."""
-        return task.mesos_executor_id == self.config.shared_executor_id
+        return task.mesos_executor_id == self.shared_executor_id(task.host_id)
+
+    def shared_executor_id(self, host_id: HostId) -> str:
+        """Of the Mesos executor that new builds of the host share. Each host's has an id of its own, for where one
+
+        process plays several hosts Mesos shows the sandboxes of one id as one.
+        """
+        return f"{self.config.shared_executor_id}~{host_id}"
 
     def sharing(self, host_id: HostId) -> str | None:
         """The role of the Mesos executor that builds of the host share now; None where none of them is live."""

@@ -199,7 +199,7 @@ def test_builds_that_share_a_mesos_executor_are_charged_for_it_once_a_host() -> 
     requests = [rig.request(Resources(500, 500), shared=True) for _ in range(2)]
     rig.send(*map(ev.Submitted, requests))
     rig.offer()
-    assert {rig.task(each).mesos_executor_id for each in requests} == {SHARED_EXECUTOR_ID}
+    assert {rig.task(each).mesos_executor_id for each in requests} == {f"{SHARED_EXECUTOR_ID}~h0"}
     assert rig.state.used_on(HostId("h0")) == rig.hosts[HostId("h0")].total
     rig.update(rig.task(requests[0]), "TASK_FINISHED")
     own = rig.submit(Resources(500, 500))

@@ -184,10 +184,11 @@ async def test_files_of_a_build_that_shares_its_mesos_executor(ready: Rig) -> No
     await ready.offer()
     (task,) = await ready.launched()
     folder = f"builds/{task}"
+    shared_id = f"{SHARED_EXECUTOR_ID}~{samples.HOST.id}"
     ready.cluster.files |= {
-        (SHARED_EXECUTOR_ID, f"{folder}/build.log"): b"one of many",
-        (SHARED_EXECUTOR_ID, f"{folder}/artifacts/a.xml"): b"<a/>",
-        (SHARED_EXECUTOR_ID, "builds/other/artifacts/b.xml"): b"<b/>",
+        (shared_id, f"{folder}/build.log"): b"one of many",
+        (shared_id, f"{folder}/artifacts/a.xml"): b"<a/>",
+        (shared_id, "builds/other/artifacts/b.xml"): b"<b/>",
     }
     assert (await ready.control.read_file(request.id, "build.log", 0, 100)).data == b"one of many"
     assert await ready.control.list_artifacts(request.id) == [("a.xml", 4)]
