@@ -150,7 +150,9 @@ class MesosOperator:
                 master = leader
             else:
                 windows = _windows(plan.get_maintenance_schedule.schedule.windows)
-                return tuple([_host(agent, master.secure, windows) for agent in agents.get_agents.agents])
+                found = agents.get_agents
+                away = [wire.Agent(one, active=False, total_resources=one.resources) for one in found.recovered_agents]
+                return tuple([_host(agent, master.secure, windows) for agent in (*found.agents, *away)])
         raise UnavailableError(f"{MAX_REDIRECTS} redirects, and no leading Mesos master")
 
     async def read_file(
@@ -206,8 +208,7 @@ class MesosOperator:
             ) as answer:
                 body = await _bounded(answer)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:  # ValueError: a URL that is none
-            why = tls_trouble(error.__cause__) or str(error)[:MAX_SHOWN_CHARS] or "time is up"
-            raise UnavailableError(f"Mesos at {where} does not answer {call['type']}: {why}") from error
+            raise UnavailableError(f"Mesos at {where} does not answer {call['type']}: {_why(error)}") from error
         if answer.status in (302, 307):
             raise _RedirectedError(where, answer.headers.get("Location", ""))
         if answer.status in (401, 403) and not may_know:
@@ -222,6 +223,14 @@ class MesosOperator:
             return msgspec.json.decode(body.decode("utf-8", "replace"), type=kind)
         except ValueError as error:
             raise UnavailableError(f"Mesos at {where} answers {call['type']} with what is not of its kind") from error
+
+
+def _why(error: Exception) -> str:
+    cause = error.__cause__
+    trouble = tls_trouble(cause)
+    if trouble is None and isinstance(error, aiohttp.ClientConnectorError) and isinstance(cause, OSError):
+        trouble = cause.strerror or "it closes the connection"  # aiohttp's own words are of Python's objects
+    return trouble or str(error)[:MAX_SHOWN_CHARS] or "time is up"
 
 
 async def _bounded(answer: aiohttp.ClientResponse) -> bytes:

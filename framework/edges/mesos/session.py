@@ -91,8 +91,12 @@ class Session(Subscription):
             return NotMesosError(f"{self.master} is not Mesos: {reason}")
         for connection in (self._calls, self._stream):
             self._raise_untrusted(connection.error if connection is not None else None)
-        unheard = self.master.secure and self._calls is not None and not self._calls.bytes_seen
-        hint = "; where it asks for a certificate, name ours with mesos.cert_file" if unheard else ""
+        hint = ""
+        if self._calls is not None and not self._calls.bytes_seen:
+            if self.master.secure:
+                hint = "; where it asks for a certificate, name ours with mesos.cert_file"
+            else:
+                hint = "; where it speaks TLS, write https:// in mesos.url"
         return super()._untold(reason + hint)
 
     def _raise_untrusted(self, error: Exception | None) -> None:

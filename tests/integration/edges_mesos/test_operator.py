@@ -145,6 +145,17 @@ async def test_what_is_no_answer_is_unavailable(cluster: MesosCluster, reply: by
             await operator.close()
 
 
+async def test_a_master_that_is_not_there_is_told_in_plain_words() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        operator = MesosOperator([f"http://127.0.0.1:{nobody.getsockname()[1]}"])
+        try:
+            with pytest.raises(UnavailableError, match="does not answer GET_AGENTS: Connect call failed"):
+                await operator.hosts()
+        finally:
+            await operator.close()
+
+
 async def test_an_answer_without_end_is_cut_off(cluster: MesosCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator_module, "MAX_ANSWER_BYTES", 100)
     operator = MesosOperator([cluster.url])
