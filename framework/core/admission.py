@@ -22,7 +22,7 @@ def faults(state: State, tenant: TenantName | None, template: Template) -> list[
     """
     found = [] if tenant is None else _for_tenant(state, tenant, template)
     found += _contradicting_neighbours(template)
-    hosts = [host for host in state.hosts.values() if host.active]
+    hosts = list(state.hosts.values())  # those too that are not active, for they may come back
     if hosts:
         found += _on_no_host(state, template, hosts)
     return found

@@ -322,6 +322,7 @@ class AgentInfo(Struct, gc=False):
     id: Value
     attributes: list[Attribute] = []
     domain: Domain | None = None
+    resources: list[Resource] = []
 
 
 class Agent(Struct, gc=False):
@@ -335,7 +336,10 @@ class Agent(Struct, gc=False):
 
 
 class GetAgentsBody(Struct, gc=False):
+    """``recovered_agents`` have not registered with this master yet, which leads since a moment ago."""
+
     agents: list[Agent] = []
+    recovered_agents: list[AgentInfo] = []
 
 
 class GetAgents(Struct, gc=False):
