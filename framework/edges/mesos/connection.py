@@ -104,7 +104,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._parser: Any = httptools.HttpResponseParser(self)
         self.error: Exception | None = None
         """Of the system or of TLS, that ended the connection."""
-        self._buffer = bytearray(READ_BYTES)
+        self._buffer = memoryview(bytearray(READ_BYTES))  # asyncio reads into slices of it, which must not be copies
         self.bytes_seen = 0
         """Received so far, to tell whether the peer lives."""
 
@@ -125,7 +125,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         ):
             sock.setsockopt(level, option, value)
 
-    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio gives it
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio gives it
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -133,7 +133,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._transport is not None and nbytes < READ_BYTES:
             self._transport.pause_reading()
             asyncio.get_running_loop().call_later(GATHER_S, self._read_on)
-        with memoryview(self._buffer)[:nbytes] as data:
+        with self._buffer[:nbytes] as data:
             self.data_received(data)
 
     def data_received(self, data: bytes | memoryview) -> None:
