@@ -112,7 +112,7 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
 
 
 def _subscribed(state: State, event: ev.Subscribed, now: float) -> list[Effect]:
-    """``state.suppressed`` stays: the driver subscribes again with the roles that it had suppressed."""
+    """``state.suppressed`` stays: a driver subscribes again with the roles that it had suppressed."""
     _forget_offers(state)
     state.connected = True
     state.subscribed_at = now

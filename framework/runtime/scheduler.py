@@ -122,7 +122,8 @@ class Scheduler:
             begun_at = self._clock.now()
             try:
                 await self._confirmed()
-                await self._driver.run(self._emit)
+                if not self._stopped.is_set():
+                    await self._driver.run(self._emit)
             except FrameworkRemovedError as error:
                 self._emit(FrameworkRemoved(str(error)))
                 self._framework_id = None
@@ -142,7 +143,7 @@ class Scheduler:
             self._performer.use(self._driver)
 
     async def _confirmed(self) -> None:
-        """Returns once we lead for certain, as far as there is anybody to ask. Raises DeposedError."""
+        """Returns once we lead for certain, as far as there is anybody to ask, or are stopped. Raises DeposedError."""
         if self._confirm is None:
             return
         retries = 0

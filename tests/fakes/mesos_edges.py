@@ -49,6 +49,10 @@ class FakeDriver:
         self._end.set_exception(error)
 
     @property
+    def ran(self) -> bool:
+        return self._emit is not None
+
+    @property
     def running(self) -> bool:
         return self._end is not None and not self._end.done()
 

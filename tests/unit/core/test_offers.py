@@ -60,6 +60,17 @@ def test_what_nobody_wants_is_held_for_a_while_then_declined_and_mesos_asked_for
     assert rig.effects(Decline) == [Decline(tuple(late), rig.config.refuse_s)]
 
 
+def test_a_mesos_that_offers_though_it_should_not_is_told_again() -> None:
+    rig = Rig()
+    rig.after(rig.config.hold_idle_s)
+    assert rig.effects(Suppress)
+    rig.send(ev.Disconnected("lost"))
+    rig.send(ev.Subscribed(FrameworkId("f1")))
+    offered = rig.offer("h0")
+    assert rig.effects(Decline) == [Decline(tuple(offered), rig.config.refuse_s)]
+    assert rig.effects(Suppress)
+
+
 def test_an_offer_that_is_due_to_go_back_serves_who_came_at_that_moment() -> None:
     rig = Rig(hosts=1)
     rig.submit(Resources(100_000, 1))

@@ -212,6 +212,16 @@ async def test_a_lost_connection_is_made_anew_only_by_one_who_still_leads(rig: R
     await rig.stands_by(2)
 
 
+async def test_one_that_is_stopped_while_it_does_not_know_whether_it_leads_subscribes_no_more(rig: Rig) -> None:
+    await rig.lead()
+    rig.election.unconfirmed = UnavailableError("ZooKeeper does not answer")
+    rig.driver.tell(Disconnected("cable"))
+    await rig.in_time(lambda: len(rig.drivers) == 2, "another driver")
+    await quiet(5)
+    await rig.stop()
+    assert not rig.driver.ran
+
+
 async def test_a_framework_that_another_took_is_taken_back_by_the_leader_alone(rig: Rig) -> None:
     await rig.lead()
     rig.driver.refuse(FrameworkTakenError("Framework failed over"))
