@@ -97,6 +97,11 @@ class MesosSettings(DocumentModel):
     zookeeper_scheme: Literal["http", "https"] = Field(
         default="http", description="How the masters that a ``zk://`` address leads to are spoken to."
     )
+    driver: Literal["own", "pymesos"] = Field(
+        default="own",
+        description="What speaks to the masters: our own driver, or pymesos, which is slower, knows neither TLS nor "
+        "IPv6, and is installed by ``python -m framework.edges.mesos.install_pymesos``.",
+    )
     heartbeats_missed: Annotated[int, Field(ge=2, le=100)] = Field(
         default=5,
         description="Heartbeats of Mesos (15 s apart by its default) in a row that may be missed before reconnecting.",

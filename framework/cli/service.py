@@ -28,6 +28,7 @@ from framework.edges.mesos.access import Access, basic, tls_context
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
+from framework.edges.mesos.pymesos_driver import PymesosDriver, pymesos_faults
 from framework.errors import Fault, InputError, MesosRefusedError, StoreError
 from framework.log import configure, get_logger, protect
 from framework.ports import Chance, Clock, SchedulerDriver, Snapshot
@@ -131,10 +132,11 @@ async def _serve(
     mesos, told, access = settings.mesos, mesos_framework(settings, url), mesos_access(settings)
     agent = agent_launch(settings)
     config = msgspec.structs.replace(core_config(settings), shared_executor_id=_shared_executor_id(agent))
+    driver_kind = mesos_driver(settings, access)
     cluster = MesosOperator(mesos.urls, access)
 
     def new_driver(framework_id: FrameworkId | None) -> SchedulerDriver:
-        return MesosDriver(mesos.urls, told, clock, chance, framework_id, mesos.heartbeats_missed, access)
+        return driver_kind(mesos.urls, told, clock, chance, framework_id, mesos.heartbeats_missed, access)
 
     def new_scheduler(found: Snapshot) -> Scheduler:
         confirm = state.election.confirm if state.shared else None
@@ -182,6 +184,16 @@ def mesos_framework(settings: Settings, webui_url: str | None = None) -> Framewo
         principal=settings.mesos.principal,
         webui_url=webui_url,
     )
+
+
+def mesos_driver(settings: Settings, access: Access) -> type[MesosDriver]:
+    """The driver of ``mesos.driver``. Raises InputError where it cannot serve here."""
+    if settings.mesos.driver == "own":
+        return MesosDriver
+    faults = pymesos_faults(settings.mesos.urls, access)
+    if faults:
+        raise InputError(faults)
+    return PymesosDriver
 
 
 def mesos_access(settings: Settings) -> Access:

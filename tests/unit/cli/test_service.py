@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
 
 from agents import pack
-from framework.cli.service import _url, agent_launch
-from framework.errors import StoreError
+from framework.cli.service import _url, agent_launch, mesos_access, mesos_driver
+from framework.edges.mesos.access import Access
+from framework.edges.mesos.driver import MesosDriver
+from framework.edges.mesos.pymesos_driver import PymesosDriver
+from framework.errors import InputError, StoreError
 from framework.settings import Settings, load_settings
 
 
@@ -74,3 +78,16 @@ def test_the_address_told_to_mesos_can_be_gone_to(host: str, shown: str) -> None
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.bind((host, 0))
         assert _url(listener) == f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def test_the_driver_is_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    config = tmp_path / "butlery.yaml"
+    for text, kind in (("{}", MesosDriver), ("{driver: own}", MesosDriver), ("{driver: pymesos}", PymesosDriver)):
+        config.write_text(f"mesos: {text}\n")
+        told = load_settings(config, {})
+        assert mesos_driver(told, mesos_access(told)) is kind
+    config.write_text("mesos: {driver: pymesos, url: 'https://10.0.0.1:5050'}\n")
+    told = load_settings(config, {})
+    with pytest.raises(InputError) as caught:
+        mesos_driver(told, Access(ssl_context=ssl.create_default_context()))
+    assert [fault.where for fault in caught.value.faults] == ["mesos.url", "mesos.ca_file"]

@@ -72,6 +72,7 @@ local: {hosts: 3, whatever: [1]}
         ("mesos", "principal: 'a:b'", "without a colon"),
         ("mesos", "key_file: k.pem", "of no use without cert_file"),
         ("mesos", "zookeeper_scheme: ftp", "must be one of"),
+        ("mesos", "driver: libmesos", "must be one of"),
         ("mesos", "url: http://a", "with nothing after it"),
         ("mesos", "url: 'http://a:1,'", "must be http(s)://HOST:PORT"),
         ("mesos", "url: http://a:99999", "cannot be read"),
