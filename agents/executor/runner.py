@@ -88,7 +88,8 @@ class _Run:
             result.limit_mem_mib = self._spec.mem_mib
             result.wall_s = round(time.monotonic() - self._started_s, 3)
             if result.result_class not in ("passed", "failed"):
-                self._log.note("%s: %s" % (result.result_class, result.message))
+                said = (result.result_class, result.message)
+                self._log.note(": ".join(dict.fromkeys(said)))  # once where they are the same word
             self._log.close()
             result.log_bytes = self._log.size_bytes
             if self._limits is not None:

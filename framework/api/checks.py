@@ -43,6 +43,12 @@ def name(text: str) -> str:
     return text
 
 
+def container_name(text: str) -> str:
+    if text.endswith(".log"):
+        raise ValueError("must not end with `.log`, which is the end of its log's name")
+    return name(text)
+
+
 def env_name(text: str) -> str:
     if len(text) > ENV_NAME_MAX_CHARS:
         raise ValueError(f"the name must have at most {ENV_NAME_MAX_CHARS} characters")

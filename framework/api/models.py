@@ -45,6 +45,7 @@ def _text(check: Any, pattern: str | None = None, max_length: int | None = None)
 
 
 Name = Annotated[str, *_text(checks.name, checks.NAME_PATTERN, checks.NAME_MAX_CHARS)]
+ContainerName = Annotated[str, *_text(checks.container_name, checks.NAME_PATTERN, checks.NAME_MAX_CHARS)]
 EnvName = Annotated[str, *_text(checks.env_name, checks.ENV_NAME_PATTERN, checks.ENV_NAME_MAX_CHARS)]
 EnvValue = Annotated[str, *_text(checks.env_value)]
 SecretValue = Annotated[str, *_text(checks.secret_value)]
@@ -88,7 +89,7 @@ class NeighbourIn(Input):
 class ContainerIn(Input):
     """One more container of the agent. Exactly one of `command` and `script` is given."""
 
-    name: Name = Field(description="Its log is `containers/NAME.log`.")
+    name: ContainerName = Field(description="By which its log is read.")
     command: Command | None = Field(None, description="One line for /bin/sh.")
     script: Script | None = Field(None, description="Lines for /bin/sh, or for the interpreter its `#!` line names.")
     image: Image | None = Field(None, description="Docker image; by default the host's file system.")

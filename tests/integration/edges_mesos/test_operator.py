@@ -24,6 +24,7 @@ from framework.local.cluster import MesosCluster
 from tests.fakes.driving import Driving, FastClock, SeededChance, launch, launching
 from tests.fakes.fault_proxy import answer, fault_proxy
 
+RACK = [{"name": "rack", "type": "TEXT", "text": {"value": "r1"}}]
 BINARY = bytes(range(256)) * 400
 
 
@@ -143,6 +144,23 @@ async def test_what_is_no_answer_is_unavailable(cluster: MesosCluster, reply: by
             assert len(str(caught.value)) < 500
         finally:
             await operator.close()
+
+
+async def test_hosts_that_a_new_leading_master_has_not_heard_of_are_not_active(cluster: MesosCluster) -> None:
+    info = {"hostname": "h", "id": {"value": "S0"}, "resources": [{"name": "cpus", "scalar": {"value": 2}}]}
+    answers = {
+        "GET_AGENTS": {"get_agents": {"recovered_agents": [info | {"attributes": RACK}]}},
+        "GET_MAINTENANCE_SCHEDULE": {"get_maintenance_schedule": {}},
+    }
+    async with fault_proxy(cluster.port) as proxy:
+        proxy.script = lambda call: answer("200 OK", json.dumps(answers[call]))
+        operator = MesosOperator([proxy.url])
+        try:
+            (host,) = await operator.hosts()
+        finally:
+            await operator.close()
+    assert (host.id, host.hostname, host.active, host.attributes) == ("S0", "h", False, {"rack": "r1"})
+    assert host.total.cpu_millis == 2000
 
 
 async def test_a_master_that_is_not_there_is_told_in_plain_words() -> None:
