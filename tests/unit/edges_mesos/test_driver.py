@@ -12,7 +12,7 @@ from framework.core.resources import Resources
 from framework.edges.mesos import wire
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
-from framework.edges.mesos.session import Sent
+from framework.edges.mesos.subscription import Sent
 from framework.ports import LaunchTasks, MesosExecutor, Reserve, TaskLaunch
 from tests.fakes.driving import FastClock, SeededChance
 
