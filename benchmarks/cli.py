@@ -98,9 +98,11 @@ def memory(
 @bench.command()
 def wire(
     as_json: JsonOption = False,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of each driver, in turn; medians of them are told.")] = 7,
-    tasks: Annotated[int, typer.Option(min=10, max=100_000, help="Life cycles a round.")] = 2000,
-    events: Annotated[int, typer.Option(min=1, max=1000, help="OFFERS events of 317 hosts a round, declined.")] = 40,
+    rounds: Annotated[
+        int, typer.Option(min=1, max=100, help="Of each driver, in turn; medians of them are told.")
+    ] = 21,
+    tasks: Annotated[int, typer.Option(min=10, max=100_000, help="Life cycles a round.")] = 1000,
+    events: Annotated[int, typer.Option(min=1, max=1000, help="OFFERS events of 317 hosts a round, declined.")] = 20,
 ) -> None:
     """Compare the CPU time of our Mesos driver with pymesos', both against one and the same server."""
     from benchmarks.wire import run as wire_benchmark

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable, Mapping
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 from agents.executor import cgroup_v1
@@ -14,6 +17,11 @@ pytest_plugins = ["tests.fakes.zookeeper_server"]
 # Machines differ in speed and are shared, so how long an example takes says nothing about the code.
 settings.register_profile("butlery", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("butlery")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The scheduler's own."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

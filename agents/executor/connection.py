@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 CONNECT_TIMEOUT_S = 5.0
-SUBSCRIBE_TIMEOUT_S = 15.0  # for the answer to SUBSCRIBE; a recovering agent answers 503 at once
+SUBSCRIBE_TIMEOUT_S = 60.0  # for the answer to SUBSCRIBE: a busy agent is slow, a recovering one answers 503 at once
 FIRST_BACKOFF_S = 0.05
 UPDATES_A_WRITE = 64  # their answers, of about 100 bytes each, must find room while we still write
 

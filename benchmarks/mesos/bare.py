@@ -16,7 +16,7 @@ import msgspec
 from agents import pack
 from agents.shared import SHARED_EXECUTOR_ID
 from agents.spec import BuildSpec
-from benchmarks.mesos.plan import Plan, Progress, read_plan
+from benchmarks.mesos.plan import ENDED, Plan, Progress, read_plan
 
 
 class Loop:
@@ -26,8 +26,8 @@ class Loop:
         self._plan = plan
         self._progress = Progress(plan.tasks)
         self._ids = deque(f"{generation}.{n}" for generation in (0, 1) for n in range(plan.tasks))
-        self._started: set[str] = set()
         self._hosts: set[str] = set()
+        self._gone: set[str] = set()  # tasks
         self._framework: dict[str, Any] = {}
         self._lost = 0
         self._ended = 0
@@ -130,16 +130,12 @@ class Loop:
         if "uuid" in status:
             known = {name: status[name] for name in ("agent_id", "task_id", "uuid")}
             self._call("ACKNOWLEDGE", acknowledge=known)
-        if state == "TASK_RUNNING":
-            if task_id in self._started:
-                self._progress.doubled += 1
-                return
-            self._started.add(task_id)
-            self._progress.ran(int(task_id[0]))
-        elif state not in ("TASK_STAGING", "TASK_STARTING"):
+        generation, number = (int(part) for part in task_id.split(".")[:2])
+        self._progress.updated(generation, number, task_id, state)
+        if state in ENDED and task_id not in self._gone:
+            self._gone.add(task_id)
             if state == "TASK_FINISHED":
                 self._ended += 1
-                self._progress.passed(int(task_id[0]))
             else:  # as where a busy machine starts a Mesos executor too late; another goes in its place
                 self._lost += 1
                 self._ids.appendleft(f"{task_id}.again")

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import uvloop
+
 from agents import pack
 from agents.spec import BuildSpec, HostPolicy
 from benchmarks.mesos.plan import Plan, Progress, read_plan
@@ -22,6 +24,7 @@ from framework.edges.mesos.operator import MesosOperator
 from framework.edges.sqlite import SqliteStore
 from framework.ports import Emit, NewRequest
 from framework.runtime.chance import SystemChance, SystemClock
+from framework.runtime.garbage import look_seldom
 from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
 
@@ -32,7 +35,6 @@ class CountingDriver(MesosDriver):
     """Counts an update when it is acknowledged, for then its change is saved."""
 
     progress: Progress
-    running: set[str]
     states: dict[bytes, str]
 
     async def run(self, emit: Emit) -> None:
@@ -47,16 +49,9 @@ class CountingDriver(MesosDriver):
 
     def acknowledge(self, call: Acknowledge) -> None:
         super().acknowledge(call)
-        state = self.states.pop(call.uuid, "")
         request_id = call.task_id.partition(".")[0]
-        if state == "TASK_RUNNING":
-            if request_id in self.running:
-                self.progress.doubled += 1
-                return
-            self.running.add(request_id)
-            self.progress.ran(_generation(request_id))
-        elif state == "TASK_FINISHED":
-            self.progress.passed(_generation(request_id))
+        generation, number = int(request_id[1]), int(request_id[3:])
+        self.progress.updated(generation, number, call.task_id, self.states.pop(call.uuid, ""))
 
 
 class CountingStore(SqliteStore):
@@ -71,10 +66,6 @@ class CountingStore(SqliteStore):
         self._on_ended(sum(isinstance(save, SaveRequest) and save.request.outcome is not None for save in frame))
 
 
-def _generation(request_id: str) -> int:
-    return int(request_id[1])
-
-
 async def run(plan: Plan) -> None:
     """Returns when every request has ended, the framework torn down."""
     clock, chance = SystemClock(), SystemChance()
@@ -86,7 +77,7 @@ async def run(plan: Plan) -> None:
 
     def new_driver(framework_id: FrameworkId | None) -> CountingDriver:
         driver = CountingDriver([plan.url], told, clock, chance, framework_id)
-        driver.progress, driver.running, driver.states = progress, set(), {}
+        driver.progress, driver.states = progress, {}
         drivers.append(driver)
         return driver
 
@@ -133,4 +124,5 @@ def _request(plan: Plan, generation: int, n: int) -> NewRequest:
 
 
 if __name__ == "__main__":
-    asyncio.run(run(read_plan()))
+    look_seldom()
+    uvloop.run(run(read_plan()))

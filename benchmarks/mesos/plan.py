@@ -33,30 +33,53 @@ def read_plan() -> Plan:
     return msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)
 
 
+ENDED = frozenset(
+    f"TASK_{state}"
+    for state in ("FINISHED", "FAILED", "KILLED", "ERROR", "DROPPED", "LOST", "GONE", "GONE_BY_OPERATOR")
+)
+
+
 class Progress:
-    """Counts what every generation's tasks have come to, and tells each mark when it is reached."""
+    """Counts what the tasks of both generations have come to, and tells each mark when it is first reached.
+
+    What is to be done is known by its number; the tasks launched for it, one where all goes well, by ids of their own.
+    An update that Mesos tells again, as it does until it has the acknowledgement, makes no difference to any count.
+    """
 
     def __init__(self, tasks: int) -> None:
         self._tasks = tasks
-        self._running = [0, 0]
-        self._passed = [0, 0]
+        self._running: tuple[dict[int, str], dict[int, str]] = ({}, {})
+        self._passed: tuple[set[int], set[int]] = (set(), set())
+        self._gone: set[str] = set()  # tasks
+        self._doubled: set[tuple[int, int]] = set()
         self._ended = 0
-        self.doubled = 0
+        self._told: set[str] = set()
         self.over = asyncio.Event()
         """Once every task has ended, whatever way."""
 
     def subscribed(self) -> None:
-        _tell("subscribed")
+        self._mark("subscribed")
 
-    def ran(self, generation: int) -> None:
-        self._running[generation] += 1
-        if self._running[generation] == self._tasks:
-            _tell("all running" if generation == 0 else "all replaced")
-
-    def passed(self, generation: int) -> None:
-        self._passed[generation] += 1
-        if self._passed[generation] == self._tasks:
-            _tell("all finished" if generation == 0 else "all over")
+    def updated(self, generation: int, number: int, task_id: str, state: str) -> None:
+        """``state`` of one task. Doubled is what two tasks run for at once, or both finish."""
+        running, passed = self._running[generation], self._passed[generation]
+        if task_id in self._gone:
+            return
+        if state == "TASK_RUNNING":
+            if running.setdefault(number, task_id) != task_id:
+                self._doubled.add((generation, number))
+            if len(running) == self._tasks:
+                self._mark("all replaced" if generation else "all running")
+        elif state in ENDED:
+            self._gone.add(task_id)
+            if running.get(number) == task_id:
+                del running[number]
+            if state == "TASK_FINISHED":
+                if number in passed:
+                    self._doubled.add((generation, number))
+                passed.add(number)
+                if len(passed) == self._tasks:
+                    self._mark("all over" if generation else "all finished")
 
     def ended(self, count: int) -> None:
         self._ended += count
@@ -64,7 +87,12 @@ class Progress:
             self.over.set()
 
     def end(self, lost: int) -> None:
-        _tell("end", lost=lost, doubled=self.doubled)
+        _tell("end", lost=lost, doubled=len(self._doubled))
+
+    def _mark(self, mark: str) -> None:
+        if mark not in self._told:
+            self._told.add(mark)
+            _tell(mark)
 
 
 def _tell(mark: str, **more: int) -> None:

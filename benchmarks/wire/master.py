@@ -39,8 +39,9 @@ class Framework:
 
     def send_offers(self, count: int, done: Callable[[], None]) -> None:
         """The life cycle that follows them tells that they were read."""
+        offers = messages.offers(range(messages.HOSTS))
         for _ in range(count):
-            self._send(messages.offers(range(messages.HOSTS)))
+            self._send(offers)
         self.run_tasks(1, 1, done)
 
     def accepted(self, call: dict[str, Any]) -> None:

@@ -1,10 +1,14 @@
-"""The shortest framework on our driver: ``python -m benchmarks.wire.ours URL NAME``; runs until it is killed."""
+"""The shortest framework on our driver: ``python -m benchmarks.wire.ours URL NAME``; runs until it is killed.
+
+Its process is set up as the scheduler's is.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import sys
+
+import uvloop
 
 from benchmarks.wire.messages import ROLE
 from framework.core import events
@@ -15,6 +19,7 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.ports import LaunchTasks, MesosExecutor, TaskLaunch
 from framework.runtime.chance import SystemChance, SystemClock
+from framework.runtime.garbage import look_seldom
 
 _TASK = Resources(250, 768)
 _OWN = Resources(50, 32)
@@ -41,4 +46,5 @@ async def _run(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(*sys.argv[1:3]))
+    look_seldom()
+    uvloop.run(_run(*sys.argv[1:3]))

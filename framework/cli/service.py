@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 import uvicorn
+import uvloop
 
 from agents import pack
 from agents.shared import SHARED_EXECUTOR_ID
@@ -65,7 +66,7 @@ def run(settings: Settings) -> int:
             for notice in state.store.notices:
                 log.error(notice)
             look_seldom()
-            return asyncio.run(_serve(settings, state, listener, url, digest, clock, chance))
+            return uvloop.run(_serve(settings, state, listener, url, digest, clock, chance))
 
 
 def _allow_files() -> None:

@@ -37,23 +37,70 @@ class Live(msgspec.Struct, frozen=True, gc=False):
     executor_ids: bytes  # JSON; those that the host runs for us
 
 
-def offer(raw: wire.Offer) -> tuple[Offer, Live]:
-    """Raises ValueError (msgspec.DecodeError is one) and OverflowError where it cannot be made out."""
-    held = held_in(bytes(raw.resources))
-    role = raw.allocation_info.role
-    told = Offer(
-        OfferId(raw.id.value),
-        HostId(raw.agent_id.value),
-        raw.hostname,
-        held.resources,
-        _attributes(bytes(raw.attributes), bytes(raw.domain)),
-        role,
-        held.reserved,
-        held.port_ranges,
-        window(raw.unavailability) if raw.unavailability is not None else None,
-        held.others,
+class _Told(msgspec.Struct, frozen=True, gc=False):
+    """What a host's last offer said, and what that means."""
+
+    resources: msgspec.Raw
+    attributes: msgspec.Raw
+    domain: msgspec.Raw
+    executor_ids: msgspec.Raw
+    attributes_read: dict[str, str]
+    live: Live
+
+
+class OfferReader:
+    """Reads offers. What a host told last it most often tells again: it is compared with that, and not looked up."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, _Told] = {}  # by host
+
+    def read(self, raw: wire.Offer) -> tuple[Offer, Live]:
+        """Raises ValueError (msgspec.DecodeError is one) and OverflowError where it cannot be made out."""
+        host_id = raw.agent_id.value
+        role = raw.allocation_info.role
+        told = self._told.get(host_id)
+        if (
+            told is None
+            or told.resources != raw.resources
+            or told.executor_ids != raw.executor_ids
+            or told.attributes != raw.attributes
+            or told.domain != raw.domain
+            or told.live.role != role
+        ):
+            told = self._told[host_id] = _told(raw)
+        live = told.live
+        held = live.held
+        offer = Offer(
+            OfferId(raw.id.value),
+            HostId(host_id),
+            raw.hostname,
+            held.resources,
+            told.attributes_read,
+            role,
+            held.reserved,
+            held.port_ranges,
+            window(raw.unavailability) if raw.unavailability is not None else None,
+            held.others,
+        )
+        return offer, live
+
+    def forget(self, host_id: HostId) -> None:
+        """One that is gone."""
+        self._told.pop(host_id, None)
+
+
+def _told(raw: wire.Offer) -> _Told:
+    """Of copies, for what came holds its whole event in memory."""
+    resources, attributes, domain = bytes(raw.resources), bytes(raw.attributes), bytes(raw.domain)
+    executor_ids = bytes(raw.executor_ids)
+    return _Told(
+        msgspec.Raw(resources),
+        msgspec.Raw(attributes),
+        msgspec.Raw(domain),
+        msgspec.Raw(executor_ids),
+        _attributes(attributes, domain),
+        Live(raw.allocation_info.role, held_in(resources), executor_ids),
     )
-    return told, Live(role, held, bytes(raw.executor_ids))
 
 
 @lru_cache(maxsize=4096)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from framework.core import events
@@ -103,6 +103,7 @@ class MesosDriver:
         self._failures_told: set[str] = set()  # since a subscription stood
         self._interval_s = 15.0
         self._live: dict[OfferId, decode.Live] = {}
+        self._offer_reader = decode.OfferReader()
         self._executors = Executors()
 
     @property
@@ -246,10 +247,9 @@ class MesosDriver:
     ) -> None:
         lives = [live for live in map(self._spent, offer_ids) if live is not None]
         role = lives[0].role if lives else self._roles[0]
-        plain = len(self._roles) == 1 and not self._executors.any_on(host_id)
         purse: Purse | None = None
         running: frozenset[str] = frozenset()
-        if not (plain and all(_is_launch(each) for each in operations) and all(live.held.plain for live in lives)):
+        if len(self._roles) > 1 or self._executors.any_on(host_id) or not _are_plain(lives, operations):
             purse = Purse([live.held for live in lives], role)
             running = frozenset().union(*map(decode.executor_ids, lives))
 
@@ -260,14 +260,16 @@ class MesosDriver:
         body, made = self._encoder.accept(offer_ids, operations, refuse_s, making)
         if made.started:
             self._executors.remember(host_id, made.started)
-        self._send(Sent("ACCEPT", host_id, _tasks_of(operations), _ids_of(operations)), body)
+        if self._session is not None:
+            self._session.send(Sent("ACCEPT", host_id, operations), body)
 
     def _spent(self, offer_id: OfferId) -> decode.Live | None:
         return self._live.pop(offer_id, None)
 
     def decline(self, call: Decline) -> None:
+        forget = self._live.pop
         for offer_id in call.offer_ids:
-            self._spent(offer_id)
+            forget(offer_id, None)
         self._send(_DECLINE, self._encoder.decline(call))
 
     def accept_inverse(self, call: AcceptInverse) -> None:
@@ -299,7 +301,8 @@ class MesosDriver:
         self._send(Sent("KILL"), self._encoder.kill(call))
 
     def acknowledge(self, call: Acknowledge) -> None:
-        self._send(_ACKNOWLEDGE, self._encoder.acknowledge(call))
+        if self._session is not None:
+            self._session.send(_ACKNOWLEDGE, self._encoder.acknowledge(call))
 
     def reconcile(self, call: Reconcile) -> None:
         self._send(Sent("RECONCILE"), self._encoder.reconcile(call))
@@ -324,6 +327,9 @@ class MesosDriver:
             self._session.send(sent, body)
 
     def _on_event(self, event: wire.Event) -> None:
+        if type(event) is wire.Update:  # most are
+            self._emit(decode.task_update(event.update.status))
+            return
         told = self._told(event)
         if told is not None:
             self._emit(told)
@@ -331,8 +337,6 @@ class MesosDriver:
     def _told(self, event: wire.Event) -> events.Event | None:
         """The most frequent first."""
         match event:
-            case wire.Update():
-                return decode.task_update(event.update.status)
             case wire.Offers():
                 return self._offers(event.offers)
             case wire.Rescind():
@@ -360,7 +364,7 @@ class MesosDriver:
         unread = [OfferId(each) for each in raw.unread]
         for each in raw.offers:
             try:
-                offer, live = decode.offer(each)
+                offer, live = self._offer_reader.read(each)
             except (ValueError, OverflowError):
                 unread.append(OfferId(each.id.value))
             else:
@@ -375,6 +379,7 @@ class MesosDriver:
         failure = decode.failure(raw)
         if isinstance(failure, events.HostLost):
             self._executors.forget(failure.host_id)
+            self._offer_reader.forget(failure.host_id)
         elif failure is not None:
             self._executors.forget(failure.host_id, failure.executor_id)
         return failure
@@ -384,6 +389,7 @@ class MesosDriver:
         self._encoder = CallEncoder(framework_id)
         self._interval_s = raw.heartbeat_interval_seconds
         self._live.clear()
+        self._offer_reader = decode.OfferReader()
         self._subscribed_once = True
         self._failures_told.clear()
         self._session = self._opening
@@ -391,14 +397,17 @@ class MesosDriver:
         return events.Subscribed(framework_id)
 
     def _on_refused(self, sent: Sent, status: int) -> None:
-        for task_id in sent.task_ids:
-            message = f"Mesos refused the launch ({status})"
-            self._emit(
-                events.TaskUpdate(task_id, "TASK_DROPPED", sent.host_id, source="SOURCE_MASTER", message=message)
-            )
-        for operation_id in sent.operation_ids:
-            message = f"Mesos refused the operation ({status})"
-            self._emit(events.OperationUpdate(operation_id, "OPERATION_DROPPED", sent.host_id, message=message))
+        for operation in sent.operations:
+            if isinstance(operation, (LaunchTasks, LaunchGroup)):
+                message = f"Mesos refused the launch ({status})"
+                for task in operation.tasks:
+                    self._emit(_dropped(task.task_id, sent.host_id, message))
+            elif operation.operation_id is not None:  # one that asks for an update
+                message = f"Mesos refused the operation ({status})"
+                update = events.OperationUpdate(
+                    operation.operation_id, "OPERATION_DROPPED", sent.host_id, message=message
+                )
+                self._emit(update)
 
     def _on_lost(self, reason: str) -> None:
         self._session = None
@@ -407,22 +416,16 @@ class MesosDriver:
         self._emit(events.Disconnected(reason))
 
 
-def _is_launch(operation: Operation) -> bool:
-    return isinstance(operation, (LaunchTasks, LaunchGroup))
+_LAUNCHES = frozenset({LaunchTasks, LaunchGroup})
 
 
-def _tasks_of(operations: Sequence[Operation]) -> tuple[TaskId, ...]:
-    return tuple(
-        [task.task_id for each in operations if isinstance(each, (LaunchTasks, LaunchGroup)) for task in each.tasks]
-    )
+def _are_plain(lives: Iterable[decode.Live], operations: Iterable[Operation]) -> bool:
+    """Whether nothing is reserved or to be changed, so that no pieces need be told apart."""
+    for live in lives:
+        if not live.held.plain:
+            return False
+    return _LAUNCHES.issuperset(map(type, operations))
 
 
-def _ids_of(operations: Sequence[Operation]) -> tuple[str, ...]:
-    """Of those that ask for an update."""
-    return tuple(
-        [
-            each.operation_id
-            for each in operations
-            if not isinstance(each, (LaunchTasks, LaunchGroup)) and each.operation_id is not None
-        ]
-    )
+def _dropped(task_id: TaskId, host_id: HostId | None, message: str) -> events.TaskUpdate:
+    return events.TaskUpdate(task_id, "TASK_DROPPED", host_id, source="SOURCE_MASTER", message=message)

@@ -42,6 +42,7 @@ from framework.edges.mesos.recordio import RecordReader
 from framework.edges.mesos.subscription import (
     ANSWER_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
+    MAX_PENDING_CALLS,
     PATH,
     NotMesosError,
     Sent,
@@ -335,7 +336,9 @@ class PymesosSession(Subscription):
             return
         if self._unanswered_bytes() > connection.MAX_OUTGOING_BYTES:
             self.lose(f"more than {connection.MAX_OUTGOING_BYTES} bytes of calls wait to be taken")
-        elif self._has_room(self._made - self._answers):
+        elif self._made - self._answers >= MAX_PENDING_CALLS:
+            self._lose_for_room()
+        else:
             self._put(sent, body)
 
     def _put(self, sent: Sent, body: bytes) -> None:

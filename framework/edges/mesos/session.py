@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
@@ -12,9 +12,18 @@ import msgspec
 from framework.edges.mesos import wire
 from framework.edges.mesos.access import Access, mends_itself, tls_trouble
 from framework.edges.mesos.addresses import Address
-from framework.edges.mesos.connection import NOT_HTTP, STREAM_ID, Answer, CallConnection, EventStream, HttpConnection
+from framework.edges.mesos.connection import (
+    ACCEPTED,
+    NOT_HTTP,
+    STREAM_ID,
+    Answer,
+    CallConnection,
+    EventStream,
+    HttpConnection,
+)
 from framework.edges.mesos.subscription import (
     CONNECT_TIMEOUT_S,
+    MAX_PENDING_CALLS,
     PATH,
     NotMesosError,
     Sent,
@@ -70,7 +79,7 @@ class Session(Subscription):
     async def _open(self, subscribe: bytes) -> None:
         loop = asyncio.get_running_loop()
         tls = self._access.tls if self.master.secure else None
-        calls = self._calls = CallConnection(self._on_answer, self.lose)
+        calls = self._calls = CallConnection(self._on_answers, self.lose)
         stream = self._stream = EventStream(self._on_record, self._stream_lost)
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             for connection in (calls, stream):
@@ -129,9 +138,13 @@ class Session(Subscription):
             raise MesosRefusedError(f"{self.master} is Mesos {version}; {OLDEST_MAJOR}.0 or later is needed")
 
     def send(self, sent: Sent, body: bytes) -> None:
-        if self._calls is not None and self.standing and self._has_room(len(self._pending)):
-            self._pending.append(sent)
-            self._calls.send(b"%bContent-Length: %d\r\n\r\n%b" % (self._call_head, len(body), body))
+        if not self.standing or self._calls is None:
+            return
+        if len(self._pending) >= MAX_PENDING_CALLS:
+            self._lose_for_room()
+            return
+        self._pending.append(sent)
+        self._calls.send(b"%bContent-Length: %d\r\n\r\n%b" % (self._call_head, len(body), body))
 
     async def drain(self) -> None:
         if self._calls is not None:
@@ -173,18 +186,20 @@ class Session(Subscription):
         else:
             self._take(event)
 
-    def _on_answer(self, answer: Answer) -> None:
-        if self._over:
-            return
-        if not self._pending:
-            self.lose("an answer came to no call")
-            return
-        sent = self._pending.popleft()
-        self._answers += 1
-        if sent.answered is not None and not sent.answered.done():
-            sent.answered.set_result(answer)
-        elif answer.status not in (200, 202):  # 200: done already, as UPDATE_FRAMEWORK is
-            self._refused(sent, answer)
+    def _on_answers(self, answers: Iterable[Answer]) -> None:
+        pending = self._pending  # which a loss empties
+        for answer in answers:
+            if not pending:
+                self.lose("an answer came to no call")
+                return
+            sent = pending.popleft()
+            self._answers += 1
+            if answer is ACCEPTED and sent.answered is None:
+                continue
+            if sent.answered is not None and not sent.answered.done():
+                sent.answered.set_result(answer)
+            elif answer.status not in (200, 202):  # 200: done already, as UPDATE_FRAMEWORK is
+                self._refused(sent, answer)
 
 
 def _it(connection: HttpConnection) -> HttpConnection:

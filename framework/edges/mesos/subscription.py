@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from framework.core.ids import HostId, TaskId
+from framework.core.ids import HostId
 from framework.edges.mesos import wire
 from framework.edges.mesos.access import Access
 from framework.edges.mesos.addresses import Address, redirect_target
 from framework.edges.mesos.connection import Answer
 from framework.errors import FrameworkRemovedError, FrameworkTakenError, MesosRefusedError, UnavailableError
 from framework.log import get_logger
+from framework.ports import Operation
 
 log = get_logger(__name__)
 
@@ -40,6 +41,9 @@ _FINAL = {  # Mesos' words (master.cpp, 1.11)
     "Framework failed over": FrameworkTakenError,
 }
 
+_ABOUT_IT = frozenset({wire.Subscribed, wire.Error})
+"""Events that tell of the subscription itself."""
+
 _Result = TypeVar("_Result")
 
 
@@ -60,8 +64,7 @@ class Sent(NamedTuple):
 
     kind: str
     host_id: HostId | None = None
-    task_ids: tuple[TaskId, ...] = ()  # that an ACCEPT launches
-    operation_ids: tuple[str, ...] = ()  # of it that ask for an update
+    operations: Sequence[Operation] = ()  # of an ACCEPT
     answered: asyncio.Future[Answer] | None = None  # for those who wait; else only refusals are told
 
 
@@ -178,11 +181,9 @@ class Subscription(ABC):
         elif quiet and not waiting:
             self._probe()
 
-    def _has_room(self, pending: int) -> bool:
-        """Whether one more call may be made; where it may not the subscription is lost."""
-        if pending >= MAX_PENDING_CALLS:
-            self.lose(f"{MAX_PENDING_CALLS} calls are not answered")
-        return pending < MAX_PENDING_CALLS
+    def _lose_for_room(self) -> None:
+        """Where one call more would be more than ``MAX_PENDING_CALLS``."""
+        self.lose(f"{MAX_PENDING_CALLS} calls are not answered")
 
     def lose(self, reason: str) -> None:
         """Ends the subscription, and tells why where it stood."""
@@ -203,22 +204,23 @@ class Subscription(ABC):
         self.lost.set_result(reason)
 
     def _take(self, event: wire.Event) -> None:
-        if type(event) is wire.Heartbeat:
-            return
+        if type(event) in _ABOUT_IT:
+            self._heed(event)
+        if self.standing:
+            self._on_event(event)
+
+    def _heed(self, event: wire.Event) -> None:
         if type(event) is wire.Error:
             # All of Mesos' errors are final: removed, not authorised, invalid, or another scheduler subscribed as us.
             kinds = (kind for words, kind in _FINAL.items() if words in event.error.message)
             kind = next(kinds, MesosRefusedError)
             self.refusal = kind(f"Mesos at {self.master}: {event.error.message}")
             self.lose(event.error.message)
-            return
-        if type(event) is wire.Subscribed and not self.standing and not self._over:
+        elif type(event) is wire.Subscribed and not self.standing and not self._over:
             # Here, as the answer's head and its first events may have come in one piece, and events lead to calls.
             self._begin()
             self.standing = True
             self._subscribed.set_result(None)
-        if self.standing:
-            self._on_event(event)
 
     def _refused(self, sent: Sent, answer: Answer) -> None:
         if not 400 <= answer.status < 500 or answer.status in _NOT_OF_THE_CALL:

@@ -81,7 +81,7 @@ async def test_a_stream_that_is_no_gzip_or_grows_without_end(data: bytes, reason
 
 async def test_answers_in_gzip() -> None:
     answers: list[Answer] = []
-    calls = CallConnection(answers.append, pytest.fail)
+    calls = CallConnection(answers.extend, pytest.fail)
     calls.connection_made(Wire())
     for body in (gzip.compress(b"because"), b"\x1f\x8bnone", gzip.compress(bytes(1 << 20))):
         calls.data_received(b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))

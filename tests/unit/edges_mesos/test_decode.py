@@ -53,7 +53,7 @@ def event(raw: object) -> wire.Event:
 def offered(**fields: object) -> tuple[Offer, decode.Live]:
     offers = event({"type": "OFFERS", "offers": {"offers": [OFFER | fields]}})
     assert isinstance(offers, wire.Offers)
-    return decode.offer(offers.offers.offers[0])
+    return decode.OfferReader().read(offers.offers.offers[0])
 
 
 def scalar(name: str, value: float, **fields: object) -> dict[str, object]:
@@ -78,7 +78,7 @@ def test_an_offer_of_little() -> None:
     raw = {"id": {"value": "O"}, "agent_id": {"value": "S"}, "hostname": "h", "future": {"field": 1}}
     offers = event({"type": "OFFERS", "offers": {"offers": [raw]}})
     assert isinstance(offers, wire.Offers)
-    assert decode.offer(offers.offers.offers[0])[0] == Offer(OfferId("O"), HostId("S"), "h", Resources())
+    assert decode.OfferReader().read(offers.offers.offers[0])[0] == Offer(OfferId("O"), HostId("S"), "h", Resources())
 
 
 RESERVATION = {
@@ -194,7 +194,7 @@ def test_what_is_no_utf8_is_replaced() -> None:
     raw = json.dumps({"type": "OFFERS", "offers": {"offers": [OFFER]}}).encode()
     offers = wire.read_event(raw.replace(b'"host-1"', b'"h\xff"').replace(b'"r1"', b'"\xfe"'))
     assert isinstance(offers, wire.Offers)
-    offer, _ = decode.offer(offers.offers.offers[0])
+    offer, _ = decode.OfferReader().read(offers.offers.offers[0])
     assert (offer.hostname, offer.attributes["rack"]) == ("h\ufffd", "\ufffd")
 
 
@@ -300,3 +300,24 @@ def test_failures() -> None:
     assert failure(agent_id=host) == events.HostLost("S1")  # type: ignore[arg-type]
     assert failure(agent_id=host, executor_id={"value": "t"}, status=9) == events.ExecutorLost("S1", "t", 9)  # type: ignore[arg-type]
     assert failure() is None
+
+
+def test_an_offer_is_read_anew_whenever_anything_of_it_differs_from_the_last() -> None:
+    reader = decode.OfferReader()
+    less = [scalar("cpus", 1.0)]
+    changes: list[dict[str, object]] = [
+        {},
+        {},
+        {"resources": less},
+        {"attributes": []},
+        {"executor_ids": []},
+        {"domain": {"fault_domain": {"region": {"name": "r"}, "zone": {"name": "z"}}}},
+        {"allocation_info": {"role": "c"}},
+        {"agent_id": {"value": "S2"}, "resources": less},
+        {},
+    ]
+    for fields in changes:
+        offers = event({"type": "OFFERS", "offers": {"offers": [OFFER | fields]}})
+        assert isinstance(offers, wire.Offers)
+        raw = offers.offers.offers[0]
+        assert reader.read(raw) == decode.OfferReader().read(raw)
