@@ -135,8 +135,9 @@ def test_what_a_crash_left_lying_is_swept_up(zookeeper_url: str) -> None:
         one.lead()
         one.store.commit([SaveTenant(samples.tenant())])
         see.create(f"/parts/000000000002-{'0' * 32}-0000", b"half a frame")
-        see.create("/snapshots/000000000001-half", b"")
-        see.create("/snapshots/000000000001-half/0000", b"half a checkpoint")
+        half = f"/snapshots/000000000001-{'0' * 32}"
+        see.create(half, b"")
+        see.create(f"{half}/0000", b"half a checkpoint")
         one.close()
         two.lead()
         assert see.get_children("/parts") == see.get_children("/snapshots") == []
