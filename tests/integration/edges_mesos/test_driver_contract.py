@@ -1,4 +1,4 @@
-"""The driver of our own keeps the contract of every driver."""
+"""Both drivers keep the contract of every driver: the same tests, on a real Mesos."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from framework.core.ids import FrameworkId
 from framework.edges.mesos.access import Access
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
+from framework.edges.mesos.pymesos_driver import PymesosDriver
 from framework.local.cluster import MesosCluster
 from framework.local.credentials import SCHEDULER
 from framework.ports import SchedulerDriver
@@ -21,7 +22,9 @@ from tests.fakes.driving import FastClock, SeededChance
 from tests.integration.conftest import ClusterFactory
 
 
-class TestMesosDriver(SchedulerDriverContract):
+class _OnMesos(SchedulerDriverContract):
+    kind: type[MesosDriver]
+
     @pytest.fixture
     def cluster(self, mesos_cluster: ClusterFactory) -> MesosCluster:
         return mesos_cluster(2)
@@ -34,7 +37,15 @@ class TestMesosDriver(SchedulerDriverContract):
         self, masters: Sequence[str], name: str, framework_id: FrameworkId | None, roles: tuple[str, ...] = (ROLE,)
     ) -> SchedulerDriver:
         framework = FrameworkSettings(name, getpass.getuser(), roles, 60.0, "localhost")
-        return MesosDriver(masters, framework, FastClock(), SeededChance(), framework_id)
+        return self.kind(masters, framework, FastClock(), SeededChance(), framework_id)
+
+
+class TestMesosDriver(_OnMesos):
+    kind = MesosDriver
+
+
+class TestPymesosDriver(_OnMesos):
+    kind = PymesosDriver
 
 
 class TestSecured(OperationsContract):
