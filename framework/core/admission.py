@@ -82,8 +82,11 @@ def _on_no_host(state: State, template: Template, hosts: list[Host]) -> list[Fau
     kinds: Counter[bool] = Counter()
     for neighbour in template.neighbours:
         nth, kinds[neighbour.near] = kinds[neighbour.near], kinds[neighbour.near] + 1
-        if neighbour.near and not _values(hosts, neighbour.field):
-            found.append(Fault(f"near[{nth}].field", _no_field(hosts, neighbour.field)))
+        if not _values(hosts, neighbour.field):
+            # Apart by a field that no host has would hold anywhere, and keep nothing apart.
+            found.append(
+                Fault(f"{'near' if neighbour.near else 'apart'}[{nth}].field", _no_field(hosts, neighbour.field))
+            )
     narrowed_by = ["attributes"] if len(allowed) < len(hosts) else []
     for i, constraint in enumerate(template.constraints):
         left = [host for host in allowed if allows(constraint, _value(host, constraint.field))]

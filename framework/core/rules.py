@@ -141,8 +141,9 @@ def rules_of(request: Request, role: str | None) -> Rules | None:
 
 
 def told(constraint: Constraint) -> str:
-    """As ``WhyNot`` names it: field, operator and value."""
-    return " ".join(part for part in (constraint.field, constraint.operator.value, constraint.value) if part)
+    """As ``WhyNot`` names it: field, operator and value, on one line whatever is in them."""
+    text = " ".join(part for part in (constraint.field, constraint.operator.value, constraint.value) if part)
+    return text if text.isprintable() else repr(text)
 
 
 def told_labels(labels: Mapping[str, str]) -> str:

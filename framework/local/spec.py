@@ -59,7 +59,10 @@ class HostShape(DocumentModel):
             values = value if isinstance(value, list) else [value]
             wrong = [one[:60] for one in values if not _VALUE.fullmatch(one)]
             if wrong or not values:
-                raise ValueError(f"{name}: {wrong or 'an empty list'} must be text that begins with a letter")
+                raise ValueError(
+                    f"{name}: {wrong or 'an empty list'} must begin with a letter; letters, digits, '.', '_', '-' and "
+                    "'/' follow, at most 127"
+                )
         return attributes
 
 

@@ -84,7 +84,11 @@ def test_what_no_waiting_would_cure_is_refused(template: Template, quota: Quota,
         ),
         (
             {"neighbours": (Neighbour({"a": "b"}, near=False, field="x"), Neighbour({"a": "b"}, near=True, field="y"))},
-            {"near[0].field": "has 'y'"},
+            {"apart[0].field": "has 'x'", "near[0].field": "has 'y'"},
+        ),
+        (
+            {"constraints": (Constraint("rack", Operator.IS, "a\nb\x1b[1m"),)},
+            {"constraints[0]": r"'rack IS a\nb\x1b[1m' holds on none"},
         ),
         (
             {"resources": Resources(1, 1, gpus=5, ports=9), "constraints": (Constraint("os", Operator.IS, "bsd"),)},

@@ -78,6 +78,13 @@ def test_every_fault_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     }
 
 
+def test_what_an_attribute_may_be_is_told(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"odd: \['a b', '7'\] must begin with a letter; letters, digits, '.', '_', '-' and"
+    ):
+        load(tmp_path, "local: {hosts: [{cpus: 1, mem_mib: 64, attributes: {odd: [a b, '7', c-1]}}]}\n")
+
+
 @pytest.mark.parametrize(
     "hosts",
     [
