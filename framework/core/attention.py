@@ -23,6 +23,7 @@ class Attention:
         self.tenants: set[TenantName] = set()  # about which something has changed
         self.again = False  # a round is due though nothing has changed, as time has passed
         self.starving: dict[TenantName, list[RequestId]] = {}  # the first of each shape that only lacks room
+        self.unkept: dict[RequestId, float] = {}  # of those, no host could be kept for it; when to look for one again
         self._least: Amounts = _NO_BOUND  # of all that waits; perhaps less, after the smallest has gone
         self._hopeless: list[Amounts] = []  # what asks for at least one of these fits on none of the other hosts
 
@@ -43,6 +44,7 @@ class Attention:
     def forget(self, waiting: Sequence[Shape]) -> None:
         """All is to be looked at anew; ``waiting``: every shape that waits."""
         self._hopeless = []
+        self.unkept.clear()
         self._least = (
             min((shape.cpu_millis for shape in waiting), default=_NO_BOUND[0]),
             min((shape.mem_mib for shape in waiting), default=_NO_BOUND[1]),

@@ -21,6 +21,9 @@ _KEPT_AT_MOST = 10
 
 _LOOKED_AT = 32  # hosts that suit, to choose the best of; looking at thousands would find one that is hardly better
 
+_AGAIN_AFTER_S = 30.0
+"""Between two searches for the same request that find no host, where no kept one comes free and no host changes."""
+
 Claimed = dict[tuple[HostId, str], list[Request]]
 """What goes where, by the host and the role of its offers."""
 
@@ -78,7 +81,8 @@ def divided(state: State, hosts: set[HostId]) -> list[tuple[HostId, str]]:
 def keep(state: State, now: float) -> list[Effect]:
     """Keeps hosts for those that lack only room and have waited too long: first the tenant with the smallest standing,
 
-    then the oldest request. Notes when the next will have.
+    then the oldest request. Notes when the next will have. One for which there is no host to keep lets others have
+    their turn, and is looked at again after a while: its search has looked at every host.
     """
     most = room(state)
     if most <= 0:
@@ -89,6 +93,9 @@ def keep(state: State, now: float) -> list[Effect]:
         for name in state.attention.starving
         if state.config.offers_role(state.tenants[name].tenant.role)
     )
+    before = state.attention.unkept
+    unkept: dict[RequestId, float] = {}
+    state.attention.unkept = unkept
     effects: list[Effect] = []
     soonest: float | None = None
     for _, name in tenants:
@@ -99,19 +106,24 @@ def keep(state: State, now: float) -> list[Effect]:
                 continue
             request = state.requests[request_id]
             ripe = request.submitted_at + state.config.starving_after_s
+            if request_id in before:
+                ripe = unkept[request_id] = before[request_id]
             if ripe > now:
                 soonest = ripe if soonest is None else min(soonest, ripe)
             else:
                 waiting.append(((-request.priority, request.submitted_at), request_id))
-        for _, request_id in sorted(waiting)[:most]:
-            most -= 1
+        for _, request_id in sorted(waiting):
             request = state.requests[request_id]
             host = _host_to_keep(state, request, None, now)
-            if host is not None:
-                mark(state, host, request, now)
-                effects.append(_report(host, request, now))
-        if most <= 0:
-            return effects  # one is looked for again when a kept host is no longer
+            if host is None:
+                unkept[request_id] = again_at = now + _AGAIN_AFTER_S
+                soonest = again_at if soonest is None else min(soonest, again_at)
+                continue
+            mark(state, host, request, now)
+            effects.append(_report(host, request, now))
+            most -= 1
+            if most <= 0:
+                return effects  # one is looked for again when a kept host is no longer
     if soonest is not None:
         state.deadlines.set("starving", "", soonest)
     return effects

@@ -182,6 +182,7 @@ class State:
             self.deadlines.drop("earmark", host_id)
             self.hold(host_id, now + self.config.hold_idle_s)
             self.attention.hosts.add(host_id)
+            self.attention.unkept.clear()
             self.attention.again = True
 
     def release_for(self, request: Request, now: float) -> None:

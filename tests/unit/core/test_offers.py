@@ -6,14 +6,16 @@ import pytest
 
 from framework.core import events as ev
 from framework.core.effects import Decline, Launch, Report, Revive, Suppress
-from framework.core.ids import FrameworkId, HostId, OfferId
+from framework.core.ids import FrameworkId, HostId, OfferId, TenantName
 from framework.core.offers import Host, Offer, OfferBook
 from framework.core.resources import Resources
 from framework.core.state import Config
 from framework.core.tasks import Quota
+from framework.core.templates import Neighbour
 from tests.unit.core.rig import TEAM, Rig
 
 BIG = Resources(3900, 8000)
+OTHERS = TenantName("others")
 
 
 def offer(name: str, host: str, cpu_millis: int = 1000) -> Offer:
@@ -140,6 +142,39 @@ def test_a_host_is_kept_for_a_request_that_waits_too_long_until_it_goes() -> Non
     assert rig.task(big).host_id == "h0"
     assert big.id not in {earmark.request_id for earmark in rig.state.earmarks.values()}
     assert rig.state.live_task(small) is None
+
+
+def test_one_for_which_no_host_can_be_kept_does_not_hold_up_others() -> None:
+    rig = Rig(hosts=2)
+    rig.tenant(OTHERS)
+    for rack in ("r0", "r1"):
+        rig.running(need=Resources(2000, 4096), attributes={"rack": rack})
+    partnerless = rig.submit(tenant=OTHERS, neighbours=(Neighbour({"app": "db"}, near=True),))  # of the first in turn
+    big = rig.submit(BIG)
+    rig.offer()
+    rig.after(rig.config.starving_after_s + 1)
+    assert [earmark.request_id for earmark in rig.state.earmarks.values()] == [big.id]
+    rig.send(ev.CancelAsked(big.id, ""))
+    again_at = rig.state.deadlines.next()
+    assert partnerless.id in rig.state.attention.unkept
+    assert again_at is not None
+    assert rig.now < again_at
+    rig.send(ev.CancelAsked(partnerless.id, ""))
+    assert not rig.state.attention.unkept
+
+
+def test_one_for_which_no_host_could_be_kept_is_looked_at_when_one_comes_free() -> None:
+    rig = Rig(hosts=1)
+    rig.tenant(OTHERS)
+    rig.running(need=Resources(2000, 4096))
+    first = rig.submit(BIG)
+    rig.offer()
+    rig.after(rig.config.starving_after_s + 1)
+    second = rig.submit(BIG, tenant=OTHERS)
+    rig.after(rig.config.starving_after_s + 1)
+    assert [earmark.request_id for earmark in rig.state.earmarks.values()] == [first.id]
+    rig.send(ev.CancelAsked(first.id, ""))
+    assert [earmark.request_id for earmark in rig.state.earmarks.values()] == [second.id]
 
 
 def test_what_was_kept_serves_others_at_once_when_its_request_is_cancelled_or_goes_elsewhere() -> None:
