@@ -228,7 +228,7 @@ class MesosOperator:
 def _why(error: Exception) -> str:
     cause = error.__cause__
     trouble = tls_trouble(cause)
-    if trouble is None and isinstance(error, aiohttp.ClientConnectorError) and isinstance(cause, OSError):
+    if trouble is None and isinstance(error, aiohttp.ClientOSError) and isinstance(cause, OSError):
         trouble = cause.strerror or "it closes the connection"  # aiohttp's own words are of Python's objects
     return trouble or str(error)[:MAX_SHOWN_CHARS] or "time is up"
 
