@@ -11,7 +11,6 @@ Both sizes run in one process, in turns, some hundred builds each; told are the 
 
 from __future__ import annotations
 
-import gc
 import random
 import statistics
 import time
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import as_in_the_scheduler
 from benchmarks.placement import reference_hosts
 from framework.core.effects import Decline, Effect, Kill, Launch, Revive, Suppress
 from framework.core.events import Event, HostsObserved, OffersReceived, Submitted, Subscribed, TaskUpdate, TenantSet
@@ -31,7 +31,6 @@ from framework.core.state import Config, State
 from framework.core.step import turn
 from framework.core.tasks import FailureClass, Outcome, Request, Tenant
 from framework.core.templates import Template
-from framework.runtime.garbage import look_seldom
 
 BUILD_S = 600.0
 EVENTS_A_TURN = 1
@@ -231,15 +230,10 @@ def run(
     """``growth``: the large cluster's CPU time a build to the small one's, of medians."""
     played = {"small": Played(small, seed), "large": Played(large, seed)}
     costs_s: dict[str, list[float]] = {name: [] for name in played}
-    gc.collect()
-    usual = gc.get_threshold()
-    look_seldom()  # as the scheduler's process does
-    try:
+    with as_in_the_scheduler():
         for _ in range(repeats):
             for name, each in played.items():
                 costs_s[name].append(each.measure(builds))
-    finally:
-        gc.set_threshold(*usual)
     figures: dict[str, Any] = {"seed": seed, "repeats": repeats, "events_a_turn": EVENTS_A_TURN}
     for name, each in played.items():
         figures[name] = {

@@ -1,10 +1,26 @@
-"""Numbers as the benchmarks tell them."""
+"""Numbers as the benchmarks take and tell them."""
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+from framework.runtime.garbage import look_seldom
+
+
+@contextlib.contextmanager
+def as_in_the_scheduler() -> Iterator[None]:
+    """Looks for garbage as seldom as the scheduler's process does, for what of it is measured in this one."""
+    gc.collect()
+    usual = gc.get_threshold()
+    look_seldom()
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

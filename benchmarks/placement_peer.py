@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import fenzo
+from benchmarks.figures import as_in_the_scheduler
 from benchmarks.placement import MIXES, REQUESTS, TIME, lower_bound, one_turn, reference_hosts
 from framework.core.ids import RequestId, TenantName
 from framework.core.offers import Host
@@ -88,7 +89,7 @@ def _against(
     ours_s: list[float] = []
     theirs_s: list[float] = []
     shapes = [_shape(need) for need in needs]
-    with fenzo.running(libraries, hosts, needs) as peer:
+    with as_in_the_scheduler(), fenzo.running(libraries, hosts, needs) as peer:
         for nth in range(warm_up + rounds):
             duration_s, indices = _placed(hosts, shapes)
             theirs = peer.round()
@@ -97,7 +98,8 @@ def _against(
                 theirs_s.append(theirs.duration_s)
     count, bound = len(needs), lower_bound(hosts, needs)
     used = len(set(indices))
-    turns_s = [one_turn(hosts, needs, Config(overhead=ZERO))[0] for _ in range(rounds)]
+    with as_in_the_scheduler():
+        turns_s = [one_turn(hosts, needs, Config(overhead=ZERO))[0] for _ in range(rounds)]
     ratios = sorted(theirs / ours for ours, theirs in zip(ours_s, theirs_s, strict=True))
     return {
         "speed_ratio": round(statistics.median(theirs_s) / statistics.median(ours_s), 1),

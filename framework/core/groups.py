@@ -98,8 +98,10 @@ _Shunned = tuple[Labels, str]
 """The labels of builds that one wants to be apart from, and the field."""
 
 
-def _shunned_by(request: Request) -> set[_Shunned]:
+def _shunned_by(request: Request) -> Collection[_Shunned]:
     neighbours = request.template.neighbours
+    if not neighbours:  # as of most
+        return ()
     return {(frozenset(each.labels.items()), each.field) for each in neighbours if not each.near}
 
 

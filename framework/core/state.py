@@ -246,7 +246,8 @@ class State:
 
     def shares(self, task: Task) -> bool:
         """Whether it is in the Mesos executor that new builds would share."""
-        return task.mesos_executor_id == self.shared_executor_id(task.host_id)
+        its_own = task.mesos_executor_id == task.id  # as of most
+        return not its_own and task.mesos_executor_id == self.shared_executor_id(task.host_id)
 
     def shared_executor_id(self, host_id: HostId) -> str:
         """Of the Mesos executor that new builds of the host share. Each host's has an id of its own, for where one
