@@ -310,14 +310,14 @@ def _appetite(state: State, now: float) -> list[Effect]:
                 effects += _want_nothing(state)
             elif not state.deadlines.has("idle", ""):
                 state.deadlines.set("idle", "", idle_at)
-        elif len(state.offers):  # another driver has subscribed since, which did not know
-            effects += [*give_back(state, list(state.offers.hosts())), Suppress()]
+        else:
+            effects += _want_nothing(state)
     return effects
 
 
 def _want_nothing(state: State) -> list[Effect]:
     effects = give_back(state, list(state.offers.hosts()))
-    if not state.suppressed:
+    if effects or not state.suppressed:  # another driver may have subscribed since, which did not know
         state.suppressed = True
         effects.append(Suppress())
     return effects

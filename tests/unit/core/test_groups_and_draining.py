@@ -88,6 +88,7 @@ def test_a_scheduler_that_drains_launches_nothing_and_lets_what_runs_go_on() -> 
     rig.offer()
     assert not rig.effects(Launch)
     assert rig.effects(Decline)
+    assert rig.effects(Suppress), "as a driver that has taken the place of the one before does not know"
     assert not rig.effects(Revive)
     answer = why_not(rig.state, waiting.id, rig.now)
     assert answer is not None
