@@ -275,7 +275,7 @@ def _launch(state: State, host_id: HostId, role: str, requests: list[Request], n
             role=role,
             reserved=template.reserved,
             ports=list(own_ports),
-            mesos_executor_id=state.shared_executor_id(host_id) if template.shared else its_id,
+            mesos_executor_id=state.shared_executor_id(host_id, role) if template.shared else its_id,
         )
         state.adopt(task)
         if state.earmarks:

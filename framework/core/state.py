@@ -247,14 +247,17 @@ class State:
     def shares(self, task: Task) -> bool:
         """Whether it is in the Mesos executor that new builds would share."""
         its_own = task.mesos_executor_id == task.id  # as of most
-        return not its_own and task.mesos_executor_id == self.shared_executor_id(task.host_id)
+        return not its_own and task.mesos_executor_id == self.shared_executor_id(task.host_id, task.role)
 
-    def shared_executor_id(self, host_id: HostId) -> str:
-        """Of the Mesos executor that new builds of the host share. Each host's has an id of its own, for where one
+    def shared_executor_id(self, host_id: HostId, role: str) -> str:
+        """Of the Mesos executor that new builds of the host share which are launched on the role's offers.
 
-        process plays several hosts Mesos shows the sandboxes of one id as one.
+        Each host's has an id of its own, for where one process plays several hosts Mesos shows the sandboxes of one id
+        as one; and each role's, for Mesos refuses a build in a Mesos executor of another role, also while that only
+        waits for more.
         """
-        return f"{self.config.shared_executor_id}~{host_id}"
+        of_host = f"{self.config.shared_executor_id}~{host_id}"
+        return of_host if role == "*" else f"{of_host}~{role.replace('/', '~')}"  # Mesos takes no slash in an id
 
     def sharing(self, host_id: HostId) -> str | None:
         """The role of the Mesos executor that builds of the host share now; None where none of them is live."""

@@ -224,6 +224,17 @@ def test_a_shared_mesos_executor_serves_one_role() -> None:
     assert told(rig, second) == {"sharing": 1}
 
 
+def test_a_shared_mesos_executor_that_waits_for_more_is_not_given_builds_of_another_role() -> None:
+    rig = Rig(hosts=1)
+    offer(rig, "h0", "ants/ci", Resources(1000, 1000))
+    first = rig.task(rig.submit(Resources(100, 100), shared=True))
+    rig.update(first, "TASK_FINISHED")
+    offer(rig, "h0", "*", Resources(1000, 1000))
+    second = rig.task(rig.submit(Resources(100, 100), shared=True))
+    assert first.mesos_executor_id == f"{SHARED_EXECUTOR_ID}~h0~ants~ci"
+    assert second.mesos_executor_id == f"{SHARED_EXECUTOR_ID}~h0"
+
+
 def test_a_host_is_kept_for_a_request_only_where_its_rules_let_it_go() -> None:
     rig = Rig(hosts=2)
     for rack in ("r0", "r1"):
