@@ -96,11 +96,14 @@ async def run(plan: Plan) -> None:
     scheduler = Scheduler(store, store.load(), new_driver, cluster, config, agent, clock, chance)
     running = asyncio.create_task(scheduler.run())
     await asyncio.wait({running, asyncio.create_task(progress.over.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    (driver,) = drivers
-    await driver.teardown()
-    scheduler.stop()
-    await running
-    await cluster.close()
+    try:
+        if not running.done():
+            (driver,) = drivers
+            await driver.teardown()
+        scheduler.stop()
+        await running
+    finally:
+        await cluster.close()
     lost = 0
     for generation in (0, 1):
         for n in range(plan.tasks):
