@@ -21,6 +21,8 @@ FOLLOW_EVERY_S = 0.2
 """Between looks whether the copy has changed as a whole, for tokens and counts; a request is read when asked for."""
 FOLLOW_SHARE = 0.1
 """Of one CPU's time at most; so with much that is live it is looked at less often."""
+FOLLOW_AT_LEAST_EVERY_S = 30.0
+"""However long a look seems to have taken: the wall clock may be set, or the machine sleep, meanwhile."""
 WAIT_EVERY_S = 0.5
 """Between looks at a request that somebody waits for."""
 
@@ -53,7 +55,7 @@ class StandbyControl:
                 else:
                     seen, self._unread = revision, ""
             took_s = self._clock.now() - begun_at
-            await self._clock.sleep(max(FOLLOW_EVERY_S, took_s / FOLLOW_SHARE))
+            await self._clock.sleep(min(FOLLOW_AT_LEAST_EVERY_S, max(FOLLOW_EVERY_S, took_s / FOLLOW_SHARE)))
 
     def _read(self) -> tuple[State, dict[TenantName, str]]:
         found = self._store.load()

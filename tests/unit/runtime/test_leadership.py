@@ -140,6 +140,26 @@ async def test_a_standby_notices_what_another_writes(rig: Rig) -> None:
     assert [use.tenant.name for use in rig.seat.control.tenants()] == [samples.TEAM]
 
 
+async def test_a_standby_whose_clock_is_set_while_it_reads_notices_what_another_writes_all_the_same(rig: Rig) -> None:
+    await rig.stands_by(1)
+    loop, load, reads = asyncio.get_running_loop(), rig.store.load, []
+
+    def while_the_clock_is_set() -> Snapshot:
+        reads.append("read")
+        loop.call_soon_threadsafe(rig.clock.advance, 3600.0)
+        return load()
+
+    rig.store.load = while_the_clock_is_set  # type: ignore[method-assign]
+    rig.revision = 1
+    await rig.in_time(lambda: reads, "a read")
+    await quiet(20)
+    rig.store.load = load  # type: ignore[method-assign]
+    rig.store.commit([SaveTenant(samples.tenant())])
+    rig.revision, since = 2, rig.clock.now()
+    await rig.in_time(rig.seat.control.tenants, "the tenant")
+    assert rig.clock.now() - since < 60.0
+
+
 async def test_waiting_at_a_standby_ends_with_the_build_or_the_time(rig: Rig) -> None:
     await rig.stands_by(1)
     request = samples.request("r1")
