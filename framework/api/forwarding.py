@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from starlette.requests import Request
@@ -24,6 +24,10 @@ HOPS = "butlery-hops"
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = MAX_WAIT_S + 30.0
 """Between two pieces of the answer: the longest that the leader waits by itself, and a busy leader's own time."""
+LOOK_S = 1.0
+"""Between two looks at who leads, while an answer is waited for."""
+HANDOVER_S = 3.0
+"""For the answer of one that led when it was asked; one that hands over answers at once, one that hangs never does."""
 MAX_PASSED = 2000
 """At once, as many as may wait."""
 
@@ -33,6 +37,9 @@ _OF_CONNECTION = frozenset(
 )
 """Headers of one connection (RFC 9110), which say nothing on the next."""
 _NO_LEADER = "No scheduler leads now; one is about to take over."
+_NO_ANSWER = "The scheduler that leads does not answer; another is about to take over."
+
+_Result = TypeVar("_Result")
 
 
 class Forwarder:
@@ -77,22 +84,26 @@ class Forwarder:
         self._passed += 1
         try:
             body = await read_body(request, self._max_body_bytes)
-            await _while_wanted(request, self._pass(request, body, url, send))
+            await _unless(_gone(request), self._pass(request, body, url, send))
         finally:
             self._passed -= 1
 
     async def _pass(self, request: Request, body: bytes, leader_url: str, send: Send) -> None:
         path, query = request.scope["raw_path"].decode("latin-1"), request.url.query
         url = URL(leader_url + path + (f"?{query}" if query else ""), encoded=True)
+        asking = self._opened().request(
+            request.method,
+            url,
+            data=body or None,
+            headers=[*_end_to_end(request.headers), (HOPS, "1")],
+            allow_redirects=False,  # so that the token goes to the leader and to nobody else
+        )
         started = False
         try:
-            async with self._opened().request(
-                request.method,
-                url,
-                data=body or None,
-                headers=[*_end_to_end(request.headers), (HOPS, "1")],
-                allow_redirects=False,  # so that the token goes to the leader and to nobody else
-            ) as answer:
+            begun = await _unless(self._superseded(leader_url), asking)
+            if begun is None:
+                raise unavailable(_NO_ANSWER)
+            async with begun as answer:
                 headers = [(name.encode(), text.encode("latin-1")) for name, text in _end_to_end(answer.headers)]
                 await send({"type": "http.response.start", "status": answer.status, "headers": headers})
                 started = True
@@ -102,7 +113,13 @@ class Forwarder:
         except (aiohttp.ClientError, TimeoutError) as error:
             if started:
                 raise  # the server cuts the connection, so that nobody takes the part for all
-            raise unavailable("The scheduler that leads does not answer; another is about to take over.") from error
+            raise unavailable(_NO_ANSWER) from error
+
+    async def _superseded(self, leader_url: str) -> None:
+        """Returns when another has led for ``HANDOVER_S``."""
+        while (leader := self._seat.leader) is None or leader.url == leader_url:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(HANDOVER_S)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -145,17 +162,16 @@ def _end_to_end(headers: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(name, text) for name, text in headers.items() if name.lower() not in _OF_CONNECTION]
 
 
-async def _while_wanted(request: Request, work: Coroutine[Any, Any, None]) -> None:
-    """Does the work for as long as the one who asked is there."""
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+async def _unless(ended: Coroutine[Any, Any, None], work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    """What the work comes to; None where it was broken off, as ``ended`` came first."""
+    working, ending = asyncio.ensure_future(work), asyncio.ensure_future(ended)
     try:
-        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
+        await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
     finally:
-        for task in (working, gone):
+        for task in (working, ending):
             task.cancel()
-        await asyncio.wait({working, gone})
+        await asyncio.wait({working, ending})
 
 
 async def _gone(request: Request) -> None:

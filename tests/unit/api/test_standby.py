@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from aiohttp import web
 
+from framework.api import forwarding
 from framework.api.app import create_app
 from framework.ports import Leader
 from framework.settings import ApiSettings
@@ -25,11 +27,14 @@ class FakeLeader:
         self.headers: list[dict[str, str]] = []
         self.url = ""
         self.gone = False
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.requests.append((request.method, request.path_qs, request.headers.get("Authorization", ""), body))
         self.headers.append({name.lower(): text for name, text in request.headers.items()})
+        await self.goes_on.wait()
         if "elsewhere" in request.path:
             raise web.HTTPTemporaryRedirect("http://127.0.0.1:1/thief")
         response = web.StreamResponse(status=418, headers={"Butlery-Attempt": "3", "Content-Type": "text/plain"})
@@ -138,6 +143,37 @@ async def test_a_leader_that_does_not_answer_is_told_as_unavailable(admin: Clien
     seat.leader = Leader("http://127.0.0.1:1", "there", "1.1", 4, 1000.0)
     refused = await admin("GET", "/v1/hosts")
     assert (refused.status_code, refused.json()["type"]) == (503, "urn:butlery:problem:unavailable")
+
+
+async def test_one_that_hangs_is_waited_for_until_another_leads(
+    admin: Client, seat: FakeSeat, leader: FakeLeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "LOOK_S", 0.01)
+    monkeypatch.setattr(forwarding, "HANDOVER_S", 0.01)
+    for successor in ("http://127.0.0.1:1", seat.url):
+        leader.goes_on.clear()
+        seat.leader = Leader(leader.url, "there", "1.1", 4, 1000.0)
+        asking = asyncio.create_task(admin("POST", "/v1/jobs", JOB))
+        for now in (seat.leader, None, seat.leader):  # None: as while ZooKeeper is away
+            seat.leader = now
+            assert not (await asyncio.wait({asking}, timeout=0.1))[0]
+        seat.leader = Leader(successor, "another", "1.1", 5, 1001.0)
+        refused = await asyncio.wait_for(asking, 10)
+        assert (refused.status_code, int(refused.headers["retry-after"]) > 0) == (503, True)
+        leader.goes_on.set()
+
+
+async def test_one_that_hands_over_may_answer_still(
+    admin: Client, seat: FakeSeat, leader: FakeLeader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "LOOK_S", 0.01)
+    leader.goes_on.clear()
+    asking = asyncio.create_task(admin("POST", "/v1/jobs", JOB))
+    await asyncio.sleep(0.05)
+    seat.leader = Leader(seat.url, "here", "1.1", 5, 1001.0)
+    await asyncio.sleep(0.05)
+    leader.goes_on.set()
+    assert (await asking).status_code == 418
 
 
 async def test_an_answer_that_breaks_off_is_not_taken_for_whole(admin: Client, leader: FakeLeader) -> None:
