@@ -31,14 +31,20 @@ Claimed = dict[tuple[HostId, str], list[Request]]
 def serve(state: State, hosts: set[HostId], tenants: set[TenantName], now: float) -> Claimed:
     """Claims every kept host whose offers now hold its request, for it; of ``hosts``, and those kept for ``tenants``.
 
-    The tenants and hosts of what was claimed are among them afterwards.
+    Those where the request may not go any more, as a build has ended that it must be near, are kept no longer. The
+    tenants and hosts of what was claimed or is free again are among them afterwards.
     """
     claimed: Claimed = {}
     kept = {host_id for name in tenants for host_id in state.tenants[name].kept.values()} | (
         hosts & state.earmarks.keys()
     )
     for host_id in sorted(kept):
-        request = state.requests[state.earmarks[host_id].request_id]
+        request, host = state.requests[state.earmarks[host_id].request_id], state.hosts.get(host_id)
+        if host is not None and not suits(state, request, host, now):
+            state.release(host_id, now)
+            hosts.add(host_id)
+            tenants.add(request.tenant)
+            continue
         for held in state.offers.of(host_id):
             if _holds(state, held, request, now) and may_go(state, request, now):
                 state.groups.know(host_id, held.hostname, held.attributes)

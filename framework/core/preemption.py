@@ -77,9 +77,8 @@ def make_room(state: State, starved: list[RequestId], now: float) -> list[Effect
     for request in ripe:
         kept_on = kept.get(request.id)
         if request.id in under_way:
-            host = state.hosts.get(under_way[request.id])
-            if kept_on is None and host is not None and host.id not in state.earmarks and earmarks.room(state) > 0:
-                earmarks.mark(state, host, request, now)  # which a restart of ours had forgotten
+            if kept_on is None:
+                _keep_again(state, request, under_way[request.id], now)
             continue
         if kept_on is None and earmarks.room(state) <= 0:
             continue
@@ -93,6 +92,15 @@ def make_room(state: State, starved: list[RequestId], now: float) -> list[Effect
                 ranked = _ranked(state, request, shares, now)
             effects += _make_room_for(state, request, kept_on, ranked, shares, now)
     return effects
+
+
+def _keep_again(state: State, request: Request, host_id: HostId, now: float) -> None:
+    """Keeps the host where builds end for the request, which a restart of ours had forgotten."""
+    host = state.hosts.get(host_id)
+    if host is None or host_id in state.earmarks or earmarks.room(state) <= 0:
+        return
+    if earmarks.suits(state, request, host, now):
+        earmarks.mark(state, host, request, now)
 
 
 def ending_for(state: State, request_id: RequestId) -> tuple[str, int] | None:

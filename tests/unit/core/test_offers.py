@@ -163,6 +163,22 @@ def test_one_for_which_no_host_can_be_kept_does_not_hold_up_others() -> None:
     assert not rig.state.attention.unkept
 
 
+def test_a_host_is_kept_no_longer_where_its_request_may_not_go_any_more() -> None:
+    rig = Rig(hosts=1)
+    rig.running(need=Resources(1000, 1024))
+    _, partner = rig.running(need=Resources(2000, 4096), labels={"app": "db"})
+    near = rig.submit(Resources(2000, 4096), neighbours=(Neighbour({"app": "db"}, near=True),))
+    rig.offer()
+    rig.after(rig.config.starving_after_s + 1)
+    assert [earmark.request_id for earmark in rig.state.earmarks.values()] == [near.id]
+    small = rig.submit()
+    rig.offer()
+    assert rig.state.live_task(small) is None
+    rig.update(partner, "TASK_FINISHED")
+    assert not rig.state.earmarks
+    assert rig.task(small)
+
+
 def test_one_for_which_no_host_could_be_kept_is_looked_at_when_one_comes_free() -> None:
     rig = Rig(hosts=1)
     rig.tenant(OTHERS)
