@@ -66,22 +66,30 @@ def _holds(state: State, held: HostOffers, request: Request, now: float) -> bool
 
 
 def divided(state: State, hosts: set[HostId]) -> list[tuple[HostId, str]]:
-    """What is offered of kept ones of ``hosts`` for other roles than the best of each: given back it may come for that
+    """What is offered of kept ones of ``hosts`` for other roles than the only one of use to the request, or else the best.
 
-    one, while offers of several roles never serve a request together.
+    Given back it may come for that one, while offers of several roles never serve a request together.
     """
     found: list[tuple[HostId, str]] = []
     for host_id in sorted(hosts & state.earmarks.keys()):
         request = state.requests[state.earmarks[host_id].request_id]
-        wanted = state.tenants[request.tenant].tenant.role
 
-        def worth(held: HostOffers, wanted: str | None = wanted) -> tuple[bool, float, str]:
+        def worth(held: HostOffers) -> tuple[float, str]:
             host = state.hosts.get(held.host_id)
             total = host.total if host else held.available
-            return (held.role == wanted, held.available.dominant_share(total), held.role)
+            return (held.available.dominant_share(total), held.role)
 
-        found += [(host_id, held.role) for held in sorted(state.offers.of(host_id), key=worth)[:-1]]
+        roles = [held.role for held in sorted(state.offers.of(host_id), key=worth)]
+        wanted = only_role(state, request, host_id)
+        of_use = roles[-1:] if wanted is None else [wanted]
+        found += [(host_id, role) for role in roles if role not in of_use]
     return found
+
+
+def only_role(state: State, request: Request, host_id: HostId) -> str | None:
+    """The role whose offers alone the request can take there; None where any will do."""
+    role = state.tenants[request.tenant].tenant.role
+    return state.sharing(host_id) if role is None and request.template.shared else role
 
 
 def keep(state: State, now: float) -> list[Effect]:
@@ -167,7 +175,7 @@ def mark(state: State, host: Host, request: Request, now: float) -> None:
     until = now + state.config.hold_starving_s
     state.earmarks[host.id] = Earmark(request.id, request.tenant, until)
     state.tenants[request.tenant].kept[request.id] = host.id
-    if len(state.offers.of(host.id)) > 1:
+    if state.offers.of(host.id):
         state.attention.hosts.add(host.id)  # ``divided``
     state.deadlines.set("earmark", host.id, until)
 

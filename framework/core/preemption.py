@@ -193,7 +193,7 @@ def _end(state: State, task: Task, request: Request, told: str, now: float) -> l
 
 def _victims(state: State, request: Request, host: Host, shares: Shares) -> list[Task] | None:
     """The cheapest choice on the host; None where no build's end would let the request fit."""
-    wanted = state.tenants[request.tenant].tenant.role
+    wanted = earmarks.only_role(state, request, host.id)
     tasks = _on(state, host.id)
     offered = {held.role: held.available for held in state.offers.of(host.id)}
     choices = []

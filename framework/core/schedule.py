@@ -86,7 +86,7 @@ def _round(state: State, now: float) -> list[Effect]:
         placed = _in_turn(state, books, candidates, tenants, now, at_all=at_all)
     for index, request in placed:
         chosen.setdefault((candidates[index].host_id, candidates[index].role), []).append(request)
-    effects = _decline(state, [each for held in earmarks.divided(state, hosts) for each in state.offers.take(*held)])
+    effects = _give_back_roles(state, earmarks.divided(state, hosts))
     if chosen:
         state.demand_at = now
     for (host_id, role), requests in chosen.items():
@@ -329,6 +329,16 @@ def give_back(state: State, host_ids: list[HostId]) -> list[Effect]:
     for host_id in host_ids:
         offer_ids += state.offers.take(host_id)
         state.deadlines.drop("host", host_id)
+    return _decline(state, offer_ids)
+
+
+def _give_back_roles(state: State, of_roles: list[tuple[HostId, str]]) -> list[Effect]:
+    """Declines what is offered of hosts for the roles beside them."""
+    offer_ids: list[OfferId] = []
+    for host_id, role in of_roles:
+        offer_ids += state.offers.take(host_id, role)
+        if not state.offers.of(host_id):
+            state.deadlines.drop("host", host_id)
     return _decline(state, offer_ids)
 
 

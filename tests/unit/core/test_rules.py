@@ -224,6 +224,26 @@ def test_a_shared_mesos_executor_serves_one_role() -> None:
     assert told(rig, second) == {"sharing": 1}
 
 
+@pytest.mark.parametrize("bound", [True, False])
+def test_a_kept_host_holds_no_offer_of_a_role_that_is_of_no_use(bound: bool) -> None:
+    """As the tenant is bound to another role, or the shared Mesos executor there is of another."""
+    rig = Rig(hosts=1, config=Config(roles=("ants", "bees")))
+    offer(rig, "h0", "ants", Resources(1000, 1000))
+    rig.submit(Resources(600, 100), shared=True)
+    if bound:
+        rig.send(ev.TenantSet(Tenant(TEAM, role="ants")))
+    offer(rig, "h0", "bees", Resources(3000, 8000))
+    waits = rig.submit(Resources(500, 100), shared=not bound)
+    assert told(rig, waits) == {"role:ants" if bound else "sharing": 1}
+    rig.after(rig.config.starving_after_s + 1)
+    offer(rig, "h0", "bees", Resources(3000, 8000))
+    assert rig.state.earmarks[HostId("h0")].request_id == waits.id
+    assert list(rig.state.offers.of(HostId("h0"))) == []
+    assert not rig.state.deadlines.has("host", "h0")
+    offer(rig, "h0", "ants", Resources(3000, 8000))
+    assert rig.task(waits).role == "ants"
+
+
 def test_a_shared_mesos_executor_that_waits_for_more_is_not_given_builds_of_another_role() -> None:
     rig = Rig(hosts=1)
     offer(rig, "h0", "ants/ci", Resources(1000, 1000))
