@@ -66,7 +66,7 @@ def _holds(state: State, held: HostOffers, request: Request, now: float) -> bool
 
 
 def divided(state: State, hosts: set[HostId]) -> list[tuple[HostId, str]]:
-    """What is offered of kept ones of ``hosts`` for other roles than the only one of use to the request, or else the best.
+    """What is offered of kept ones of ``hosts`` for other roles than the only one of use, or else than the best.
 
     Given back it may come for that one, while offers of several roles never serve a request together.
     """
