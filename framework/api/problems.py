@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
@@ -149,9 +150,10 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 class Guard:
-    """ASGI middleware around the whole app: an unforeseen error becomes a 500 that says where to look and no more, and
+    """ASGI middleware around the whole app: an unforeseen error becomes a 500 that says where to look and no more; what
 
-    every answer carries headers that keep browsers from running what a build wrote.
+    is still under way when the server has waited for it long enough, before it stops, a 503. Every answer carries
+    headers that keep browsers from running what a build wrote.
     """
 
     HEADERS = (
@@ -181,6 +183,10 @@ class Guard:
 
         try:
             await self._app(scope, receive, send_guarded)
+        except asyncio.CancelledError:
+            if not started:  # else the server cuts the connection, as below
+                stopping = unavailable("This scheduler is stopping; ask another, or this one when it is back.")
+                await stopping.response()(scope, receive, send_guarded)
         except Exception:
             if started:
                 raise  # too late for an answer: the server cuts the connection, so that nobody takes the part for all
