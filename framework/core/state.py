@@ -253,8 +253,7 @@ class State:
         """Of the Mesos executor that new builds of the host share which are launched on the role's offers.
 
         Each host's has an id of its own, for where one process plays several hosts Mesos shows the sandboxes of one id
-        as one; and each role's, for Mesos refuses a build in a Mesos executor of another role, also while that only
-        waits for more.
+        as one; and each role's, so that a scheduler which takes over tells Mesos the role that it was started in.
         """
         of_host = f"{self.config.shared_executor_id}~{host_id}"
         return of_host if role == "*" else f"{of_host}~{role.replace('/', '~')}"  # Mesos takes no slash in an id

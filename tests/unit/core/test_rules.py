@@ -244,7 +244,7 @@ def test_a_kept_host_holds_no_offer_of_a_role_that_is_of_no_use(bound: bool) -> 
     assert rig.task(waits).role == "ants"
 
 
-def test_a_shared_mesos_executor_that_waits_for_more_is_not_given_builds_of_another_role() -> None:
+def test_each_role_has_shared_mesos_executors_of_its_own() -> None:
     rig = Rig(hosts=1)
     offer(rig, "h0", "ants/ci", Resources(1000, 1000))
     first = rig.task(rig.submit(Resources(100, 100), shared=True))
