@@ -205,7 +205,7 @@ class Placer:
         candidate = self.candidates[index]
         sharing = self._sharing.get(candidate.host_id)
         if sharing is not None and sharing != candidate.role:
-            return False  # Mesos has a task and its Mesos executor in one role
+            return False  # each role has one of its own, and a host one at a time
         return candidate.host_id in self._serving or (
             self._cpu[index] >= shape.cpu_millis + self._overhead.cpu_millis
             and self._mem[index] >= shape.mem_mib + self._overhead.mem_mib
