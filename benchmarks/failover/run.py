@@ -257,11 +257,10 @@ def _ended(api: Api, ids: set[str]) -> tuple[set[str], set[str]]:
     """Those that passed, and those that took more than one attempt, once all have ended or the time is up."""
     deadline = time.monotonic() + END_TIMEOUT_S
     while True:
-        status = api.status()
-        if not status["waiting"] + status["launching"] + status["running"] or time.monotonic() > deadline:
+        jobs = [job for job in api.jobs() if job["id"] in ids]
+        if all(job["state"] == "ended" for job in jobs) or time.monotonic() > deadline:
             break
         time.sleep(POLL_S)
-    jobs = [job for job in api.jobs() if job["id"] in ids]
     passed = {job["id"] for job in jobs if (job["result"] or {}).get("result_class") == "passed"}
     return passed, {job["id"] for job in jobs if job["attempt"] > 1}
 

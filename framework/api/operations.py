@@ -97,6 +97,7 @@ async def version(_: Authenticated) -> VersionOut:
 async def health(context: Serving, response: Response) -> HealthOut:
     """For load balancers: needs no token and tells no more than that."""
     seat = context.seat
-    ok = seat.control.health().connected if seat.leads else seat.leader is not None
+    leader = seat.leader
+    ok = seat.control.health().connected if seat.leads else leader is not None and leader.url != seat.url
     response.status_code = 200 if ok else 503
     return HealthOut(ok=ok, role=role_of(seat))

@@ -70,7 +70,7 @@ def test_a_build_from_submit_to_its_artifacts(butlery: Butlery, tmp_path: Path) 
     butlery("jobs", "wait", job, token=token)
     shown = butlery.json("jobs", "show", job)
     assert shown["result"]["result_class"] == "passed"
-    assert shown["resources"] == {"cpus": 0.5, "mem_mib": 64, "disk_mib": 0}
+    assert shown["resources"] == {"cpus": 0.5, "mem_mib": 64, "disk_mib": 0, "gpus": 0, "ports": 0}
     assert "hunter2" not in json.dumps(shown)
     butlery("jobs", "artifacts", job, "--to", str(tmp_path / "kept"), token=token)
     assert (tmp_path / "kept" / "out" / "word.txt").read_text() == "kept\n"

@@ -123,9 +123,8 @@ async def test_without_a_leader_reads_are_answered_and_the_rest_is_to_be_tried_a
         refused = await admin("POST", "/v1/jobs", JOB)
         assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
         assert int(refused.headers["retry-after"]) > 0
-    seat.leader = None
-    unwell = await nobody("GET", "/v1/health")
-    assert (unwell.status_code, unwell.json()) == (503, {"ok": False, "role": "standby"})
+        unwell = await nobody("GET", "/v1/health")
+        assert (unwell.status_code, unwell.json()) == (503, {"ok": False, "role": "standby"})
 
 
 async def test_what_was_passed_on_once_goes_no_further(admin: Client, leader: FakeLeader) -> None:
