@@ -132,7 +132,7 @@ class SchedulerDriver(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Closes the connection and keeps the framework, so that its tasks run on."""
+        """Closes the connection once the calls made are answered, and keeps the framework, so that its tasks run on."""
         ...
 
     async def teardown(self) -> None:

@@ -208,8 +208,9 @@ class SchedulerProcess:
         return eventually(lambda: self._ended(job_id), f"the end of {job_id}", patience_s)
 
     def _ended(self, job_id: str) -> Any:
-        answer = self.get(f"/v1/jobs/{job_id}/wait", timeout_s=10.0)
-        return self.job(job_id) if answer["state"] == "ended" else None
+        self.get(f"/v1/jobs/{job_id}/wait", timeout_s=10.0)  # which a standby has the leader answer
+        job = self.job(job_id)  # and this from its copy, a moment later
+        return job if job["state"] == "ended" else None
 
     def logged(self, job_id: str) -> str:
         answer = self.call("GET", f"/v1/jobs/{job_id}/log")

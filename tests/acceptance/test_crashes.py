@@ -30,7 +30,7 @@ def assert_each_ran_once(scheduler: SchedulerProcess, witness: Witness, jobs: di
     for name, job_id in jobs.items():
         job = scheduler.wait_ended(job_id)
         assert job["result"]["result_class"] == "passed", job
-        assert [attempt["state"] for attempt in job["attempts"]] == ["ended"], job
+        assert [attempt["state"] for attempt in job["attempts"]] == ["ended"], str(job["attempts"])
         assert len(witness.started(name)) == 1, name
         assert witness.ended(name) == witness.started(name), name
 

@@ -222,10 +222,12 @@ class MesosDriver:
         self._emit(events.NotSubscribed(reason))
 
     async def stop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            # Where events end first Mesos takes the offers back, and refuses launches that it has not read yet.
+            await session.settled()
+            session.close()
         self._stopped.set()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
 
     async def teardown(self) -> None:
         """As the port says; returns when Mesos has said that it is done.

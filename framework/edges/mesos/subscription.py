@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -31,6 +32,10 @@ MAX_PENDING_CALLS = 200_000
 TICK_S = 5.0
 UNANSWERED_TICKS = 4
 """Twenty seconds in which no call is answered, though one was made: a master with much to do answers some."""
+
+SETTLE_TIMEOUT_S = 2.0
+SETTLE_LOOK_S = 0.005
+"""For the answers to the last calls, which take a master milliseconds."""
 
 MAX_SHOWN_CHARS = 200
 
@@ -134,6 +139,13 @@ class Subscription(ABC):
     @abstractmethod
     def _begin(self) -> None:
         """SUBSCRIBED has come, and calls may follow at once."""
+
+    async def settled(self) -> None:
+        """Returns once every call is answered, or the subscription is lost; within ``SETTLE_TIMEOUT_S``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_TIMEOUT_S):
+                while self.standing and self._waiting():  # noqa: ASYNC110 - once in a subscription's life
+                    await asyncio.sleep(SETTLE_LOOK_S)
 
     def _untold(self, reason: str) -> UnavailableError | MesosRefusedError:
         """What to raise where the subscription is lost for ``reason`` before what is waited for came."""
