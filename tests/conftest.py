@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -17,6 +18,11 @@ pytest_plugins = ["tests.fakes.zookeeper_server"]
 # Machines differ in speed and are shared, so how long an example takes says nothing about the code.
 settings.register_profile("butlery", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("butlery")
+
+
+# What a shell runs in its background ignores Ctrl-C, and so would every program that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
