@@ -161,6 +161,8 @@ class SchedulerProcess:
     def begin(self, method: str, path: str) -> http.client.HTTPConnection:
         """A call that has been sent, on a connection of its own, whose answer nobody waits for yet."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=90)
+        connection.request("GET", "/v1/health")  # once it is answered the connection is no longer to be accepted
+        connection.getresponse().read()
         connection.request(method, path, headers={"Authorization": f"Bearer {ADMIN_TOKEN}"})
         return connection
 

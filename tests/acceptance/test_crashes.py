@@ -74,7 +74,7 @@ def test_an_orderly_stop_answers_who_waits_and_leaves_builds_alone(
     butlery.make_tenant()
     jobs = submit_waiting(butlery, witness, 3)
     calls = [butlery.begin("GET", f"/v1/jobs/{job_id}/wait?timeout_s=60") for job_id in jobs.values()]
-    assert butlery.well()  # asked later than those, so those are under way
+    assert butlery.well()  # asked later than those, on connections that stand, so those are under way
     butlery.stop()
     answers = [call.getresponse() for call in calls]
     assert [(answer.status, json.load(answer)["state"]) for answer in answers] == [(200, "running")] * 3
