@@ -312,9 +312,9 @@ def _tried(write: Callable[[], object]) -> bool:
 
 
 def test_kill_9_of_zookeeper_amid_commits_loses_and_doubles_nothing(own_zookeeper: ZooKeeperFactory) -> None:
-    (server,) = own_zookeeper()
+    (server,) = own_zookeeper(tick_ms=2000)  # grants 40 s, so that no slow restart costs a leadership
     url = zookeeper.url([server], "/b")
-    with clients(url, "one", "two", session_timeout_s=10) as (one, two):
+    with clients(url, "one", "two", session_timeout_s=40) as (one, two):
         one.lead()
         request = samples.request("r1", state=RequestState.RUNNING)
         one.store.add_submissions([samples.new(request)])
