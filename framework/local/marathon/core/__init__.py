@@ -1,0 +1,1 @@
+"""Decisions only, as in ``framework.core``: what is to run, what runs, and what is to be done about the difference."""

@@ -1,0 +1,1 @@
+"""Which offer an instance goes to and what it takes of it. Pure."""
