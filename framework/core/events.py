@@ -78,6 +78,17 @@ class HostsObserved(msgspec.Struct, frozen=True):
     hosts: tuple[Host, ...]
 
 
+class CheckResult(msgspec.Struct, frozen=True, gc=False):
+    """What a task's check found: of a command its exit code, of HTTP the status, of TCP whether it connected.
+
+    All None where it has found nothing yet.
+    """
+
+    exit_code: int | None = None
+    status_code: int | None = None
+    succeeded: bool | None = None
+
+
 class TaskUpdate(msgspec.Struct, frozen=True, gc=False):
     """A status update of Mesos. ``uuid`` is empty where none is to be acknowledged (reconciliation, master-made)."""
 
@@ -89,6 +100,9 @@ class TaskUpdate(msgspec.Struct, frozen=True, gc=False):
     message: str = ""
     uuid: bytes = b""
     outcome: Outcome | None = None  # what the executor measured, where the status carried it
+    healthy: bool | None = None  # as the executor's health checks found it; None: it has none, or they said nothing yet
+    addresses: tuple[str, ...] = ()  # of the task's container; with host networking the host's own
+    check: CheckResult | None = None
 
 
 class HostLost(msgspec.Struct, frozen=True):

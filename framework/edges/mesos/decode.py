@@ -177,6 +177,23 @@ def task_update(raw: wire.TaskStatus) -> events.TaskUpdate:
         raw.message,
         raw.uuid,
         outcome(raw.data) if raw.data else None,
+        raw.healthy,
+        addresses(raw.container_status) if raw.container_status is not None else (),
+        check_result(raw.check_status) if raw.check_status is not None else None,
+    )
+
+
+def addresses(raw: wire.ContainerStatus) -> tuple[str, ...]:
+    """Each once, in their order."""
+    told = [each.ip_address for info in raw.network_infos for each in info.ip_addresses if each.ip_address]
+    return tuple(dict.fromkeys(told))
+
+
+def check_result(raw: wire.CheckStatus) -> events.CheckResult:
+    return events.CheckResult(
+        raw.command.exit_code if raw.command is not None else None,
+        raw.http.status_code if raw.http is not None else None,
+        raw.tcp.succeeded if raw.tcp is not None else None,
     )
 
 

@@ -191,6 +191,38 @@ class OperationStatus(Struct, gc=False):
     resource_provider_id: Value | None = None
 
 
+class IpAddress(Struct, gc=False):
+    ip_address: str = ""
+
+
+class NetworkInfo(Struct, gc=False):
+    ip_addresses: list[IpAddress] = []
+
+
+class ContainerStatus(Struct, gc=False):
+    network_infos: list[NetworkInfo] = []
+
+
+class CommandCheck(Struct, gc=False):
+    exit_code: int | None = None
+
+
+class HttpCheck(Struct, gc=False):
+    status_code: int | None = None
+
+
+class TcpCheck(Struct, gc=False):
+    succeeded: bool | None = None
+
+
+class CheckStatus(Struct, gc=False):
+    """One of the three is there; it is empty as long as its check has found nothing."""
+
+    command: CommandCheck | None = None
+    http: HttpCheck | None = None
+    tcp: TcpCheck | None = None
+
+
 class TaskStatus(Struct, gc=False):
     """``uuid`` and ``data`` are base64 on the wire."""
 
@@ -202,6 +234,9 @@ class TaskStatus(Struct, gc=False):
     reason: str = ""
     message: str = ""
     data: bytes = b""
+    healthy: bool | None = None
+    container_status: ContainerStatus | None = None
+    check_status: CheckStatus | None = None
 
 
 class SubscribedBody(Struct, gc=False):

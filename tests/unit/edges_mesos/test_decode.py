@@ -247,6 +247,20 @@ def test_an_update_without_host_or_uuid_needs_no_acknowledgement() -> None:
     assert (update.uuid, update.host_id) == (b"", None)
 
 
+def test_an_update_tells_of_health_addresses_and_the_check() -> None:
+    network = {"ip_addresses": [{"protocol": "IPv4", "ip_address": "172.17.0.2"}], "name": "x"}
+    update = decode.task_update(
+        status(
+            healthy=False,
+            container_status={"network_infos": [network, {}, network]},
+            check_status={"type": "HTTP", "http": {"status_code": 503}},
+        )
+    )
+    assert (update.healthy, update.addresses) == (False, ("172.17.0.2",))
+    assert update.check == events.CheckResult(status_code=503)
+    assert decode.task_update(status(check_status={"type": "COMMAND", "command": {}})).check == events.CheckResult()
+
+
 @pytest.mark.parametrize("name", RESULT_CLASSES)
 def test_every_class_an_executor_may_name_is_the_cores_too(name: str) -> None:
     result = BuildResult(name, "why", exit_code=1, wall_s=2.0, artifacts=["a/b"], log_bytes=7)
