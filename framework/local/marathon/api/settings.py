@@ -1,0 +1,21 @@
+"""What the API has to know beside what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from framework.local.marathon.definition.read import Defaults
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """``credentials``: user and password of HTTP Basic; None asks nobody. ``port``: where the server is bound to."""
+
+    host: str
+    port: int
+    defaults: Defaults
+    credentials: tuple[str, str] | None = None
+    allow_origin: tuple[str, ...] = ()  # access_control_allow_origin; none: no CORS headers
+    marathon_config: Mapping[str, object] = {}  # what /v2/info tells in addition to, or in place of, its own
+    max_body_bytes: int = 8 << 20
