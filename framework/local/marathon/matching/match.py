@@ -13,23 +13,29 @@ import msgspec
 
 from framework.core.ids import OfferId
 from framework.core.offers import HostOffers
+from framework.core.pieces import Piece
 from framework.core.resources import Resources
 from framework.local.marathon.core.records import Instance, LocalVolume, Site
 from framework.local.marathon.definition.app import App
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """Where an instance goes and what it takes there."""
+    """Where an instance goes and what it takes there.
+
+    Without ``pieces`` what it takes is drawn from what is offered and not reserved. With them it takes just those, and
+    its Mesos executor ``executor_pieces``; where ``reserve``, all of these are as offered, to be reserved first.
+    """
 
     site: Site
     role: str  # of the offers: an offer's allocation role, never mixed in one ACCEPT
     offer_ids: tuple[OfferId, ...]  # all that are held of that host for that role
     ports: tuple[int, ...]  # as Instance.ports
     resources: Resources  # of the task itself, its ports counted
-    volumes: tuple[
-        LocalVolume, ...
-    ] = ()  # to be reserved and made with the launch, where ``reserve``; else found there
+    volumes: tuple[LocalVolume, ...] = ()  # to be made with the launch, where ``reserve``; else found there
     reserve: bool = False
+    pieces: tuple[Piece, ...] = ()
+    executor_pieces: tuple[Piece, ...] = ()
+    disks: tuple[Piece, ...] = ()  # of each of ``volumes`` what it is, or is to be, made of
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -48,4 +54,6 @@ class Round(Protocol):
 
 
 class MakeRound(Protocol):
-    def __call__(self, offers: Iterable[HostOffers]) -> Round: ...
+    def __call__(self, offers: Iterable[HostOffers], now: float) -> Round:
+        """``now`` in seconds since the epoch, for hosts that go into maintenance."""
+        ...
