@@ -19,7 +19,7 @@ import pytest
 from framework.core.effects import SaveRequest, SaveTask, SaveTenant
 from framework.core.ids import FrameworkId
 from framework.core.tasks import RequestState
-from framework.edges import sqlite
+from framework.edges import sqlite_file
 from framework.edges.sqlite import SCHEMA_VERSION, SqliteStore
 from framework.errors import StoreError, StoreFullError
 from framework.ports import JobQuery, Snapshot, TenantRecord
@@ -416,7 +416,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_done_and_with_room_it_goes_on(t
 
 
 def test_a_locked_file_can_be_saved_to_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_S", 0.01)
     with closing(SqliteStore(path)) as store:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
