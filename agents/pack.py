@@ -1,5 +1,6 @@
 """Packing the executor into one file that any Linux host with Python 3.8 or later can run."""
 
+import hashlib
 import os
 import py_compile
 import shlex
@@ -52,6 +53,16 @@ def build_pyz(target: Path) -> Path:
     os.chmod(scratch_name, 0o755)  # noqa: S103 - read and run by the users that Mesos starts executors as
     Path(scratch_name).replace(path)
     return path
+
+
+def build_named(directory: Path) -> Path:
+    """The executor in ``directory``, under a name that tells its content: those at work import from the file they began
+
+    with, so another version must not take its place. Raises OSError.
+    """
+    made = build_pyz(directory / NAME)
+    digest = hashlib.sha256(made.read_bytes()).hexdigest()[:12]
+    return made.replace(made.with_name("%s-%s%s" % (made.stem, digest, made.suffix)))
 
 
 def command(pyz: str, python: str = PYTHON) -> str:

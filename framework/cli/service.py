@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
-import os
-import pwd
-import resource
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -38,12 +33,10 @@ from framework.runtime.garbage import look_seldom
 from framework.runtime.leadership import Leadership
 from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
+from framework.runtime.serving import HttpServer, allow_files, listen, own_user, url_of
 from framework.settings import Settings
 
 log = get_logger(__name__)
-
-MAX_FILES = 65_536
-"""Open at once: thirty times the callers that may wait."""
 
 STOP_GRACE_S = 5
 """For API calls under way, such as somebody's wait for a build, when the scheduler is told to stop."""
@@ -58,23 +51,15 @@ def run(settings: Settings) -> int:
     if settings.admin_token is not None:
         protect(settings.admin_token.get_secret_value())
     digest = settings.admin_token_sha256()
-    _allow_files()
+    allow_files()
     clock, chance = SystemClock(), SystemChance()
-    with closing(_listen(settings)) as listener:
-        url = settings.api.advertise_url or _url(listener)
+    with closing(listen(settings.api.host, settings.api.port, "api")) as listener:
+        url = settings.api.advertise_url or url_of(listener)
         with open_state(settings, url, clock, chance) as state:
             for notice in state.store.notices:
                 log.error(notice)
             look_seldom()
             return uvloop.run(_serve(settings, state, listener, url, digest, clock, chance))
-
-
-def _allow_files() -> None:
-    """Every caller who waits holds one open, and shells give a process 1024 where the system would grant many more."""
-    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if most == resource.RLIM_INFINITY else min(most, MAX_FILES)
-    if now != resource.RLIM_INFINITY and now < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def core_config(settings: Settings) -> Config:
@@ -94,14 +79,9 @@ def agent_launch(settings: Settings) -> AgentLaunch:
 
 
 def _own_executor(directory: Path) -> Path:
-    """Our Mesos executor, under a name that tells its content: those at work import from the file they began with,
-
-    so another version must not take its place. Raises StoreError.
-    """
+    """Raises StoreError."""
     try:
-        made = pack.build_pyz(directory / pack.NAME)
-        digest = hashlib.sha256(made.read_bytes()).hexdigest()[:12]
-        return made.replace(made.with_name(f"{made.stem}-{digest}{made.suffix}"))
+        return pack.build_named(directory)
     except OSError as error:
         raise StoreError(
             f"state.path: the Mesos executor cannot be written to {directory}: {error.strerror}; "
@@ -145,7 +125,7 @@ async def _serve(
 
     seat = Leadership(state.store, state.revision, state.election, new_scheduler, config, url, clock, chance)
     app = create_app(seat, settings.api, settings.templates, admin_token_sha256)
-    server = _Server(
+    server = HttpServer(
         uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_GRACE_S, ws="none"
         )
@@ -179,7 +159,7 @@ def mesos_framework(settings: Settings, webui_url: str | None = None) -> Framewo
     return FrameworkSettings(
         name=settings.mesos.framework_name,
         roles=tuple(settings.mesos.roles),
-        user=settings.mesos.user or _own_user(),
+        user=settings.mesos.user or own_user("mesos.user"),
         hostname=socket.gethostname(),
         failover_timeout_s=settings.mesos.failover_timeout_s,
         principal=settings.mesos.principal,
@@ -216,45 +196,3 @@ def mesos_access(settings: Settings) -> Access:
         mesos.zookeeper_scheme == "https",
         zookeeper_auth,
     )
-
-
-def _own_user() -> str:
-    """Whom the scheduler runs as. Raises InputError where that user has no name on this machine."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError as error:
-        fault = Fault("mesos.user", f"user id {os.geteuid()} has no name here; say as whom Mesos executors are to run")
-        raise InputError([fault]) from error
-
-
-class _Server(uvicorn.Server):
-    """Signals are for the whole scheduler, not for its HTTP server alone."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _listen(settings: Settings) -> socket.socket:
-    host, port = settings.api.host, settings.api.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            fault = Fault("api.port", f"port {port} is taken; choose another, or 0 for a free one")
-            raise InputError([fault]) from error
-        raise InputError([Fault("api.host", f"cannot listen on {host}:{port}: {error.strerror}")]) from error
-    return listener
-
-
-def _url(listener: socket.socket) -> str:
-    """Where others find us: by this machine's name where we listen on all its addresses."""
-    host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared only
-        host = socket.gethostname()
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from agents import pack
-from framework.cli.service import _url, agent_launch, mesos_access, mesos_driver
+from framework.cli.service import agent_launch, mesos_access, mesos_driver
 from framework.edges.mesos.access import Access
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.pymesos_driver import PymesosDriver
 from framework.errors import InputError, StoreError
+from framework.runtime.serving import url_of
 from framework.settings import Settings, load_settings
 
 
@@ -77,7 +78,7 @@ def test_no_room_for_the_executor_is_said(tmp_path: Path) -> None:
 def test_the_address_told_to_mesos_can_be_gone_to(host: str, shown: str) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.bind((host, 0))
-        assert _url(listener) == f"http://{shown}:{listener.getsockname()[1]}"
+        assert url_of(listener) == f"http://{shown}:{listener.getsockname()[1]}"
 
 
 def test_the_driver_is_the_one_that_is_asked_for(tmp_path: Path) -> None:
