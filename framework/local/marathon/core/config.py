@@ -1,0 +1,24 @@
+"""What the core's behaviour is set by."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Times in seconds. Those named after an option of Marathon have its default."""
+
+    max_running_deployments: int = 100
+    service_ports: tuple[int, int] = (10_000, 20_000)  # first and last
+    kill_grace_s: float = 3.0  # of apps that give none, as Mesos' own executor has it
+    hold_s: float = 5.0  # an unused offer is kept so long, so that an app which comes meanwhile starts at once
+    refuse_s: float = 5.0  # and is then not wanted again for so long, unless something new is to be launched
+    revive_interval_s: float = 1.0  # least time between two asks for offers
+    launch_timeout_s: float = 300.0  # --task_launch_timeout and --task_launch_confirm_timeout: until a task runs
+    reconcile_interval_s: float = 600.0  # --reconciliation_interval
+    scale_interval_s: float = 300.0  # --scale_apps_interval: all apps are looked at though nothing was told of them
+    viable_s: float = 60.0  # --min... a task that ran so long ends its app's back-off
+    kill_retry_s: float = 10.0  # --kill_retry_timeout
+    kill_retry_max_s: float = 300.0
+    max_launches: int = 200  # a turn, so that frames stay small
+    garbage_s: float = 3600.0  # offers of a host are waited for so long, to free what was reserved there

@@ -1,0 +1,242 @@
+"""All that the core remembers between two turns; what the API reads, it reads here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+import msgspec
+
+from framework.core.deadlines import Deadlines
+from framework.core.events import CheckResult
+from framework.core.ids import FrameworkId, HostId
+from framework.core.offers import HostOffers, Offer, OfferBook
+from framework.core.pieces import Piece
+from framework.local.marathon import groups
+from framework.local.marathon.control import QueueEntry
+from framework.local.marathon.core import queue
+from framework.local.marathon.core.books import Book, works
+from framework.local.marathon.core.config import Config
+from framework.local.marathon.core.queue import Delay, Waiting
+from framework.local.marathon.core.records import (
+    Action,
+    Condition,
+    Deployment,
+    Goal,
+    HealthResult,
+    Instance,
+    ReadinessResult,
+    TaskFailure,
+)
+from framework.local.marathon.core.versions import milliseconds, stamp
+from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.matching.match import MakeRound
+from framework.ports import Chance
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All that is saved and lives: what the core starts from."""
+
+    framework_id: FrameworkId | None
+    root: Group
+    instances: tuple[Instance, ...]  # in the order they were first saved in
+    apps: tuple[App, ...]  # of every other version that an instance has
+    deployments: tuple[Deployment, ...]  # likewise
+    failures: tuple[TaskFailure, ...]
+
+
+class Matching(Protocol):
+    """What ``matching`` does for the core, with its settings and its chance."""
+
+    @property
+    def make_round(self) -> MakeRound: ...
+
+    def reasons(
+        self, app: App, instance: Instance, siblings: Sequence[Instance], offer: Offer, now: float
+    ) -> tuple[str, ...]:
+        """Why the instance cannot go onto the offer, in Marathon's words; none where it could."""
+        ...
+
+    def leftovers(
+        self, offers: HostOffers, wanted: Callable[[str], bool]
+    ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+        """Volumes and reservations of this server, as offered, that belong to no instance which is ``wanted``."""
+        ...
+
+
+class Acting(msgspec.Struct):
+    """An action that is being performed. ``most`` and ``least``: of a roll, settled when it begins."""
+
+    deployment_id: str
+    action: Action
+    begun: bool = False
+    most: int = 0  # instances at once, dying ones among them
+    least: int = 0  # that are to be healthy all the time
+
+
+class Running(msgspec.Struct):
+    """A deployment under way. ``open``: apps whose actions of the current step are not done."""
+
+    deployment: Deployment
+    before: Group
+    after: Group
+    open: set[str]
+
+
+class State:
+    """Changed by one thread only. Is a ``control.View``."""
+
+    def __init__(self, snapshot: Snapshot, config: Config, chance: Chance, matching: Matching) -> None:
+        self.config = config
+        self.chance = chance
+        self.matching = matching
+        self.root = snapshot.root
+        self.framework_id = snapshot.framework_id
+        self.connected = False
+        self.mesos_url: str | None = None  # set by the runtime, before the events that follow from it
+        self.registered = snapshot.framework_id is not None
+        self.now = 0.0  # of the last turn, for answers
+        self.offers = OfferBook()
+        self.deadlines = Deadlines()
+        self.books: dict[str, Book] = {}
+        self.owners: dict[str, str] = {}  # app of each instance
+        self.older: dict[str, dict[str, App]] = {}  # by app and version, those that instances still have
+        self.running: dict[str, Running] = {}
+        self.locks: dict[str, str] = {}  # deployment of each app that one touches
+        self.acting: dict[str, Acting] = {}  # by app
+        self.dirty: dict[str, None] = {}  # apps to be looked at in this turn
+        self.waiting: dict[str, Waiting] = {}  # apps that have instances to be launched
+        self.eager: dict[str, None] = {}  # those among them for which no offer held now was looked at
+        self.fresh: set[HostId] = set()  # hosts whose offers no app was looked at for
+        self.delays: dict[str, Delay] = {}
+        self.seen: dict[HostId, tuple[Offer, float]] = {}  # the last offer of each host and when it came
+        self.garbage: dict[HostId, dict[str, Instance]] = {}  # ended for good, but for what is reserved for them
+        self.results: dict[str, dict[int, HealthResult]] = {}
+        self.checks: dict[str, CheckResult] = {}
+        self.readiness_results: dict[str, dict[str, ReadinessResult]] = {}
+        self.failures = {one.app_id: one for one in snapshot.failures}
+        self.kills: dict[str, int] = {}  # how often each instance was asked to end
+        self.suppressed = False
+        self.revived_at = 0.0
+        self._last_version = milliseconds(snapshot.root.version)
+        for app in snapshot.apps:
+            self.older.setdefault(app.id, {})[app.version] = app
+        for one in snapshot.instances:
+            self.owners[one.id] = one.app_id
+            self.put(one)
+        for deployment in snapshot.deployments:
+            self.begin(deployment, snapshot.root, snapshot.root)
+
+    def begin(self, deployment: Deployment, before: Group, after: Group) -> None:
+        self.running[deployment.id] = Running(deployment, before, after, set())
+        for app_id in deployment.affected:
+            self.locks[app_id] = deployment.id
+
+    # What changes it
+
+    def new_version(self, now: float) -> str:
+        """As ``Control.new_version``."""
+        self._last_version = max(int(now * 1000), self._last_version + 1)
+        return stamp(self._last_version)
+
+    def new_uuid(self) -> str:
+        return str(UUID(bytes=self.chance.uuid4(), version=4))
+
+    def put(self, instance: Instance) -> None:
+        """Takes the instance in as it now is."""
+        if instance.goal is Goal.DECOMMISSIONED and instance.condition.terminal:
+            self._bury(instance)
+            return
+        book = self.books.get(instance.app_id)
+        if book is None:
+            book = self.books[instance.app_id] = Book()
+        self.owners[instance.id] = instance.app_id
+        book.put(instance, good=works(instance, self.spec(instance)))
+
+    def remove(self, instance: Instance) -> None:
+        self.owners.pop(instance.id, None)
+        book = self.books.get(instance.app_id)
+        if book is not None:
+            book.remove(instance.id)
+            if not book.instances:
+                del self.books[instance.app_id]
+        self.results.pop(instance.id, None)
+        self.checks.pop(instance.id, None)
+        self.readiness_results.pop(instance.id, None)
+        self.kills.pop(instance.id, None)
+        for kind in INSTANCE_DEADLINES:
+            self.deadlines.drop(kind, instance.id)
+
+    def _bury(self, instance: Instance) -> None:
+        """Only what is reserved for it is left."""
+        self.remove(instance)
+        if instance.site is not None:
+            self.garbage.setdefault(instance.site.host_id, {})[instance.id] = instance
+
+    def book(self, app_id: str) -> Book:
+        return self.books.get(app_id) or _NO_BOOK
+
+    def spec(self, instance: Instance) -> App:
+        """The app in the version that the instance is of."""
+        app = groups.app_of(self.root, instance.app_id)
+        if app is not None and app.version == instance.version:
+            return app
+        return self.older[instance.app_id][instance.version]
+
+    # What is read: control.View
+
+    def app(self, app_id: str) -> App | None:
+        return groups.app_of(self.root, app_id)
+
+    def group(self, group_id: str) -> Group | None:
+        return groups.group_of(self.root, group_id)
+
+    def instances(self, app_id: str) -> Sequence[Instance]:
+        return tuple(self.book(app_id).instances.values())
+
+    def all_instances(self) -> Sequence[Instance]:
+        return [one for book in self.books.values() for one in book.instances.values()]
+
+    def instance(self, instance_id: str) -> Instance | None:
+        app_id = self.owners.get(instance_id)
+        return None if app_id is None else self.book(app_id).instances.get(instance_id)
+
+    def deployments(self) -> Sequence[Deployment]:
+        return [each.deployment for each in self.running.values()]
+
+    def deployments_of(self, app_id: str) -> Sequence[str]:
+        return [self.locks[app_id]] if app_id in self.locks else []
+
+    def health(self, instance_id: str) -> Sequence[HealthResult]:
+        return list(self.results.get(instance_id, {}).values())
+
+    def check_result(self, instance_id: str) -> Mapping[str, Any] | None:
+        """Of the app's ``check``, in the words of the API."""
+        found = self.checks.get(instance_id)
+        if found is None:
+            return None
+        if found.exit_code is not None:
+            return {"command": {"exitCode": found.exit_code}}
+        if found.status_code is not None:
+            return {"http": {"statusCode": found.status_code}}
+        return {"tcp": {"succeeded": found.succeeded}} if found.succeeded is not None else {}
+
+    def readiness(self, app_id: str) -> Sequence[ReadinessResult]:
+        ids = self.book(app_id).instances
+        return [found for one in ids for found in self.readiness_results.get(one, {}).values()]
+
+    def last_failure(self, app_id: str) -> TaskFailure | None:
+        return self.failures.get(app_id)
+
+    def queue(self) -> Sequence[QueueEntry]:
+        return queue.entries(self)
+
+
+INSTANCE_DEADLINES = ("launch", "kill", "inactive", "expunge", "viable")
+_NO_BOOK = Book()
+
+
+def task_lives(condition: Condition) -> bool:
+    """Whether there is, or may be, a task of it in Mesos."""
+    return not condition.terminal and condition is not Condition.SCHEDULED
