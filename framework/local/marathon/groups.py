@@ -8,7 +8,7 @@ root they are put in: ``settling.settle`` gives every group the new one, as the 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -178,30 +178,38 @@ def apply_group_update(root: Group, update: GroupUpdate) -> Group:
 
 def with_version(group: Group, version: str) -> Group:
     """All groups get it, apps do not."""
-    return replace(
-        group, version=version, groups={path: with_version(one, version) for path, one in group.groups.items()}
-    )
+    groups = group.groups and {path: with_version(one, version) for path, one in group.groups.items()}
+    return replace(group, version=version, groups=groups)
 
 
-def differences(before: Group, after: Group) -> list[Difference]:
-    """Apps of two trees that are not one and the same object, those that are gone last."""
-    changed: list[Difference] = []
-    gone: list[Difference] = []
+def changed_groups(before: Group, after: Group) -> Iterator[tuple[Group | None, Group | None]]:
+    """Each group of two trees that is not one and the same object, as it was and as it is; None: not there."""
     pairs: list[tuple[Group | None, Group | None]] = [(before, after)]
     while pairs:
         old, new = pairs.pop()
-        old_apps = old.apps if old else {}
-        new_apps = new.apps if new else {}
-        if old_apps is not new_apps:
-            for app_id, app in new_apps.items():
-                was = old_apps.get(app_id)
-                if was is not app:
-                    changed.append(Difference(app_id, was, app))
-            gone.extend(Difference(app_id, app, None) for app_id, app in old_apps.items() if app_id not in new_apps)
+        if old is new:
+            continue
+        yield old, new
         old_groups = old.groups if old else {}
         new_groups = new.groups if new else {}
-        if old_groups is not new_groups:
+        if old_groups or new_groups:
             pairs.extend((old_groups.get(path), new_groups.get(path)) for path in {**new_groups, **old_groups})
+
+
+def differences(groups: Iterable[tuple[Group | None, Group | None]]) -> list[Difference]:
+    """Apps of ``changed_groups`` that are not one and the same object, those that are gone last."""
+    changed: list[Difference] = []
+    gone: list[Difference] = []
+    for old, new in groups:
+        old_apps = old.apps if old else {}
+        new_apps = new.apps if new else {}
+        if old_apps is new_apps:
+            continue
+        for app_id, app in new_apps.items():
+            was = old_apps.get(app_id)
+            if was is not app:
+                changed.append(Difference(app_id, was, app))
+        gone.extend(Difference(app_id, app, None) for app_id, app in old_apps.items() if app_id not in new_apps)
     return changed + gone
 
 

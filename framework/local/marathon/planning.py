@@ -10,6 +10,7 @@ from framework.local.marathon.core.records import Action, ActionKind, AppChange,
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.dependencies import Dependencies
 from framework.local.marathon.groups import (
+    changed_groups,
     differences,
     empty_group,
     group_of,
@@ -31,7 +32,8 @@ def plan(
     ``after`` is settled (``settling.settle``), so that apps to be restarted are those whose versionInfo changed though
     nothing else did. ``kill``: by app the instances that scaling it down is to kill first.
     """
-    changes = [AppChange(app_id, old, new) for app_id, old, new in differences(before, after) if old != new]
+    groups = list(changed_groups(before, after))
+    changes = [AppChange(app_id, old, new) for app_id, old, new in differences(groups) if old != new]
     stops = [Action(ActionKind.STOP, one.old) for one in changes if one.old and not one.new]
     starts = [Action(ActionKind.START, one.new) for one in changes if one.new and not one.old]
     moves: dict[str, Action] = {}
@@ -46,7 +48,7 @@ def plan(
         version=version,
         steps=tuple(Step(tuple(actions)) for actions in steps if actions),
         apps=tuple(changes),
-        groups=tuple(_group_changes(before, after)),
+        groups=tuple(_group_changes(groups)),
     )
 
 
@@ -81,16 +83,12 @@ def _move(old: App | None, new: App, kill: Sequence[str]) -> Action | None:
     return None
 
 
-def _group_changes(before: Group, after: Group) -> Iterator[GroupChange]:
-    pairs: list[tuple[Group | None, Group | None]] = [(before, after)]
-    while pairs:
-        old, new = pairs.pop()
+def _group_changes(groups: Iterable[tuple[Group | None, Group | None]]) -> Iterator[GroupChange]:
+    for old, new in groups:
+        group = old or new
         was, now = (_own(old) if old else None), (_own(new) if new else None)
-        if was != now:
-            yield GroupChange((old or new or before).id, was, now)
-        old_groups = old.groups if old else {}
-        new_groups = new.groups if new else {}
-        pairs.extend((old_groups.get(path), new_groups.get(path)) for path in {**old_groups, **new_groups})
+        if group and was != now:
+            yield GroupChange(group.id, was, now)
 
 
 def _own(group: Group) -> tuple[tuple[str, ...], bool | None]:

@@ -6,7 +6,7 @@ Only apps that are not the very same objects as before are looked at, so that on
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import chain
+from typing import TypeAlias
 
 from msgspec.structs import fields, replace
 
@@ -17,12 +17,13 @@ from framework.local.marathon.groups import (
     Difference,
     app_of,
     apps_of,
+    changed_groups,
     differences,
-    group_of,
-    groups_of,
     with_apps,
     with_version,
 )
+
+_Pair: TypeAlias = tuple[Group | None, Group | None]
 
 FIRST_SERVICE_PORT = 10_000  # --local_port_min of Marathon
 LAST_SERVICE_PORT = 20_000  # --local_port_max
@@ -48,9 +49,8 @@ def settle(
     ``restart``: apps that are to be rolled though nothing of them changed. Raises InvalidObjectError.
     """
     after = assign_service_ports(before, after, first_port, last_port)
-    after = stamp_versions(before, after, version, restart=restart)
     check(before, after)
-    return after
+    return stamp_versions(before, after, version, restart=restart)
 
 
 def is_upgrade(old: App, new: App) -> bool:
@@ -76,7 +76,7 @@ def assign_service_ports(
     number, in their order, then the lowest that no app has. The same port asked for by two apps is nobody's fault: so
     it is with Marathon since 1.0, whose load balancers tell them apart. Raises InvalidObjectError where none is left.
     """
-    changed = [(old, new) for _, old, new in differences(before, after) if new is not None]
+    changed = [(old, new) for _, old, new in differences(changed_groups(before, after)) if new is not None]
     if not any(0 in new.service_ports for _, new in changed):
         return after
     free = _free_ports(before, [new for _, new in changed], first, last)
@@ -103,7 +103,7 @@ def stamp_versions(before: Group, after: Group, version: str, *, restart: Collec
     again what they were. A restart counts as a change of the configuration, so that what ran before it is outdated.
     """
     changes: dict[str, App | None] = {}
-    for app_id, old, new in differences(before, after):
+    for app_id, old, new in differences(changed_groups(before, after)):
         if new is not None:
             changes[app_id] = _stamped(old, new, version, app_id in restart)
     for app_id in restart:
@@ -115,18 +115,20 @@ def stamp_versions(before: Group, after: Group, version: str, *, restart: Collec
 
 def check(before: Group, after: Group) -> None:
     """The rules of the whole tree, as far as the change can have broken them. Raises InvalidObjectError with all."""
-    changed = [one for one in differences(before, after) if one.new is not None]
-    details = [*_cycles(before, after, changed), *_name_clashes(after), *_volume_clashes(after, changed)]
-    details += _resident_changes(changed)
+    groups = list(changed_groups(before, after))
+    apps = [one for one in differences(groups) if one.new is not None]
+    details = [*_cycles(after, groups, apps), *_name_clashes(after, groups), *_volume_clashes(after, apps)]
+    details += _resident_changes(apps)
     if details:
         raise InvalidObjectError(details)
 
 
 def _free_ports(before: Group, changed: list[App], first: int, last: int) -> Iterator[int]:
     """Those of the tree before are not free even where they are given up: their app may take them up again."""
-    used: set[int] = set()
-    for app in chain(apps_of(before), changed):
-        used.update(app.service_ports)
+    apps = [*apps_of(before), *changed]
+    used = {one.port for app in apps if app.port_definitions for one in app.port_definitions}
+    containers = [app.container for app in apps if app.container is not None]
+    used.update(one.service_port for container in containers for one in container.port_mappings or ())
     return (port for port in range(first, last + 1) if port not in used)
 
 
@@ -154,25 +156,23 @@ def _stamped(old: App | None, new: App, version: str, restart: bool) -> App:
     return old if old.residency == new.residency else replace(old, residency=new.residency)
 
 
-def _cycles(before: Group, after: Group, changed: list[Difference]) -> Iterator[Detail]:
+def _cycles(after: Group, groups: list[_Pair], apps: list[Difference]) -> Iterator[Detail]:
     """A new circle goes through an app that is new or waits for something new."""
     starts = [
         one.app_id
-        for one in changed
+        for one in apps
         if one.old is None or (one.new and one.new.dependencies and one.new.dependencies != one.old.dependencies)
     ]
-    for group in groups_of(after):
-        if group.dependencies:
-            old = group_of(before, group.id)
-            if old is None or old.dependencies != group.dependencies:
-                starts.extend(app.id for app in apps_of(group))
+    for old, new in groups:
+        if new and new.dependencies and (old is None or old.dependencies != new.dependencies):
+            starts.extend(app.id for app in apps_of(new))
     if starts and Dependencies(after).cycle(starts):
         yield Detail("/", ["Dependency graph has cyclic dependencies."])
 
 
-def _name_clashes(after: Group) -> Iterator[Detail]:
-    for group in groups_of(after):
-        if not group.apps.keys().isdisjoint(group.groups.keys()):
+def _name_clashes(after: Group, groups: list[_Pair]) -> Iterator[Detail]:
+    for _, group in groups:
+        if group and not group.apps.keys().isdisjoint(group.groups.keys()):
             path = "/" if group is after else f"/groups({_place(after, group)})"
             yield Detail(path, ["Groups and Applications may not have the same identifier."])
 
