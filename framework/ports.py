@@ -23,6 +23,16 @@ Emit = Callable[[Event], None]
 """Where an edge puts what happened; never blocks, called on the loop's thread only."""
 
 
+class Uri(msgspec.Struct, frozen=True):
+    """What Mesos' fetcher brings into the sandbox; ``extract``: unpacks it there, where it is an archive by its name."""
+
+    value: str
+    extract: bool = True
+    executable: bool = False
+    cache: bool = False  # on the host, for others that fetch it
+    output_file: str | None = None  # in the sandbox; None: named as in the URI
+
+
 class MesosExecutor(msgspec.Struct, frozen=True):
     """A Mesos executor as it is started where the host has none of its id yet.
 
@@ -34,9 +44,10 @@ class MesosExecutor(msgspec.Struct, frozen=True):
     name: str
     resources: Resources  # of its own, on top of its tasks'
     command: str  # starts it on the host, by /bin/sh
-    uris: tuple[str, ...] = ()  # fetched into the sandbox first
+    uris: tuple[str | Uri, ...] = ()  # fetched into the sandbox first
     environment: dict[str, str] = {}  # seen in Mesos' state, so no secrets
     shutdown_grace_s: float | None = None
+    pieces: tuple[Piece, ...] = ()  # of its own too, taken as they are, where it is not shared
 
 
 class TaskLaunch(msgspec.Struct, frozen=True):

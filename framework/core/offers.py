@@ -54,6 +54,7 @@ class Offer(msgspec.Struct, frozen=True, gc=False):
     port_ranges: tuple[tuple[int, int], ...] = ()  # first and last, both within
     window: Window | None = None  # planned maintenance of the host
     pieces: tuple[Piece, ...] = ()  # what a plain task cannot take: volumes, disks of their own, other resources
+    reserved_pieces: tuple[Piece, ...] = ()  # what ``reserved`` is, down to the labels of each reservation
 
 
 class InverseOffer(msgspec.Struct, frozen=True):

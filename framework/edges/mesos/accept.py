@@ -30,6 +30,7 @@ from framework.ports import (
     ShrinkVolume,
     TaskLaunch,
     Unreserve,
+    Uri,
 )
 
 NANOSECONDS = 1_000_000_000
@@ -54,9 +55,19 @@ class _Environment(Struct, gc=False):
     variables: list[_Variable]
 
 
+class _Uri(Struct, gc=False, omit_defaults=True):
+    """Its defaults are Mesos' own."""
+
+    value: str
+    executable: bool = False
+    extract: bool = True
+    cache: bool = False
+    output_file: str | None = None
+
+
 class _Command(Struct, gc=False, omit_defaults=True):
     value: str
-    uris: list[Value] = []
+    uris: list[_Uri] = []
     environment: _Environment | None = None
 
 
@@ -268,9 +279,9 @@ class Accepting:
         told = launch.executor
         purse = self._purse
         if purse is None:
-            if not more:
+            if not more and not told.pieces:
                 return encoded_amount(told.resources, self._role)
-            return self._encoded([*Purse(()).draw(told.resources), *more])
+            return self._encoded([*Purse(()).draw(told.resources), *told.pieces, *more])
         known = self._known.get(self._host_id, told.id)
         if told.id in self._running:
             if known is not None:
@@ -280,7 +291,9 @@ class Accepting:
             return self._encoded([*purse.copy().draw(told.resources, use), *more])
         if known is not None and known.role == self._role and self._take(known.pieces):
             return self._encoded(known.pieces)  # it may have been started since the host was offered
-        pieces = (*purse.draw(told.resources, launch.reserved), *more)
+        for piece in told.pieces:
+            purse.spend(piece)
+        pieces = (*purse.draw(told.resources, launch.reserved), *told.pieces, *more)
         self.started[told.id] = Started(self._role, pieces)
         return self._encoded(pieces)
 
@@ -294,10 +307,16 @@ class Accepting:
 
     def _executor_info(self, told: MesosExecutor, resources: Raw) -> _Executor:
         variables = [_Variable(name, value) for name, value in told.environment.items()]
-        uris = [Value(uri) for uri in told.uris]
+        uris = [_uri(each) for each in told.uris]
         command = _Command(told.command, uris, _Environment(variables) if variables else None)
         grace = None if told.shutdown_grace_s is None else Duration(round(told.shutdown_grace_s * NANOSECONDS))
         return _Executor(Value(told.id), self._framework, told.name, resources, command, "CUSTOM", grace)
+
+
+def _uri(uri: str | Uri) -> _Uri:
+    if isinstance(uri, str):
+        return _Uri(uri)
+    return _Uri(uri.value, uri.executable, uri.extract, uri.cache, uri.output_file)
 
 
 def _sliver_of(drawn: Sequence[list[Piece]]) -> Piece:

@@ -81,6 +81,7 @@ class OfferReader:
             held.port_ranges,
             window(raw.unavailability) if raw.unavailability is not None else None,
             held.others,
+            held.reserved_pieces,
         )
         return offer, live
 

@@ -17,7 +17,7 @@ from framework.core.resources import Resources
 from framework.edges.mesos.accept import NANOSECONDS, Accepting, Duration, OperationInfo
 from framework.edges.mesos.resources import encoded_amount
 from framework.edges.mesos.wire import Value
-from framework.ports import LaunchGroup, LaunchTasks, Operation, TaskLaunch
+from framework.ports import LaunchGroup, LaunchTasks, Operation, TaskLaunch, Uri
 
 CAPABILITIES = (
     "MULTI_ROLE",
@@ -293,11 +293,18 @@ def _cleaned(launch: TaskLaunch) -> TaskLaunch:
             executor,
             name=_clean(executor.name),
             command=_clean(executor.command),
-            uris=tuple(_clean(uri) for uri in executor.uris),
+            uris=tuple(_cleaned_uri(uri) for uri in executor.uris),
             environment={_clean(name): _clean(value) for name, value in executor.environment.items()},
         ),
         labels={_clean(key): _clean(value) for key, value in launch.labels.items()},
     )
+
+
+def _cleaned_uri(uri: str | Uri) -> str | Uri:
+    if isinstance(uri, str):
+        return _clean(uri)
+    output_file = None if uri.output_file is None else _clean(uri.output_file)
+    return msgspec.structs.replace(uri, value=_clean(uri.value), output_file=output_file)
 
 
 def _clean(text: str) -> str:

@@ -28,6 +28,7 @@ class Held(Struct, frozen=True):
     port_ranges: tuple[tuple[int, int], ...]
     drawable: tuple[Piece, ...] | None  # what a plain task can take; None: nothing of it is reserved
     others: tuple[Piece, ...] = ()
+    reserved_pieces: tuple[Piece, ...] = ()  # those of ``drawable`` that are reserved
 
     @property
     def plain(self) -> bool:
@@ -60,7 +61,8 @@ def _held(pieces: list[Piece]) -> Held:
     free = _sum([each for each in drawable if not each.reservations])
     ranges = tuple(sorted(each for part in drawable for each in part.ranges))
     # Each is whole by itself, so that what is promised of either can be drawn from it alone.
-    return Held(free + reserved, reserved, ranges, tuple(drawable), others)
+    reserved_pieces = tuple([each for each in drawable if each.reservations])
+    return Held(free + reserved, reserved, ranges, tuple(drawable), others, reserved_pieces)
 
 
 def is_drawable(part: Piece) -> bool:
