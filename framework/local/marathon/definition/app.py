@@ -9,13 +9,20 @@ always there, others where they say something. Names, units and defaults are tho
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import msgspec
+
+Value = TypeVar("Value")
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One JSON object of the API."""
+
+
+def _always(value: Value) -> Value:
+    """A default that is shown none the less."""
+    return msgspec.field(default_factory=lambda: value)
 
 
 class NetworkMode(StrEnum):
@@ -34,7 +41,7 @@ class PortDefinition(Document, frozen=True, kw_only=True):
     """A port of the host, with host networking. ``port`` 0 was replaced by a service port when the app was taken."""
 
     port: int
-    protocol: str = "tcp"  # tcp, udp or "udp,tcp"
+    protocol: str = _always("tcp")  # tcp, udp or "udp,tcp"
     name: str | None = None
     labels: dict[str, str] = {}
 
@@ -45,9 +52,9 @@ class PortMapping(Document, frozen=True, kw_only=True):
     container_port: int  # 0: the same as the host's
     host_port: int | None = None
     service_port: int
-    protocol: str = "tcp"
+    protocol: str = _always("tcp")
     name: str | None = None
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = _always({})
     network_names: tuple[str, ...] = ()
 
 
@@ -78,10 +85,10 @@ class PersistentVolume(Document, frozen=True, kw_only=True):
     """``size`` in MiB."""
 
     size: int
-    type: str | None = None  # root, path or mount
+    type: str = _always("root")  # root, path or mount
     max_size: int | None = None
     profile_name: str | None = None
-    constraints: tuple[tuple[str, ...], ...] = ()
+    constraints: tuple[tuple[str, ...], ...] = _always(())
 
 
 class ExternalVolume(Document, frozen=True, kw_only=True):
@@ -91,7 +98,7 @@ class ExternalVolume(Document, frozen=True, kw_only=True):
     name: str | None = None
     provider: str | None = None
     options: dict[str, str] = {}
-    shared: bool = False
+    shared: bool = _always(False)
 
 
 class Volume(Document, frozen=True, kw_only=True):
@@ -129,7 +136,7 @@ class HealthCheck(Document, frozen=True, kw_only=True):
     port_index: int | None = None
     command: CommandCheck | None = None
     ignore_http1xx: bool | None = msgspec.field(default=None, name="ignoreHttp1xx")
-    ip_protocol: str | None = None
+    ip_protocol: str = _always("IPv4")  # or IPv6
 
     @property
     def by_executor(self) -> bool:

@@ -31,3 +31,43 @@ class InvalidObjectError(ButleryError):
     def __init__(self, details: list[Detail]) -> None:
         super().__init__("; ".join(f"{one.path}: {', '.join(one.errors)}" for one in details))
         self.details = details
+
+
+class Faults:
+    """Gathers all that is wrong with one document, in the order it was found."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, list[str]] = {}
+        self._rules: dict[str, list[str]] = {}
+
+    def kind(self, at: str, error: str) -> None:
+        """A value of the wrong kind, or a missing one. ``at``: its path, empty for the whole."""
+        _add(self._kinds, at, error)
+
+    def rule(self, at: str, error: str) -> None:
+        """A rule that the value at this path breaks."""
+        _add(self._rules, at, error)
+
+    def unless(self, holds: bool, at: str, error: str) -> None:
+        if not holds:
+            self.rule(at, error)
+
+    def raise_kinds(self) -> None:
+        """Raises InvalidJsonError where a value was of the wrong kind: rules cannot be told of it."""
+        if self._kinds:
+            raise InvalidJsonError("Invalid JSON", _details(self._kinds))
+
+    def raise_rules(self) -> None:
+        """Raises InvalidObjectError where a rule was broken."""
+        if self._rules:
+            raise InvalidObjectError(_details(self._rules))
+
+
+def _add(found: dict[str, list[str]], at: str, error: str) -> None:
+    errors = found.setdefault(at or "/", [])
+    if error not in errors:
+        errors.append(error)
+
+
+def _details(found: dict[str, list[str]]) -> list[Detail]:
+    return [Detail(path, errors) for path, errors in found.items()]

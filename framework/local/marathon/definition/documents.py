@@ -1,0 +1,313 @@
+"""The documents of the API, field by field: names, kinds, limits and defaults are those of Marathon's RAML."""
+
+from __future__ import annotations
+
+from framework.local.marathon.definition.schema import (
+    LONG,
+    Either,
+    Flag,
+    List,
+    Map,
+    Number,
+    Object,
+    PathId,
+    Text,
+    Timestamp,
+)
+
+_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+NAME = Text(min_length=1, max_length=63, pattern=_NAME)
+LEGACY_NAME = Text(min_length=1, pattern=_NAME)
+NETWORK_NAME = Text(min_length=1, max_length=63, pattern=r"[a-z0-9]([-a-z0-9_]*[a-z0-9])?")
+LOCATION = Text(min_length=1, max_length=1024)  # a URI or a path
+NOT_EMPTY = Text(min_length=1)
+PORT = Number(minimum=0, maximum=65535)
+COUNT = Number(minimum=0)
+LONG_COUNT = Number(minimum=0, largest=LONG)
+AMOUNT = Number(minimum=0, largest=None)
+SHARE = Number(minimum=0, maximum=1, largest=None)
+LABELS = Map(Text())
+PROTOCOL = Text(values=("tcp", "udp", "udp,tcp"))
+SCHEME = Text(values=("HTTP", "HTTPS"))
+READ_MODE = Text(values=("RO", "RW"))
+SECRET_REF = Object({"secret": Text()}, required=("secret",))
+CONSTRAINT = List(Text(), min_items=2, max_items=3)
+
+PORT_MAPPING = Object(
+    {
+        "containerPort": PORT,
+        "hostPort": PORT,
+        "labels": LABELS,
+        "name": LEGACY_NAME,
+        "protocol": PROTOCOL,
+        "servicePort": PORT,
+        "networkNames": List(NAME),
+    },
+    defaults={"containerPort": 0, "protocol": "tcp", "servicePort": 0, "labels": {}},
+)
+DOCKER = Object(
+    {
+        "credential": Object({"principal": Text(), "secret": Text()}, required=("principal",)),
+        "pullConfig": Object({"secret": NOT_EMPTY}, required=("secret",)),
+        "forcePullImage": Flag(),
+        "image": NOT_EMPTY,
+        "network": Text(values=("BRIDGE", "HOST", "NONE", "USER")),
+        "parameters": List(Object({"key": NOT_EMPTY, "value": Text()}, required=("key", "value"))),
+        "portMappings": List(PORT_MAPPING),
+        "privileged": Flag(),
+    },
+    required=("image",),
+    defaults={"forcePullImage": False, "parameters": [], "privileged": False},
+)
+PERSISTENT = Object(
+    {
+        "type": Text(values=("root", "path", "mount")),
+        "size": LONG_COUNT,
+        "maxSize": LONG_COUNT,
+        "profileName": Text(),
+        "constraints": List(CONSTRAINT, unique=True),
+    },
+    required=("size",),
+)
+EXTERNAL = Object(
+    {"size": LONG_COUNT, "name": Text(), "provider": Text(), "options": LABELS, "shared": Flag()},
+    defaults={"shared": False},
+)
+VOLUME = Object(
+    {
+        "containerPath": NOT_EMPTY,
+        "mode": READ_MODE,
+        "hostPath": NOT_EMPTY,
+        "persistent": PERSISTENT,
+        "external": EXTERNAL,
+        "secret": NOT_EMPTY,
+    },
+    required=("containerPath",),
+)
+LINUX_INFO = Object(
+    {
+        "seccomp": Object({"profileName": Text(), "unconfined": Flag()}, defaults={"unconfined": False}),
+        "ipcInfo": Object({"mode": Text(values=("PRIVATE", "SHARE_PARENT")), "shmSize": Number()}, required=("mode",)),
+    }
+)
+CONTAINER = Object(
+    {
+        "type": Text(values=("MESOS", "DOCKER")),
+        "docker": DOCKER,
+        "linuxInfo": LINUX_INFO,
+        "volumes": List(VOLUME),
+        "portMappings": List(PORT_MAPPING),
+    },
+    defaults={"type": "DOCKER", "volumes": []},
+)
+
+HEALTH_CHECK = Object(
+    {
+        "command": Object({"value": Text()}, required=("value",)),
+        "gracePeriodSeconds": COUNT,
+        "ignoreHttp1xx": Flag(),
+        "intervalSeconds": COUNT,
+        "maxConsecutiveFailures": COUNT,
+        "path": Text(),
+        "port": PORT,
+        "portIndex": PORT,
+        "protocol": Text(values=("HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_TCP", "MESOS_HTTP", "MESOS_HTTPS")),
+        "ipProtocol": Text(values=("IPv4", "IPv6")),
+        "timeoutSeconds": COUNT,
+        "delaySeconds": COUNT,
+    },
+    defaults={
+        "gracePeriodSeconds": 300,
+        "intervalSeconds": 60,
+        "maxConsecutiveFailures": 3,
+        "protocol": "HTTP",
+        "ipProtocol": "IPv4",
+        "timeoutSeconds": 20,
+        "delaySeconds": 15,
+    },
+)
+CHECK = Object(
+    {
+        "http": Object(
+            {"portIndex": PORT, "port": PORT, "path": LOCATION, "scheme": SCHEME}, defaults={"scheme": "HTTP"}
+        ),
+        "tcp": Object({"portIndex": PORT, "port": PORT}),
+        "exec": Object(
+            {"command": Object({"shell": NOT_EMPTY, "argv": List(Text(), min_items=1)})}, required=("command",)
+        ),
+        "intervalSeconds": COUNT,
+        "timeoutSeconds": COUNT,
+        "delaySeconds": COUNT,
+    },
+    defaults={"intervalSeconds": 60, "timeoutSeconds": 20, "delaySeconds": 15},
+)
+READINESS_CHECK = Object(
+    {
+        "name": NOT_EMPTY,
+        "protocol": SCHEME,
+        "path": LOCATION,
+        "portName": LEGACY_NAME,
+        "intervalSeconds": COUNT,
+        "timeoutSeconds": Number(minimum=1),
+        "httpStatusCodesForReady": List(Number(minimum=100, maximum=999), min_items=1, unique=True),
+        "preserveLastResponse": Flag(),
+    },
+    defaults={
+        "name": "readinessCheck",
+        "protocol": "HTTP",
+        "path": "/",
+        "portName": "http-api",
+        "intervalSeconds": 30,
+        "timeoutSeconds": 10,
+        "httpStatusCodesForReady": [200],
+        "preserveLastResponse": False,
+    },
+)
+
+NETWORK = Object(
+    {
+        "name": NETWORK_NAME,
+        "mode": Text(values=("container", "container/bridge", "host")),
+        "labels": LABELS,
+    },
+    defaults={"mode": "container"},
+)
+IP_ADDRESS = Object(
+    {
+        "discovery": Object(
+            {
+                "ports": List(
+                    Object(
+                        {"number": PORT, "name": LEGACY_NAME, "protocol": PROTOCOL, "labels": LABELS},
+                        required=("name",),
+                        defaults={"number": 0, "protocol": "tcp", "labels": {}},
+                    )
+                )
+            }
+        ),
+        "groups": List(Text(), unique=True),
+        "labels": LABELS,
+        "networkName": NOT_EMPTY,
+    }
+)
+PORT_DEFINITION = Object(
+    {"port": PORT, "labels": LABELS, "name": LEGACY_NAME, "protocol": PROTOCOL},
+    defaults={"port": 0, "protocol": "tcp"},
+)
+ARTIFACT = Object(
+    {"uri": LOCATION, "extract": Flag(), "executable": Flag(), "cache": Flag(), "destPath": LOCATION},
+    required=("uri",),
+    defaults={"extract": True, "executable": False, "cache": False},
+)
+UNREACHABLE = Either(
+    Text(values=("disabled",)),
+    Object(
+        {"inactiveAfterSeconds": LONG_COUNT, "expungeAfterSeconds": LONG_COUNT},
+        defaults={"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0},
+    ),
+)
+RESOURCE_LIMIT = Either(Text(values=("unlimited",)), Number(largest=None))
+
+APP = Object(
+    {
+        "id": PathId(reserved=True),
+        "acceptedResourceRoles": List(Text(), unique=True),
+        "args": List(Text()),
+        "backoffFactor": Number(minimum=1, largest=None),
+        "backoffSeconds": COUNT,
+        "cmd": NOT_EMPTY,
+        "constraints": List(CONSTRAINT, unique=True),
+        "container": CONTAINER,
+        "cpus": Number(minimum=0.001, largest=None),
+        "dependencies": List(PathId(), unique=True),
+        "disk": AMOUNT,
+        "env": Map(Either(Text(), SECRET_REF)),
+        "executor": Text(pattern=r"(//cmd)|(/?[^/]+(/[^/]+)*)|"),
+        "executorResources": Object(
+            {
+                "cpus": Number(minimum=0.1, largest=None),
+                "mem": Number(minimum=32, largest=None),
+                "disk": Number(minimum=10, largest=None),
+            },
+            defaults={"cpus": 0.1, "mem": 32, "disk": 10},
+        ),
+        "fetch": List(ARTIFACT),
+        "healthChecks": List(HEALTH_CHECK, unique=True),
+        "check": CHECK,
+        "instances": COUNT,
+        "labels": LABELS,
+        "maxLaunchDelaySeconds": COUNT,
+        "mem": AMOUNT,
+        "gpus": COUNT,
+        "ipAddress": IP_ADDRESS,
+        "networks": List(NETWORK),
+        "ports": List(PORT),
+        "portDefinitions": List(PORT_DEFINITION),
+        "readinessChecks": List(READINESS_CHECK),
+        "residency": Object(
+            {
+                "relaunchEscalationTimeoutSeconds": LONG_COUNT,
+                "taskLostBehavior": Text(values=("WAIT_FOREVER", "RELAUNCH_AFTER_TIMEOUT")),
+            },
+            defaults={"relaunchEscalationTimeoutSeconds": 3600, "taskLostBehavior": "WAIT_FOREVER"},
+        ),
+        "resourceLimits": Object({"cpus": RESOURCE_LIMIT, "mem": RESOURCE_LIMIT}),
+        "requirePorts": Flag(),
+        "secrets": Map(Object({"source": NOT_EMPTY}, required=("source",))),
+        "taskKillGracePeriodSeconds": COUNT,
+        "upgradeStrategy": Object(
+            {"maximumOverCapacity": SHARE, "minimumHealthCapacity": SHARE},
+            required=("maximumOverCapacity", "minimumHealthCapacity"),
+        ),
+        "uris": List(LOCATION),
+        "user": Text(),
+        "version": Timestamp(),
+        "versionInfo": Object(
+            {"lastScalingAt": Timestamp(), "lastConfigChangeAt": Timestamp()},
+            required=("lastScalingAt", "lastConfigChangeAt"),
+        ),
+        "killSelection": Text(values=("YOUNGEST_FIRST", "OLDEST_FIRST")),
+        "unreachableStrategy": UNREACHABLE,
+        "tty": Flag(),
+        "role": NOT_EMPTY,
+    },
+    required=("id",),
+    defaults={
+        "backoffFactor": 1.15,
+        "backoffSeconds": 1,
+        "cpus": 1,
+        "disk": 0,
+        "executor": "",
+        "instances": 1,
+        "labels": {},
+        "maxLaunchDelaySeconds": 300,
+        "mem": 128,
+        "gpus": 0,
+        "requirePorts": False,
+        "killSelection": "YOUNGEST_FIRST",
+    },
+)
+
+
+class _Anything:
+    """A document of its own, which is read later."""
+
+    def read(self, value: object, at: str, faults: object) -> object:
+        return value
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "object"}
+
+
+GROUP = Object(
+    {
+        "id": PathId(),
+        "apps": List(_Anything()),
+        "groups": List(_Anything()),
+        "dependencies": List(PathId(), unique=True),
+        "scaleBy": AMOUNT,
+        "version": Timestamp(),
+        "enforceRole": Flag(),
+    }
+)
+GROUP_PARTIAL = Object({"enforceRole": Flag()})
