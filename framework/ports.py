@@ -24,7 +24,7 @@ Emit = Callable[[Event], None]
 
 
 class Uri(msgspec.Struct, frozen=True):
-    """What Mesos' fetcher brings into the sandbox; ``extract``: unpacks it there, where it is an archive by its name."""
+    """What Mesos' fetcher brings into the sandbox; ``extract``: unpacks it there, if it is an archive by its name."""
 
     value: str
     extract: bool = True

@@ -6,17 +6,26 @@ gives the offers of every host that something was placed on to Mesos in one ACCE
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
+from framework.core.constraints import Spread, value_of
 from framework.core.ids import OfferId
 from framework.core.offers import HostOffers
 from framework.core.pieces import Piece
 from framework.core.resources import Resources
+from framework.core.templates import Operator
 from framework.local.marathon.core.records import Instance, LocalVolume, Site
 from framework.local.marathon.definition.app import App
+from framework.local.marathon.matching.ports import chosen
+from framework.local.marathon.matching.reasons import against, port_ranges
+from framework.local.marathon.matching.residency import disks_for, root_mib, volumes_on
+from framework.local.marathon.matching.room import Room
+from framework.local.marathon.matching.rules import Demand, MatchSettings, demand_of, members, spreads_of
+from framework.ports import Chance
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -57,3 +66,165 @@ class MakeRound(Protocol):
     def __call__(self, offers: Iterable[HostOffers], now: float) -> Round:
         """``now`` in seconds since the epoch, for hosts that go into maintenance."""
         ...
+
+
+def matching(settings: MatchSettings, chance: Chance) -> MakeRound:
+    """What makes rounds by the settings; ``chance`` chooses ports and the ids of volumes."""
+    return partial(OfferRound, settings=settings, chance=chance)
+
+
+class OfferRound:
+    """First fit over the hosts in one order, the biggest first, which packs; see ``framework.core.placement``.
+
+    Hosts with GPUs come last. What is left of a host only shrinks within a round, so an instance of the same demands as
+    an earlier one is not tried again where that one did not fit.
+    """
+
+    def __init__(self, offers: Iterable[HostOffers], now: float, *, settings: MatchSettings, chance: Chance) -> None:
+        self._rooms = sorted(map(Room.of, offers), key=_order)
+        self._now = now
+        self._settings = settings
+        self._chance = chance
+        self._demands: dict[tuple[str, str, str], Demand] = {}
+        self._start: dict[_Kind, int] = {}
+        self._refused: dict[_Kind, Refused] = {}
+        self._groups: dict[tuple[str, str], _Group] = {}
+
+    def place(self, app: App, instance: Instance, siblings: Sequence[Instance]) -> Placed | Refused:
+        """As ``Round.place``."""
+        demand = self._demand(app, instance.role)
+        if instance.reserved:
+            return self._return(demand, instance)
+        kind = (instance.role, demand, app.id if demand.counted else "")
+        if kind in self._refused:
+            return self._refused[kind]
+        group = self._group(app, demand, instance, siblings) if demand.counted else None
+        spreads = group.spreads if group is not None else {}
+        # Whom GROUP_BY keeps from a host now it may let there once others have come to the rest.
+        shrinking = not any(each.operator is Operator.GROUP_BY for each in demand.counted)
+        index = self._first(demand, instance, spreads, self._start.get(kind, 0))
+        if index is None:
+            refused = self._refusal(demand, instance, spreads)
+            if shrinking:
+                self._refused[kind] = refused
+            return refused
+        if shrinking:
+            self._start[kind] = index
+        room = self._rooms[index]
+        placed = self._take(room, app.id, demand)
+        if group is not None:
+            group.add(room.site)
+        return placed
+
+    def _demand(self, app: App, role: str) -> Demand:
+        key = (app.id, app.version, role)
+        demand = self._demands.get(key)
+        if demand is None:
+            demand = self._demands[key] = demand_of(app, role, self._settings)
+        return demand
+
+    def _group(self, app: App, demand: Demand, instance: Instance, siblings: Sequence[Instance]) -> _Group:
+        """Reckoned anew only where others have come than those that were placed here."""
+        key = (app.id, demand.same_config_since)
+        known = self._groups.get(key)
+        if known is None or known.siblings != len(siblings):
+            spreads = spreads_of(demand, list(members(demand, instance, siblings)))
+            known = self._groups[key] = _Group(len(siblings), spreads)
+        return known
+
+    def _first(self, demand: Demand, instance: Instance, spreads: Mapping[str, Spread], start: int) -> int | None:
+        need, free = demand.total, demand.free
+        cpu_millis, mem_mib, disk_mib = need.cpu_millis, need.mem_mib, need.disk_mib
+        rooms = self._rooms
+        for index in range(start, len(rooms)):
+            room = rooms[index]
+            if room.plain and not (
+                free and room.cpu_millis >= cpu_millis and room.mem_mib >= mem_mib and room.disk_mib >= disk_mib
+            ):
+                continue
+            if next(self._against(demand, instance, room, spreads), None) is None:
+                return index
+        return None
+
+    def _against(self, demand: Demand, instance: Instance, room: Room, spreads: Mapping[str, Spread]) -> Iterator[str]:
+        return against(demand, instance, room, spreads, self._settings, self._now)
+
+    def _refusal(self, demand: Demand, instance: Instance, spreads: Mapping[str, Spread]) -> Refused:
+        found: list[tuple[OfferId, tuple[str, ...]]] = []
+        for room in self._rooms:
+            reasons = tuple(self._against(demand, instance, room, spreads))
+            found += [(offer_id, reasons) for offer_id in room.offer_ids]
+        return Refused(tuple(found))
+
+    def _take(self, room: Room, app_id: str, demand: Demand) -> Placed:
+        ports = chosen(port_ranges(demand, room), demand.asked, self._chance)
+        taken = tuple([port for port in ports if port])
+        placed = Placed(room.site, room.role, room.offer_ids, ports, _with_ports(demand, taken))
+        if demand.volumes:
+            return self._reserve(room, app_id, demand, placed)
+        if room.plain:
+            room.spend(demand.total, taken)
+            return placed
+        pool = room.mine if demand.reserved else None
+        return msgspec.structs.replace(
+            placed,
+            pieces=room.draw(demand.need, taken, pool),
+            executor_pieces=room.draw(demand.overhead, (), pool),
+        )
+
+    def _reserve(self, room: Room, app_id: str, demand: Demand, placed: Placed) -> Placed:
+        """The room has the disks."""
+        disks, room.disks = disks_for(demand.volumes, room.disks) or ((), room.disks)
+        room.spend(Resources(disk_mib=root_mib(demand.volumes)), ())
+        return msgspec.structs.replace(
+            placed,
+            volumes=volumes_on(app_id, demand.volumes, disks, self._chance),
+            reserve=True,
+            pieces=room.draw(demand.need, placed.ports, None),
+            executor_pieces=room.draw(demand.overhead, (), None),
+            disks=disks,
+        )
+
+    def _return(self, demand: Demand, instance: Instance) -> Placed | Refused:
+        """To where its volumes are."""
+        for room in self._rooms:
+            kept = room.kept_for(instance) if room.kept else None
+            if kept is not None and next(self._against(demand, instance, room, {}), None) is None:
+                ports = chosen(kept.port_ranges, demand.asked, self._chance)
+                return Placed(
+                    room.site,
+                    room.role,
+                    room.offer_ids,
+                    ports,
+                    _with_ports(demand, ports),
+                    instance.volumes,
+                    pieces=room.draw(demand.need, ports, kept),
+                    executor_pieces=room.draw(demand.overhead, (), kept),
+                    disks=tuple([room.volumes.pop(volume.persistence_id) for volume in instance.volumes]),
+                )
+        return self._refusal(demand, instance, {})
+
+
+_Kind = tuple[str, Demand, str]
+"""Instances of one are judged alike: role, demand, and the app where it matters where its others are."""
+
+
+class _Group:
+    """How those of an app that count are spread, kept up to date as more are placed. ``siblings``: told of so far."""
+
+    def __init__(self, siblings: int, spreads: dict[str, Spread]) -> None:
+        self.siblings = siblings
+        self.spreads = spreads
+
+    def add(self, site: Site) -> None:
+        self.siblings += 1
+        for field, spread in self.spreads.items():
+            spread.add(value_of(field, site.hostname, site.attributes))
+
+
+def _order(room: Room) -> tuple[bool, int, int, str, str]:
+    return room.has_gpus, -room.mem_mib, -room.cpu_millis, room.site.host_id, room.role
+
+
+def _with_ports(demand: Demand, ports: Sequence[int]) -> Resources:
+    return demand.need + Resources(ports=len({port for port in ports if port}))

@@ -29,12 +29,17 @@ def asked_by(app: App) -> Asked:
 
 def suffice(ranges: Ranges, asked: Asked) -> bool:
     """Whether ``chosen`` can choose."""
-    if not any(one is not None for one in asked):
-        return True
-    fixed = {port for port in asked if port}
-    if not all(_within(ranges, port) for port in fixed):
-        return False
-    return asked.count(0) <= sum([last - first + 1 for first, last in ranges]) - len(fixed)
+    wanted = asked.count(0)
+    if wanted < len(asked):
+        fixed = {port for port in asked if port}
+        if not all(_within(ranges, port) for port in fixed):
+            return False
+        wanted += len(fixed)
+    for first, last in ranges:
+        if wanted <= 0:
+            break
+        wanted -= last - first + 1
+    return wanted <= 0
 
 
 def chosen(ranges: Ranges, asked: Asked, chance: Chance) -> tuple[int, ...]:
