@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 
+from agents.executor import linux
 from agents.executor.limits import (
+    CPU_PERIOD_US,
     MIB,
     Limits,
     PidsPressure,
     Usage,
     Wanted,
+    cpu_quota_us,
     cpu_shares,
     oom_verdict,
     pids_verdict,
@@ -74,6 +77,11 @@ def plan(name: str) -> dict[str, str]:
     return planned
 
 
+def plan_service(name: str) -> dict[str, str]:
+    """The same for a service, which may have a group below the hierarchy's root: Mesos need not have made one."""
+    return {controller: os.path.join(own, name) for controller, own in own_groups().items() if os.access(own, os.W_OK)}
+
+
 class CgroupV1(Limits):
     """Limits held by nested version 1 groups at ``dirs``, by controller; ``memory`` must be among them."""
 
@@ -90,7 +98,7 @@ class CgroupV1(Limits):
             if os.path.isdir(path) and not self._clear(path):
                 raise OSError("%s is left over from another build and cannot be removed" % path)
             os.makedirs(path)
-        memory, limit = self._dirs["memory"], str(self.wanted.mem_mib * MIB)
+        memory, limit = self._dirs["memory"], str(self.wanted.mem_mib * MIB if self.wanted.mem_mib else -1)
         write_text(memory + "/memory.limit_in_bytes", limit)
         if os.path.exists(memory + "/memory.memsw.limit_in_bytes"):  # memory and swap together: no swap
             write_text(memory + "/memory.memsw.limit_in_bytes", limit)
@@ -98,9 +106,12 @@ class CgroupV1(Limits):
             write_text(memory + "/memory.swappiness", "0")
         if "cpu" in self._dirs:
             write_text(self._dirs["cpu"] + "/cpu.shares", str(cpu_shares(self.wanted.cpu_millis)))
+            if self.wanted.cpu_limit_millis is not None:
+                write_text(self._dirs["cpu"] + "/cpu.cfs_period_us", str(CPU_PERIOD_US))
+                write_text(self._dirs["cpu"] + "/cpu.cfs_quota_us", str(cpu_quota_us(self.wanted.cpu_limit_millis)))
 
     def enter(self) -> None:
-        if "pids" in self._dirs:  # here, for the end of the checkout has forbidden forks
+        if "pids" in self._dirs and self.wanted.pids:  # here, for the end of the checkout has forbidden forks
             write_text(self._dirs["pids"] + "/pids.max", str(self.wanted.pids))
         for path in set(self._dirs.values()):
             write_text(path + "/cgroup.procs", "0")
@@ -111,6 +122,15 @@ class CgroupV1(Limits):
         refused = self._refusals()
         hit, self._refused = refused > self._refused, refused
         return pids_verdict(self.wanted.pids) if self._pressure.sustained(now_s, hit) else None
+
+    def notice_fd(self) -> tuple[int, bool] | None:
+        made = linux.event_fd()
+        watched = os.open(self._dirs["memory"] + "/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            write_text(self._dirs["memory"] + "/cgroup.event_control", "%d %d" % (made, watched))
+        finally:
+            os.close(watched)
+        return made, False
 
     def hindsight(self) -> Verdict | None:
         if read_counter(self._dirs["memory"] + "/memory.oom_control", "oom_kill"):

@@ -6,11 +6,13 @@ import contextlib
 import os
 
 from agents.executor.limits import (
+    CPU_PERIOD_US,
     MIB,
     Limits,
     PidsPressure,
     Usage,
     Wanted,
+    cpu_quota_us,
     cpu_shares,
     cpu_weight,
     oom_verdict,
@@ -153,17 +155,19 @@ class CgroupV2(Limits):
         if os.path.isdir(self._path) and not (self.kill() and remove_group(self._path)):
             raise OSError("%s is left over from another build and cannot be removed" % self._path)
         os.mkdir(self._path)
-        write_text(self._path + "/memory.max", str(self.wanted.mem_mib * MIB))
+        write_text(self._path + "/memory.max", str(self.wanted.mem_mib * MIB) if self.wanted.mem_mib else "max")
         if os.path.exists(self._path + "/memory.swap.max"):
             write_text(self._path + "/memory.swap.max", "0")
         write_text(self._path + "/memory.oom.group", "1")
         if os.path.exists(self._path + "/cpu.weight"):
             write_text(self._path + "/cpu.weight", str(cpu_weight(cpu_shares(self.wanted.cpu_millis))))
+        if self.wanted.cpu_limit_millis is not None and os.path.exists(self._path + "/cpu.max"):
+            quota_us = cpu_quota_us(self.wanted.cpu_limit_millis)
+            write_text(self._path + "/cpu.max", "%d %d" % (quota_us, CPU_PERIOD_US))
 
     def enter(self) -> None:
-        write_text(
-            self._path + "/pids.max", str(self.wanted.pids)
-        )  # here, for the end of the checkout may forbid forks
+        if self.wanted.pids:  # here, for the end of the checkout may forbid forks
+            write_text(self._path + "/pids.max", str(self.wanted.pids))
         write_text(self._path + "/cgroup.procs", "0")
 
     def check(self, now_s: float) -> Verdict | None:
@@ -173,6 +177,9 @@ class CgroupV2(Limits):
         refused = read_counter(self._path + "/pids.events", "max")
         hit, self._refused = refused > self._refused, refused
         return pids_verdict(self.wanted.pids) if self._pressure.sustained(now_s, hit) else None
+
+    def notice_fd(self) -> tuple[int, bool] | None:
+        return os.open(self._path + "/memory.events", os.O_RDONLY | os.O_CLOEXEC), True
 
     def hindsight(self) -> Verdict | None:
         if read_counter(self._path + "/memory.events", "oom_kill"):

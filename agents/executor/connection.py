@@ -61,6 +61,7 @@ class Connection:
         self.subscribed = False
         self.ever_subscribed = False
         self.lost_at_s: float | None = None  # since when there is none
+        self.capabilities: set[str] = set()  # of the framework
         self._agent = agent
         self._updates = updates
         self._poll = poll
@@ -158,6 +159,7 @@ class Connection:
         for event in self._records.feed(self._stream.take()):
             if event.get("type") == "SUBSCRIBED":
                 self.subscribed = self.ever_subscribed = True
+                self.capabilities = _capabilities(event)
                 self.lost_at_s = None
                 self._backoff.reset()
             else:
@@ -197,3 +199,8 @@ class Connection:
         except (WireError, OSError) as error:
             log("the connection for updates: %s" % error)
             self._drop_calls()
+
+
+def _capabilities(subscribed: dict[str, Any]) -> set[str]:
+    framework = subscribed.get("subscribed", {}).get("framework_info", {})
+    return {str(one.get("type")) for one in framework.get("capabilities", [])}

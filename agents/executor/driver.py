@@ -10,6 +10,7 @@ once, and leaves when there has been none for a while.
 from __future__ import annotations
 
 import json
+import os
 import select
 import time
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from agents.executor.builds import Builds
     from agents.executor.pretending import Pretended
+    from agents.executor.services import Service
 
 LAUNCH_TIMEOUT_S = 300.0  # subscribed, and no task: whoever wanted one has changed their mind
 IDLE_TIMEOUT_S = 60.0  # a shared executor without a build
@@ -31,12 +33,15 @@ FINAL_TIMEOUT_S = 60.0  # for the acknowledgement of the final update, beyond ME
 CLEAR_TIMEOUT_S = 90.0  # for the runners to remove the workspaces when all is reported
 SHUTDOWN_MARGIN_S = 1.0  # of MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD, for the final updates to get through
 TICK_S = 0.5
+QUIET_S = 30.0  # where all that may happen wakes the driver by itself
+LIVE = ("TASK_STARTING", "TASK_RUNNING", "TASK_KILLING")
 
 
 class Driver:
     """One executor's life between its Mesos agent and its builds. ``run`` it once."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], service: bool = False) -> None:
+        """``service``: its task is known to be one; told only by its description otherwise."""
         self._agent = MesosAgent(environment)
         self._shared = is_shared(self._agent.executor_id)
         self._updates = Updates(self._agent.executor_id)
@@ -44,12 +49,17 @@ class Driver:
         self._connection = Connection(self._agent, self._updates, self._poll)
         self._builds: Builds | None = None
         self._pretended: Pretended | None = None
+        self._expects_service = service
+        self._service: Service | None = None
         self._live: set[str] = set()  # tasks whose final update has not been made
         self._served = False  # there has been a task
         self._idle_since_s = time.monotonic()
         self._closing = False  # no more is waited for than running builds' ends, within _give_up_at_s
         self._give_up_at_s = 0.0
         self._signalled = ""
+        self._wake, self._wake_w = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._wake_w, False)
 
     def run(self) -> int:
         """The exit code: 0 when the end of every task has been reported, or none was given."""
@@ -58,8 +68,10 @@ class Driver:
         log_into(self._agent.sandbox)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        self._poll.register(self._wake, select.POLLIN)
         self._connection.tend(time.monotonic())
-        if not self._shared:
+        if not self._shared and not self._expects_service:
             self._make_ready()  # its task will be a build, and takes a moment yet
         while not self._done(time.monotonic()):
             now_s = time.monotonic()
@@ -67,13 +79,19 @@ class Driver:
             for fd, _ in self._poll.poll(self._patience_s(now_s) * 1000):
                 for event in self._connection.read(fd):
                     self._take(event)
-                if self._builds is not None:
+                if fd == self._wake:
+                    os.read(self._wake, 4096)
+                elif self._service is not None:
+                    self._service.read(fd)
+                elif self._builds is not None:
                     self._builds.read(fd)
             self._tend(time.monotonic())
         code = 0 if not self._live and self._updates.all_acknowledged() else 1
         if self._builds is not None and not self._builds.abandon(CLEAR_TIMEOUT_S):
             log("a guard is still clearing up")
         log("exits with code %d" % code)
+        if self._service is not None:
+            self._service.leave(code)
         return code
 
     def _on_signal(self, number: int, frame: object) -> None:
@@ -96,18 +114,28 @@ class Driver:
         return not self._live and now_s > self._idle_since_s + final_s + FINAL_TIMEOUT_S
 
     def _patience_s(self, now_s: float) -> float:
-        waits = [TICK_S, self._connection.patience_s(now_s)]
+        waits = [QUIET_S if self._quiet() else TICK_S, self._connection.patience_s(now_s)]
         if self._builds is not None:
             waits.append(self._builds.patience_s)
         if self._pretended is not None:
             waits.append(self._pretended.patience_s(now_s))
+        if self._service is not None:
+            waits.append(self._service.patience_s(now_s))
         return max(0.001, min(waits))
+
+    def _quiet(self) -> bool:
+        """Whether there is nothing to be done until something comes: thousands of services sit on a host like this."""
+        resting = self._connection.subscribed and self._updates.all_acknowledged() and not self._closing
+        busy = self._builds is not None and self._service is None
+        return resting and bool(self._live) and not busy and not self._signalled
 
     def _tend(self, now_s: float) -> None:
         if self._builds is not None:
             self._builds.tend(now_s)
         if self._pretended is not None:
             self._pretended.tend(now_s)
+        if self._service is not None:
+            self._service.tend(now_s)
         lost_at_s = self._connection.lost_at_s
         if self._signalled:
             self._shut_down(self._signalled)
@@ -120,12 +148,15 @@ class Driver:
             if now_s - self._idle_since_s > patience_s and self._updates.all_acknowledged():
                 self._shut_down("no task within %g s" % patience_s)
 
-    def _report(self, task_id: str, state: str, message: str, data: bytes) -> None:
-        if state != "TASK_RUNNING":
+    def _report(self, task_id: str, state: str, message: str, data: bytes, more: dict[str, Any] | None = None) -> None:
+        if state not in LIVE:
             log("%s: %s: %s" % (task_id, state, message))
             self._live.discard(task_id)
             self._idle_since_s = time.monotonic()
-        self._updates.add(task_id, state, message, data)
+        self._updates.add(task_id, state, message, data, more)
+
+    def _tell_service(self, task_id: str, state: str, message: str, more: dict[str, Any]) -> None:
+        self._report(task_id, state, message, b"", more)
 
     def _take(self, event: dict[str, Any]) -> None:
         try:
@@ -164,20 +195,48 @@ class Driver:
             self._updates.expect(task)
         self._served = True
         self._live.update(task_ids)
-        pretend_until = _pretend_until([data for _, data in given])
+        raws = [_object(data) for _, data in given]
+        pretend_until = next((raw["pretend_until"] for raw in raws if raw.get("pretend_until")), "")
         if refused:
             from agents.spec import BuildResult
 
             for task_id in task_ids:
                 self._report(task_id, "TASK_FAILED", refused, BuildResult("infrastructure", refused).to_json())
         elif pretend_until:
-            if self._pretended is None:
-                from agents.executor.pretending import Pretended
-
-                self._pretended = Pretended(self._report)
-            self._pretended.launch(task_ids, pretend_until)
+            self._pretending().launch(task_ids, str(pretend_until))
+        elif any(raw.get("kind") == "service" for raw in raws):
+            for task_id, raw in zip(task_ids, raws):
+                self._launch_service(task_id, raw)
         else:
             self._make_ready().launch(given)
+
+    def _pretending(self) -> Pretended:
+        if self._pretended is None:
+            from agents.executor.pretending import Pretended
+
+            self._pretended = Pretended(self._report)
+        return self._pretended
+
+    def _launch_service(self, task_id: str, raw: dict[str, Any]) -> None:
+        if raw.get("pretend"):
+            self._pretending().launch_service(task_id, bool(raw.get("health")))
+            return
+        from agents.service_spec import ServiceSpec
+
+        if self._shared or self._service is not None:
+            self._report(task_id, "TASK_FAILED", "a service has a Mesos executor of its own", b"")
+            return
+        try:
+            spec = ServiceSpec.of(raw)
+            spec.task_id = task_id
+            from agents.executor.services import Service
+
+            killing = "TASK_KILLING_STATE" in self._connection.capabilities
+            self._service = Service(spec, self._agent.sandbox, self._poll, self._tell_service, killing)
+        except (ValueError, OSError) as error:
+            self._report(task_id, "TASK_FAILED", "the service cannot be run: %s" % error, b"")
+            return
+        self._service.start()
 
     def _refusal(self) -> str:
         if self._closing:
@@ -196,7 +255,9 @@ class Driver:
         log("%s: KILL, grace %s s" % (task_id, "its own" if grace_s is None else grace_s))
         if self._pretended is not None and self._pretended.kill(task_id):
             return
-        if self._builds is not None:
+        if self._service is not None:
+            self._service.kill(grace_s)
+        elif self._builds is not None:
             self._builds.kill(task_id, grace_s)
 
     def _tell(self, data: str) -> None:
@@ -219,6 +280,8 @@ class Driver:
                 self._builds.end_all(max(0.0, self._agent.shutdown_grace_s - 2 * SHUTDOWN_MARGIN_S))
             if self._pretended is not None:
                 self._pretended.end_all()
+            if self._service is not None:
+                self._service.kill(max(0.0, self._agent.shutdown_grace_s - 2 * SHUTDOWN_MARGIN_S))
 
 
 def _decoded(text: str) -> bytes:
@@ -231,14 +294,10 @@ def _decoded(text: str) -> bytes:
         return b""
 
 
-def _pretend_until(given: list[bytes]) -> str:
-    """The file that an agent's tasks only wait for, or empty; read without the weight of ``agents.spec``."""
-    for data in given:
-        try:
-            raw = json.loads(data)
-        except ValueError:
-            continue
-        path = raw.get("pretend_until") if isinstance(raw, dict) else None
-        if isinstance(path, str) and path:
-            return path
-    return ""
+def _object(data: bytes) -> dict[str, Any]:
+    """The JSON object that ``data`` is, or an empty one; read without the weight of ``agents.spec``."""
+    try:
+        raw = json.loads(data)
+    except ValueError:
+        return {}
+    return raw if isinstance(raw, dict) else {}

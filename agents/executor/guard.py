@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import time
+
+from agents.executor import processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +25,11 @@ if TYPE_CHECKING:
     from agents.spec import BuildSpec
 
 REAP_TIMEOUT_S = 30.0
-_SHELL = 'read -r word; [ "$word" = done ] && exit 0; exec "$BUTLERY_PYTHON" -S -E -c "$BUTLERY_REAP"'
+_SHELL = """trap "" INT TERM HUP
+read -r word code
+[ "$word" = done ] && exit "${code:-0}"
+exec "$BUTLERY_PYTHON" -S -E -c "$BUTLERY_REAP"
+"""
 _REAP = "import sys; sys.path.insert(0, %r); from agents.executor.main import main; sys.exit(main(['--reap']))"
 
 
@@ -110,6 +117,10 @@ def _guard(spec: BuildSpec, sandbox: str, control: int, report: int) -> None:
     if lock is not None:
         os.set_inheritable(lock, True)
     os.dup2(alarm, 0)
+    _watch(taken)
+
+
+def _watch(taken: Slot) -> NoReturn:
     environment = {
         "PATH": "/usr/bin:/bin",
         "BUTLERY_PYTHON": sys.executable,
@@ -122,6 +133,7 @@ def _guard(spec: BuildSpec, sandbox: str, control: int, report: int) -> None:
 def _contain(work: Callable[[], None]) -> NoReturn:
     """Runs ``work`` in a forked process, from which nothing may return into its parent's code."""
     code = 1
+    signal.set_wakeup_fd(-1)
     try:
         work()
         code = 0
@@ -164,7 +176,7 @@ def reap() -> int:
 
 def clear(taken: Slot) -> bool:
     """One attempt at removing all of a slot, with this process as the root of its tree; True when all is gone."""
-    from agents.executor import processes, workspace
+    from agents.executor import workspace
     from agents.executor.limits import Wanted
 
     limits = taken.limits(Wanted(0, 0, 0))
@@ -177,5 +189,48 @@ def clear(taken: Slot) -> bool:
         from agents.executor import docker_body, docker_engine
 
         gone = docker_body.remove(docker_engine.Engine(taken.docker_socket), taken.name) and gone
-    workspace.Place(taken.sandbox, taken.uid).remove()
+    if taken.service:
+        from agents.executor import service_files
+
+        service_files.remove(taken.name)
+    else:
+        workspace.Place(taken.sandbox, taken.uid).remove()
     return gone
+
+
+def shelter(taken: Slot) -> Shelter:
+    """Makes this process, the service's driver, a child of its guard, which keeps the process id that Mesos knows.
+
+    One that watched beside the driver, as over builds, would see nothing of what a killed driver leaves.
+    """
+    from agents.executor import linux
+
+    alarm, alarm_w = os.pipe()
+    pid = os.fork()
+    if pid:
+        _contain(lambda: _guard_driver(taken, alarm))
+    os.close(alarm)
+    linux.end_with_parent(processes.SIGTERM)  # a driver whose guard was killed ends its service in good order
+    linux.become_subreaper()
+    return Shelter(alarm_w)
+
+
+class Shelter:
+    """The driver's line to its guard."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def leave(self, code: int) -> None:
+        """All is cleared up: the guard is to exit with ``code``."""
+        with contextlib.suppress(OSError):  # a guard that was killed
+            os.write(self._fd, b"done %d\n" % code)
+
+
+def _guard_driver(taken: Slot, alarm: int) -> None:
+    from agents.executor import linux
+
+    close_all_but({0, 1, 2, alarm})
+    linux.become_subreaper()
+    os.dup2(alarm, 0)
+    _watch(taken)

@@ -14,16 +14,24 @@ if TYPE_CHECKING:
 MIB = 1048576
 PIDS_STREAK_S = 2.0  # a build that is refused processes for this long is a fork bomb, not a busy moment
 PIDS_GAP_S = 1.0  # refusals further apart are not one streak
+CPU_PERIOD_US = 100000  # of a limit on CPU: what Mesos' isolators and the kernel have by default
 
 
 class Wanted:
-    """The limits of one build: ``mem_mib`` of memory without swap, ``cpu_millis`` as a share, ``pids`` threads."""
+    """The limits of one build: ``mem_mib`` of memory without swap, ``cpu_millis`` as a share, ``pids`` threads.
 
-    def __init__(self, mem_mib: int, cpu_millis: int, pids: int, gpus: int = 0) -> None:
+    Services may have no limit of memory or threads (0), and ``cpu_limit_millis`` of CPU, of which they get no more even
+    where there is some.
+    """
+
+    def __init__(
+        self, mem_mib: int, cpu_millis: int, pids: int, gpus: int = 0, cpu_limit_millis: int | None = None
+    ) -> None:
         self.mem_mib = mem_mib
         self.cpu_millis = cpu_millis
         self.pids = pids
         self.gpus = gpus
+        self.cpu_limit_millis = cpu_limit_millis
 
 
 class Usage:
@@ -107,6 +115,11 @@ def read_counter(path: str, name: str) -> int:
     return 0
 
 
+def cpu_quota_us(cpu_limit_millis: int) -> int:
+    """What may be used in each CPU_PERIOD_US; at least the millisecond below which the kernel takes none."""
+    return max(1000, cpu_limit_millis * CPU_PERIOD_US // 1000)
+
+
 def write_text(path: str, text: str) -> None:
     with open(path, "w", encoding="ascii") as file:
         file.write(text)
@@ -142,6 +155,13 @@ class Limits:
     def check(self, now_s: float) -> Verdict | None:
         """Why the build must be ended, where it must. ``now_s`` of any steady clock."""
         raise NotImplementedError
+
+    def notice_fd(self) -> tuple[int, bool] | None:
+        """A descriptor that has something when ``check`` may have a verdict, so that it need not be asked every
+
+        ``interval_s``, and whether that is urgent data; None where there is no such thing. Raises OSError.
+        """
+        return None
 
     def hindsight(self) -> Verdict | None:
         """What made a build fail that has already ended by itself, where its limits did."""

@@ -1,4 +1,7 @@
-"""The executor's command line: none for Mesos, ``--run`` for people, ``--reap`` for its own guard."""
+"""The executor's command line: none or ``--service`` for Mesos, ``--run`` for people, ``--reap`` for its own guard.
+
+``--service``: its task will be a service, for which nothing of what builds need is loaded.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ USAGE = "usage: butlery-executor.pyz [--run SPEC.json [--sandbox DIR]]\nWithout 
 
 def main(arguments: list[str]) -> int:
     """The exit code: 0 when the task's end is reported, whatever it was; with ``--run``, 0 when the build passed."""
-    if not arguments:
+    if not arguments or arguments == ["--service"]:
         from agents.executor.connection import NoAgentError
         from agents.executor.driver import Driver
 
         try:
-            return Driver(dict(os.environ)).run()
+            return Driver(dict(os.environ), service=bool(arguments)).run()
         except NoAgentError as error:
             sys.stderr.write("butlery-executor: %s\n%s" % (error, USAGE))
             return 2

@@ -118,7 +118,7 @@ class ProcessBody:
                 os.setresgid(uid, uid, uid)
                 os.setresuid(uid, uid, uid)
             linux.refuse_new_privileges()
-            _default_signals()
+            default_signals()
             os.umask(0o022)
             os.chdir(self._place.within("workspace"))
             null = os.open("/dev/null", os.O_RDONLY)
@@ -133,7 +133,8 @@ class ProcessBody:
             os._exit(NOT_EXECUTABLE)
 
 
-def _default_signals() -> None:
+def default_signals() -> None:
+    """As every program expects them of whoever starts it."""
     import signal
 
     signal.set_wakeup_fd(-1)

@@ -20,10 +20,21 @@ if TYPE_CHECKING:
 
 
 class Slot:
-    """``dirs``: the cgroup directories by controller (version 1), or the one at ``""`` (version 2)."""
+    """``dirs``: the cgroup directories by controller (version 1), or the one at ``""`` (version 2).
+
+    ``service``: it is a service's, which has no workspace, and in ``docker`` mode a container beside whatever process.
+    """
 
     def __init__(
-        self, mode: str, reason: str, name: str, sandbox: str, uid: int | None, dirs: dict[str, str], docker_socket: str
+        self,
+        mode: str,
+        reason: str,
+        name: str,
+        sandbox: str,
+        uid: int | None,
+        dirs: dict[str, str],
+        docker_socket: str,
+        service: bool = False,
     ) -> None:
         self.mode = mode
         self.reason = reason
@@ -32,6 +43,7 @@ class Slot:
         self.uid = uid
         self.dirs = dirs
         self.docker_socket = docker_socket
+        self.service = service
 
     def to_json(self) -> str:
         return json.dumps(vars(self))
@@ -54,6 +66,31 @@ class Slot:
         from agents.executor.watchdog import Watchdog
 
         return Watchdog(wanted, os.getpid(), self.uid is not None)
+
+
+def take_service(docker_socket: str | None, sandbox: str) -> Slot:
+    """For a service: in a container of the engine at ``docker_socket``, else as processes, under the best of the
+
+    kernel's groups that can be had.
+    """
+    name = "butlery-s%d" % os.getpid()
+    if docker_socket is not None:
+        return Slot("docker", "it has an image", name, sandbox, None, {}, docker_socket, service=True)
+    if os.geteuid() == 0:
+        from agents.executor.cgroup_v1 import plan_service
+
+        dirs = plan_service(name)
+        if "memory" in dirs:
+            return Slot(
+                "mesos", "a cgroup v1 group at %s" % dirs["memory"], name, sandbox, None, dirs, "", service=True
+            )
+    from agents.executor.cgroup_v2 import NoGroupError, find_parent
+
+    try:
+        group = os.path.join(find_parent(), name)
+    except (NoGroupError, OSError) as error:
+        return Slot("watchdog", str(error), name, sandbox, None, {}, "", service=True)
+    return Slot("cgroup2", "a cgroup v2 group at %s" % group, name, sandbox, None, {"": group}, "", service=True)
 
 
 def take(policy: HostPolicy, sandbox: str) -> tuple[Slot, int | None]:

@@ -82,7 +82,8 @@ class Updates:
         """A task was taken, as a TaskInfo: Mesos wants it back with a new subscription until it has an update of it."""
         self._tasks[task["task_id"]["value"]] = task
 
-    def add(self, task_id: str, state: str, message: str, data: bytes) -> None:
+    def add(self, task_id: str, state: str, message: str, data: bytes, more: dict[str, Any] | None = None) -> None:
+        """``more``: further fields of the TaskStatus, as JSON has them."""
         key = base64(uuid4())
         status: dict[str, Any] = {
             "task_id": {"value": task_id},
@@ -96,6 +97,8 @@ class Updates:
             status["message"] = message
         if data:
             status["data"] = base64(data)
+        if more:
+            status.update(more)
         self._entries[key] = _Entry({"status": status})
 
     def acknowledge(self, uuid: str) -> None:

@@ -53,14 +53,8 @@ class Watchdog(Limits):
         # by a namespace; where there are none, one that forks without end may keep the others from forking.
         if self._own_namespace:
             linux.enter_user_namespace()
-        if self._own_uid or self._own_namespace:
-            limit = OWN_UID_FACTOR * self.wanted.pids
-        else:
-            limit = _threads_of_user() + SHARED_UID_FACTOR * self.wanted.pids
-        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-        if hard != resource.RLIM_INFINITY:
-            limit = min(limit, hard)
-        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+        if self.wanted.pids:
+            self._limit_threads()
         level = nice_level(self.wanted.cpu_millis)
         os.setpriority(os.PRIO_PROCESS, 0, max(level, os.getpriority(os.PRIO_PROCESS, 0)))
         try:
@@ -69,16 +63,28 @@ class Watchdog(Limits):
         except OSError:
             pass
 
+    def _limit_threads(self) -> None:
+        if self._own_uid or self._own_namespace:
+            limit = OWN_UID_FACTOR * self.wanted.pids
+        else:
+            limit = _threads_of_user() + SHARED_UID_FACTOR * self.wanted.pids
+        hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
+
     def check(self, now_s: float) -> Verdict | None:
         del now_s
         tree = descendants(self._root)
         used = resident_mib(tree)
-        if used > self.wanted.mem_mib:
+        over = self.wanted.mem_mib and used > self.wanted.mem_mib
+        if over:
             used = proportional_mib(tree)  # pages shared by forked workers must not be counted once each
         self._peak_mib = max(self._peak_mib, used)
-        if used > self.wanted.mem_mib:
+        if over and used > self.wanted.mem_mib:
             return oom_verdict(self._peak_mib, self.wanted.mem_mib)
-        return pids_verdict(self.wanted.pids) if thread_count(tree) > self.wanted.pids else None
+        too_many = self.wanted.pids and thread_count(tree) > self.wanted.pids
+        return pids_verdict(self.wanted.pids) if too_many else None
 
     def hindsight(self) -> Verdict | None:
         return None  # what a tree that is gone had, no one can tell
