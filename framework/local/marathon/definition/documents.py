@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from framework.local.marathon.definition.faults import Faults
 from framework.local.marathon.definition.schema import (
     LONG,
     Either,
@@ -289,10 +292,15 @@ APP = Object(
 )
 
 
-class _Anything:
-    """A document of its own, which is read later."""
+UPDATES = List(Object({**APP.fields, "id": PathId(reserved=True)}, required=("id",)))  # without defaults
 
-    def read(self, value: object, at: str, faults: object) -> object:
+
+class _Later:
+    """A document of its own, which is read by itself."""
+
+    def read(self, value: object, at: str, faults: Faults) -> object:
+        if not isinstance(value, Mapping):
+            faults.kind(at, "error.expected.jsobject")
         return value
 
     def json_schema(self) -> dict[str, object]:
@@ -302,8 +310,8 @@ class _Anything:
 GROUP = Object(
     {
         "id": PathId(),
-        "apps": List(_Anything()),
-        "groups": List(_Anything()),
+        "apps": List(_Later()),
+        "groups": List(_Later()),
         "dependencies": List(PathId(), unique=True),
         "scaleBy": AMOUNT,
         "version": Timestamp(),

@@ -52,6 +52,12 @@ class Faults:
         if not holds:
             self.rule(at, error)
 
+    def take(self, below: Faults, at: str) -> None:
+        """The broken rules of a document inside this one, which is at this path."""
+        for path, errors in below._rules.items():
+            for error in errors:
+                self.rule(at if path == "/" else at + path, error)
+
     def raise_kinds(self) -> None:
         """Raises InvalidJsonError where a value was of the wrong kind: rules cannot be told of it."""
         if self._kinds:

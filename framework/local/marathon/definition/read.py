@@ -1,16 +1,38 @@
 """From what operators send to apps and groups in their one form, or to all that is wrong with it at once.
 
-Pure: versions and settings come in. The three steps of each: the document's kinds (``kinds``: 400), the one form
-(``normal``), the rules (``rules``: 422).
+Pure: versions and settings come in. Each document is read in three steps: its kinds (``documents``, else 400), the one
+form (``normal``), the rules (``rules``, else 422).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 import msgspec
 
+from framework.local.marathon.definition import documents, normal, paths, rules
 from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.definition.faults import Faults
+from framework.local.marathon.definition.normal import Doc
+from framework.local.marathon.definition.parsing import parse
 
-EMPTY = Group(id="/", apps={}, groups={}, version="1970-01-01T00:00:00.000Z")
+__all__ = [
+    "EMPTY",
+    "Defaults",
+    "GroupUpdate",
+    "app_updates",
+    "new_app",
+    "parse",
+    "read_enforce_role",
+    "read_group",
+    "shown",
+    "update_app",
+    "wanted_version",
+]
+
+EMPTY = Group(id=paths.ROOT, apps={}, groups={}, version="1970-01-01T00:00:00.000Z")
+_DEEPEST = 60  # levels of groups in one document; an id has room for more, no one for their maintenance
 
 
 class Defaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,17 +59,46 @@ class GroupUpdate(msgspec.Struct, frozen=True, kw_only=True):
     enforce_role: bool | None = None
 
 
-def parse(body: bytes) -> object:
-    """JSON. Raises InvalidJsonError for what is not, or has a key twice, or is nested too deeply."""
-    raise NotImplementedError
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a document is read: what all of its apps have in common."""
+
+    defaults: Defaults
+    version: str
+    root: Group
+    enforced: Mapping[str, bool] = {}  # of top-level groups, where the document itself says so
+
+    def roles(self, app_id: str) -> tuple[str, ...]:
+        """Those an app may have, the one it gets first."""
+        group_id = paths.top(app_id)
+        if group_id is None:
+            return (self.defaults.role,)
+        name = group_id[1:]
+        group = self.root.groups.get(group_id)
+        if self.enforced.get(group_id, group is not None and bool(group.enforce_role)):
+            return (name,)
+        return tuple(dict.fromkeys((self.defaults.role, name)))
+
+    def existing(self, app_id: str) -> App | None:
+        group: Group | None = self.root
+        below = paths.segments(app_id)
+        for depth in range(1, len(below)):
+            group = group.groups.get(paths.ROOT + "/".join(below[:depth])) if group is not None else None
+        return group.apps.get(app_id) if group is not None else None
 
 
-def new_app(raw: object, *, group: str = "/", defaults: Defaults, version: str, root: Group = EMPTY) -> App:
+def new_app(raw: object, *, group: str = paths.ROOT, defaults: Defaults, version: str, root: Group = EMPTY) -> App:
     """A whole app. ``group``: where a relative id starts; ``root``: its groups say which roles the app may have.
 
     Ports of 0 stay 0: ``groups`` gives them service ports. Raises InvalidJsonError, InvalidObjectError.
     """
-    raise NotImplementedError
+    faults = Faults()
+    given = documents.APP.given(raw, "", faults)
+    documents.APP.fill(given, "", faults)
+    faults.raise_kinds()
+    place = _Place(defaults=defaults, version=version, root=root)
+    app = _made(given, paths.absolute(given["id"], group), place, faults)
+    faults.raise_rules()
+    return app
 
 
 def update_app(
@@ -64,27 +115,180 @@ def update_app(
 
     Where there is none yet it is made. Raises InvalidJsonError, InvalidObjectError.
     """
-    raise NotImplementedError
+    faults = Faults()
+    given = documents.APP.given(raw, "", faults)
+    faults.raise_kinds()
+    place = _Place(defaults=defaults, version=version, root=root)
+    merged = _merged(existing, given, faults) if existing is not None and partial else given
+    app = _made(merged, app_id, place, faults, existing)
+    faults.raise_rules()
+    return app
+
+
+def wanted_version(raw: object) -> str | None:
+    """The version that an update goes back to, where it asks for one: then it may ask for nothing else.
+
+    Raises InvalidJsonError, InvalidObjectError.
+    """
+    faults = Faults()
+    given = documents.APP.given(raw, "", faults)
+    faults.raise_kinds()
+    if "version" not in given:
+        return None
+    alone = given.keys() <= {"id", "version"}
+    faults.unless(alone, "/", "The 'version' field may only be combined with the 'id' field.")
+    faults.raise_rules()
+    return str(given["version"])
 
 
 def app_updates(raw: object) -> tuple[tuple[str, dict[str, object]], ...]:
     """The documents of PUT and PATCH /v2/apps with their absolute ids, each for ``update_app``."""
-    raise NotImplementedError
+    faults = Faults()
+    listed = documents.UPDATES.read(raw, "", faults)
+    faults.raise_kinds()
+    faults.raise_rules()
+    return tuple((paths.absolute(one["id"]), one) for one in listed)
 
 
 def read_group(raw: object, *, group_id: str, defaults: Defaults, version: str, root: Group = EMPTY) -> GroupUpdate:
     """A group update with all below it. ``group_id``: absolute, where the update applies; a relative id of its own
 
-    starts there. Raises InvalidJsonError, InvalidObjectError.
+    starts there. A version beside apps and groups is one that was shown, and wants nothing. Raises InvalidJsonError,
+    InvalidObjectError.
     """
-    raise NotImplementedError
+    faults = Faults()
+    given = _groups(raw, faults)
+    faults.raise_kinds()
+    own = paths.absolute(given.get("id", "."), group_id)
+    place = _Place(defaults=defaults, version=version, root=root, enforced=dict(_enforced(given, own)))
+    update = _group(given, own, "", place, faults)
+    faults.raise_rules()
+    return update
 
 
 def read_enforce_role(raw: object) -> bool | None:
     """The document of PATCH /v2/groups. Raises InvalidJsonError."""
-    raise NotImplementedError
+    faults = Faults()
+    given = documents.GROUP_PARTIAL.given(raw, "", faults)
+    faults.raise_kinds()
+    return given.get("enforceRole")
 
 
 def shown(app: App) -> bytes:
     """As the API tells it, in JSON."""
     return msgspec.json.encode(app)
+
+
+def _merged(existing: App, given: Doc, faults: Faults) -> Doc:
+    before = msgspec.to_builtins(existing)
+    return {**before, **normal.modern(given, faults)}
+
+
+def _made(given: Doc, app_id: str, place: _Place, faults: Faults, existing: App | None = None, at: str = "") -> App:
+    """``given``: of the right kinds. ``at``: the app's own path in the document."""
+    below = Faults() if at else faults
+    roles = place.roles(app_id)
+    doc = normal.complete(
+        {**documents.APP.defaults, **normal.modern(given, below)},
+        role=roles[0],
+        accepted=place.defaults.accepted_resource_roles,
+        network=place.defaults.network,
+    )
+    doc["id"] = app_id
+    doc["dependencies"] = [_dependency(one, app_id) for one in doc.get("dependencies") or ()]
+    doc["version"] = place.version
+    doc["versionInfo"] = {"lastScalingAt": place.version, "lastConfigChangeAt": place.version}
+    app = msgspec.convert(doc, App)
+    if existing is not None:
+        app = msgspec.structs.replace(app, version_info=existing.version_info)
+        roles = (*roles, existing.role)
+        rules.check_change(existing, app, below)
+    rules.check_app(app, below, roles=tuple(dict.fromkeys(roles)))
+    if at:
+        faults.take(below, at)
+    return app
+
+
+def _dependency(dependency: str, of: str) -> str:
+    """``..`` starts at what depends, as Marathon's documents have it; other relative ids start at the root."""
+    return paths.absolute(dependency, of if dependency.startswith("..") else paths.ROOT)
+
+
+def _groups(raw: object, faults: Faults, at: str = "", depth: int = 0) -> Doc:
+    """A group's document with its apps and groups read too, as far as kinds go."""
+    given: dict[str, Any] = documents.GROUP.given(raw, at, faults)
+    if depth > _DEEPEST:
+        faults.kind(at, "nested too deeply")
+        return {}
+    if "apps" in given:
+        given["apps"] = [_whole(one, f"{at}/apps({n})", faults) for n, one in enumerate(given["apps"])]
+    if "groups" in given:
+        given["groups"] = [
+            _groups(one, faults, f"{at}/groups({n})", depth + 1) for n, one in enumerate(given["groups"])
+        ]
+    if at and "id" not in given:
+        faults.kind(f"{at}/id", "error.path.missing")
+    return given
+
+
+def _whole(raw: object, at: str, faults: Faults) -> Doc:
+    given = documents.APP.given(raw, at, faults)
+    documents.APP.fill(given, at, faults)
+    return given
+
+
+def _enforced(given: Doc, own: str) -> Iterator[tuple[str, bool]]:
+    """Of the top-level groups that the document is or has."""
+    if own != paths.ROOT:
+        if paths.parent(own) == paths.ROOT and "enforceRole" in given:
+            yield own, given["enforceRole"]
+        return
+    for one in given.get("groups", ()):
+        if "enforceRole" in one:
+            yield paths.absolute(one["id"]), one["enforceRole"]
+
+
+def _group(given: Doc, own: str, at: str, place: _Place, faults: Faults) -> GroupUpdate:
+    whole = "apps" in given or "groups" in given
+    version = None if whole else given.get("version")
+    others = given.keys() - {"id", "version", "scaleBy"}
+    alone = "not allowed in conjunction with other properties."
+    faults.unless(version is None or not others and "scaleBy" not in given, f"{at}/version", alone)
+    faults.unless("scaleBy" not in given or not others and version is None, f"{at}/scaleBy", alone)
+    if paths.parent(own) != paths.ROOT or own == paths.ROOT:
+        top_only = "enforceRole can only be set for top-level groups"
+        faults.unless(not given.get("enforceRole"), f"{at}/enforceRole", top_only)
+    for error in paths.faults_of(own, reserved=False):
+        faults.rule(f"{at}/id", error)
+    apps = _apps(given["apps"], own, at, place, faults) if "apps" in given else None
+    groups = _below(given["groups"], own, at, place, faults) if "groups" in given else None
+    dependencies = given.get("dependencies")
+    return GroupUpdate(
+        id=own,
+        apps=apps,
+        groups=groups,
+        dependencies=None if dependencies is None else tuple(_dependency(one, own) for one in dependencies),
+        scale_by=given.get("scaleBy"),
+        version=version,
+        enforce_role=given.get("enforceRole"),
+    )
+
+
+def _apps(given: list[Doc], own: str, at: str, place: _Place, faults: Faults) -> tuple[App, ...]:
+    made = []
+    for number, one in enumerate(given):
+        app_id, here = paths.absolute(one["id"], own), f"{at}/apps({number})"
+        faults.unless(paths.parent(app_id) == own, f"{here}/id", paths.not_child(own))
+        made.append(_made(one, app_id, place, faults, place.existing(app_id), here))
+    faults.unless(len({one.id for one in made}) == len(made), f"{at}/apps", "Elements must be unique.")
+    return tuple(made)
+
+
+def _below(given: list[Doc], own: str, at: str, place: _Place, faults: Faults) -> tuple[GroupUpdate, ...]:
+    made = []
+    for number, one in enumerate(given):
+        group_id, here = paths.absolute(one["id"], own), f"{at}/groups({number})"
+        faults.unless(paths.parent(group_id) == own, f"{here}/id", paths.not_child(own))
+        made.append(_group(one, group_id, here, place, faults))
+    faults.unless(len({one.id for one in made}) == len(made), f"{at}/groups", "Elements must be unique.")
+    return tuple(made)
