@@ -6,23 +6,22 @@ gives the offers of every host that something was placed on to Mesos in one ACCE
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from framework.core.constraints import Spread, value_of
-from framework.core.ids import OfferId
-from framework.core.offers import HostOffers
+from framework.core.ids import FrameworkId, OfferId
+from framework.core.offers import HostOffers, Offer
 from framework.core.pieces import Piece
 from framework.core.resources import Resources
 from framework.core.templates import Operator
 from framework.local.marathon.core.records import Instance, LocalVolume, Site
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.matching.ports import chosen
-from framework.local.marathon.matching.reasons import against, port_ranges
-from framework.local.marathon.matching.residency import disks_for, root_mib, volumes_on
+from framework.local.marathon.matching.reasons import against, port_ranges, reasons_for
+from framework.local.marathon.matching.residency import disks_for, leftovers, root_mib, volumes_on
 from framework.local.marathon.matching.room import Room
 from framework.local.marathon.matching.rules import Demand, MatchSettings, demand_of, members, spreads_of
 from framework.ports import Chance
@@ -68,9 +67,31 @@ class MakeRound(Protocol):
         ...
 
 
-def matching(settings: MatchSettings, chance: Chance) -> MakeRound:
-    """What makes rounds by the settings; ``chance`` chooses ports and the ids of volumes."""
-    return partial(OfferRound, settings=settings, chance=chance)
+class Matcher:
+    """All that the core asks, by the server's settings; ``chance`` chooses ports and the ids of volumes."""
+
+    def __init__(self, settings: MatchSettings, chance: Chance, framework_id: Callable[[], FrameworkId | None]) -> None:
+        """``framework_id``: ours, once there is one; only what carries it is ever given up."""
+        self._settings = settings
+        self._chance = chance
+        self._framework_id = framework_id
+
+    def make_round(self, offers: Iterable[HostOffers], now: float) -> OfferRound:
+        """As ``MakeRound``."""
+        return OfferRound(offers, now, settings=self._settings, chance=self._chance)
+
+    def reasons(
+        self, app: App, instance: Instance, siblings: Sequence[Instance], offer: Offer, now: float
+    ) -> tuple[str, ...]:
+        """As ``reasons_for``."""
+        return reasons_for(app, instance, siblings, offer, self._settings, now)
+
+    def leftovers(
+        self, offers: HostOffers, wanted: Callable[[str], bool]
+    ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+        """As ``residency.leftovers``; nothing before we have a framework id."""
+        framework_id = self._framework_id()
+        return leftovers(offers, framework_id, wanted) if framework_id is not None else ((), ())
 
 
 class OfferRound:

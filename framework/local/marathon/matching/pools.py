@@ -30,9 +30,14 @@ def thousandths(amount: Resources) -> dict[str, int]:
 
 def reserved_for(piece: Piece) -> str | None:
     """The id of the instance that it is reserved for; None where it is for any of its role."""
+    return label_of(piece, TASK_LABEL)
+
+
+def label_of(piece: Piece, wanted: str) -> str | None:
+    """The value of a label of its reservations."""
     for reservation in piece.reservations:
         for name, value in reservation.labels:
-            if name == TASK_LABEL:
+            if name == wanted:
                 return value
     return None
 

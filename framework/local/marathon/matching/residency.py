@@ -1,17 +1,19 @@
-"""Persistent volumes: the disks that they are made of."""
+"""Persistent volumes: the disks that they are made of, and what is left of those that nobody wants any more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from framework.core.constraints import allows
+from framework.core.ids import FrameworkId
+from framework.core.offers import HostOffers
 from framework.core.pieces import PER_UNIT, Piece
 from framework.core.templates import Constraint, Operator
 from framework.local.marathon.core.records import LocalVolume
 from framework.local.marathon.definition.app import PersistentVolume
-from framework.local.marathon.matching.pools import DISK
+from framework.local.marathon.matching.pools import DISK, FRAMEWORK_LABEL, label_of, reserved_for
 from framework.ports import Chance
 
 ROOT, PATH, MOUNT = "root", "path", "mount"
@@ -87,3 +89,23 @@ def volumes_on(app_id: str, wanted: Wanted, disks: Sequence[Piece], chance: Chan
 def _uuid(raw: bytes) -> str:
     text = raw.hex()
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def leftovers(
+    held: HostOffers, framework_id: FrameworkId, wanted: Callable[[str], bool]
+) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """Volumes to be destroyed and what is then to be unreserved: what this framework reserved for instances that are
+
+    not ``wanted``, as their ids tell. What others reserved, in the same role or by the same name, is not touched.
+    """
+    volumes: list[Piece] = []
+    reserved: list[Piece] = []
+    for offer in held.offers.values():
+        for piece in (*offer.reserved_pieces, *offer.pieces):
+            instance_id = reserved_for(piece)
+            if instance_id is None or label_of(piece, FRAMEWORK_LABEL) != framework_id or wanted(instance_id):
+                continue
+            if piece.volume is not None:
+                volumes.append(piece)
+            reserved.append(replace(piece, volume=None, shared=False))
+    return tuple(volumes), tuple(reserved)
