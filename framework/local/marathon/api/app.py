@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from framework.local.marathon.api.door import Door
 from framework.local.marathon.api.settings import ApiSettings
 from framework.local.marathon.control import Control
 
 
 def make_app(control: Control, settings: ApiSettings) -> Starlette:
-    """The application, ready for a server on the loop that ``control`` runs on."""
+    """The application, ready for a server on the loop that ``control`` runs on.
 
-    async def ping(_request: Request) -> Response:
-        return PlainTextResponse("pong")
-
-    return Starlette(routes=[Route("/ping", ping)])
+    ``app.state.hub.close()`` ends the event streams; it is to be called before the server is stopped, which else waits
+    for them.
+    """
+    door = Door(control, settings)
+    app = Starlette(routes=[Route("/{path:path}", door)])
+    app.state.hub = door.hub
+    return app

@@ -1,0 +1,192 @@
+"""The stream of events: every subscriber is sent every event once and in order, or it is cut."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection
+
+from starlette.requests import Request
+from starlette.types import Receive, Send
+
+from framework.local.marathon.api.happened import Attached, Told, data_of, names
+from framework.local.marathon.api.problems import RefusedError
+from framework.local.marathon.api.render import Renderer
+from framework.local.marathon.control import Control
+
+MAX_WAITING = 1024
+"""Events that may wait for one subscriber to read; with more it is cut, as the real one does."""
+MAX_SUBSCRIBERS = 512
+KEEP_ALIVE_S = 10.0
+"""An empty line so often, as Jetty sends it, tells clients and proxies that the stream is alive."""
+KEPT = 8
+"""Encoded events that are kept for the subscribers that have not come to them yet."""
+
+_log = logging.getLogger(__name__)
+
+
+class _Event:
+    """One thing that happened; ``number`` counts them."""
+
+    __slots__ = ("at", "number", "told")
+
+    def __init__(self, number: int, told: Told, at: float) -> None:
+        self.number = number
+        self.told = told
+        self.at = at
+
+
+class Hub:
+    """Passes what happens on to the subscribers. Events are encoded where they are sent, once for all."""
+
+    def __init__(self, control: Control, render: Renderer) -> None:
+        self._control = control
+        self._render = render
+        self._subscribers: set[Subscriber] = set()
+        self._count = 0
+        self._encoded: OrderedDict[tuple[int, str, bool], bytes] = OrderedDict()
+        self._unsubscribe: Callable[[], None] | None = None
+        self.sent_bytes = 0
+
+    @property
+    def active(self) -> int:
+        return len(self._subscribers)
+
+    def publish(self, told: Told, at: float | None = None) -> None:
+        if not self._subscribers:
+            return
+        self._count += 1
+        event = _Event(self._count, told, time.time() if at is None else at)
+        called = names(told)
+        for one in self._subscribers:
+            one.offer(event, called)
+
+    def attach(self, subscriber: Subscriber) -> None:
+        """Raises RefusedError (503) where there are as many as may be."""
+        if len(self._subscribers) >= MAX_SUBSCRIBERS:
+            raise RefusedError(503, f"There are {MAX_SUBSCRIBERS} event streams already", headers={"Retry-After": "30"})
+        if self._unsubscribe is None:
+            self._unsubscribe = self._control.subscribe(self.publish)
+        self._subscribers.add(subscriber)
+        self.publish(Attached(subscriber.remote_address, True))
+
+    def detach(self, subscriber: Subscriber) -> None:
+        self._subscribers.discard(subscriber)
+        self.publish(Attached(subscriber.remote_address, False))
+        if not self._subscribers and self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+
+    def close(self) -> None:
+        """Ends all streams, before the server stops."""
+        for one in self._subscribers:
+            one.over.set()
+
+    def lines(self, event: _Event, name: str, light: bool) -> bytes:
+        key = (event.number, name, light)
+        found = self._encoded.get(key)
+        if found is None:
+            data = data_of(name, event.told, event.at, self._control.view, self._render, light)
+            found = b"event: %b\r\ndata: %b\r\n\r\n" % (name.encode(), data)
+            self._encoded[key] = found
+            if len(self._encoded) > KEPT:
+                self._encoded.popitem(last=False)
+        self.sent_bytes += len(found)
+        return found
+
+
+class Subscriber:
+    """``wanted``: names of events; none: all. ``light``: plans without groups."""
+
+    def __init__(self, hub: Hub, remote_address: str, wanted: Collection[str], light: bool) -> None:
+        self._hub = hub
+        self.remote_address = remote_address
+        self._wanted = frozenset(wanted)
+        self._light = light
+        self._waiting: deque[tuple[_Event, str]] = deque()
+        self._news = asyncio.Event()
+        self.over = asyncio.Event()
+        self.stuck = False  # it did not keep up
+
+    def offer(self, event: _Event, called: tuple[str, ...]) -> None:
+        if self.over.is_set():
+            return
+        for name in called:
+            if not self._wanted or name in self._wanted:
+                if len(self._waiting) >= MAX_WAITING:
+                    self._waiting.clear()
+                    self.stuck = True
+                    self.over.set()
+                    return
+                self._waiting.append((event, name))
+                self._news.set()
+
+    async def pass_on(self, send: Send) -> None:
+        """Writes events until the task that runs this is cancelled; never more than one beside what waits."""
+        while True:
+            while self._waiting:
+                event, name = self._waiting.popleft()
+                await send(_piece(self._hub.lines(event, name, self._light)))
+            self._news.clear()
+            try:
+                async with asyncio.timeout(KEEP_ALIVE_S):
+                    await self._news.wait()
+            except TimeoutError:
+                await send(_piece(b"\r\n"))
+
+
+class EventStream:
+    """The answer to GET /v2/events."""
+
+    def __init__(self, hub: Hub, subscriber: Subscriber) -> None:
+        self._hub = hub
+        self._subscriber = subscriber
+        self.headers: dict[str, str] = {}
+
+    async def __call__(self, receive: Receive, send: Send) -> None:
+        headers = {"content-type": "text/event-stream;charset=utf-8", **self.headers}
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        ends: list[asyncio.Task[object]] = []
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": raw})
+            passing = asyncio.create_task(self._subscriber.pass_on(send))
+            over = asyncio.create_task(self._subscriber.over.wait())
+            ends = [passing, over, asyncio.create_task(_gone(receive))]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._subscriber.stuck:
+                _log.warning("an event stream to %s was cut: it did not keep up", self._subscriber.remote_address)
+            elif self._subscriber.over.is_set():
+                passing.cancel()
+                await asyncio.wait([passing])
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            for task in ends:
+                task.cancel()
+            self._hub.detach(self._subscriber)
+            await asyncio.gather(*ends, return_exceptions=True)
+
+
+def open_stream(request: Request, hub: Hub) -> EventStream | None:
+    """A subscription that is told of whatever happens from now on. None where the client does not ask for a stream.
+
+    Raises RefusedError (503) where there are as many as may be.
+    """
+    if request.method != "GET" or "text/event-stream" not in request.headers.get("accept", ""):
+        return None
+    light = request.query_params.get("plan-format") == "light"
+    address = request.client.host if request.client else ""
+    subscriber = Subscriber(hub, address, request.query_params.getlist("event_type"), light)
+    hub.attach(subscriber)
+    return EventStream(hub, subscriber)
+
+
+async def _gone(receive: Receive) -> None:
+    """Until the client has gone away."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _piece(body: bytes) -> dict[str, object]:
+    return {"type": "http.response.body", "body": body, "more_body": True}

@@ -1,0 +1,178 @@
+"""One request and its answer, as the routes see them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+from starlette.requests import Request
+
+from framework.local.marathon.api.problems import RefusedError, bad_request
+from framework.local.marathon.api.settings import ApiSettings
+from framework.local.marathon.control import Control, Started, View
+from framework.local.marathon.definition.read import parse
+
+if TYPE_CHECKING:
+    from framework.local.marathon.api.events import Hub
+    from framework.local.marathon.api.metrics import Metrics
+    from framework.local.marathon.api.render import Renderer
+
+JSON = "application/json"
+TEXT = "text/plain;charset=utf-8"
+READ_TIMEOUT_S = 30.0
+"""For a whole body: at a megabyte that is 35 kB/s."""
+DRAIN_MAX_BYTES = 16 << 20
+"""Of a body that is too large so much is read and thrown away before the answer: most clients write all of it first,
+
+and would see a reset connection in place of an answer that comes meanwhile.
+"""
+
+
+class Answer(msgspec.Struct):
+    """``after`` is done once the answer was written."""
+
+    body: bytes = b""
+    status: int = 200
+    media_type: str = JSON
+    headers: dict[str, str] = {}
+    after: Callable[[], Awaitable[None]] | None = None
+
+
+class Call:
+    """``path``: the parts that the route's pattern names, decoded."""
+
+    def __init__(
+        self,
+        request: Request,
+        path: Mapping[str, str],
+        control: Control,
+        settings: ApiSettings,
+        render: Renderer,
+        hub: Hub,
+        metrics: Metrics,
+    ) -> None:
+        self.request = request
+        self.path = path
+        self.control = control
+        self.settings = settings
+        self.render = render
+        self.hub = hub
+        self.metrics = metrics
+
+    @property
+    def view(self) -> View:
+        return self.control.view
+
+    @property
+    def id(self) -> str:
+        """The path's id as an absolute one; ids may begin with any number of slashes there, or none."""
+        return absolute(self.path["id"])
+
+    @property
+    def client(self) -> str:
+        return self.request.client.host if self.request.client else ""
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A query parameter that is true or false; raises RefusedError (400) where it is neither."""
+        given = self.request.query_params.get(name)
+        match given.lower() if given is not None else None:
+            case None:
+                return default
+            case "true":
+                return True
+            case "false" | "":
+                return False
+            case _:
+                raise bad_request(f"Invalid value of the query parameter {name}: expected true or false")
+
+    def several(self, name: str) -> list[str]:
+        return self.request.query_params.getlist(name)
+
+    def prefers_text(self) -> bool:
+        """Whether text/plain is wanted rather than JSON, which the server itself prefers by ten to three."""
+        accept = self.request.headers.get("accept", "*/*")
+        return _quality(accept, "text", "plain") * 0.3 > _quality(accept, "application", "json")
+
+    async def body(self) -> bytes:
+        """All of it. Raises RefusedError: 408, 413."""
+        limit = self.settings.max_body_bytes
+        too_large = RefusedError(413, f"The body has more than {limit} bytes", headers={"Connection": "close"})
+        length = self.request.headers.get("content-length", "")
+        if length.isdecimal() and (len(length) > 15 or int(length) > max(limit, DRAIN_MAX_BYTES)):
+            raise too_large
+        body = bytearray()
+        seen = 0
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                async for chunk in self.request.stream():
+                    seen += len(chunk)
+                    if seen <= limit:
+                        body += chunk
+                    elif seen <= DRAIN_MAX_BYTES:
+                        body.clear()
+                    else:
+                        raise too_large
+        except TimeoutError:
+            message = f"The body did not come within {READ_TIMEOUT_S:.0f} s"
+            raise RefusedError(408, message, headers={"Connection": "close"}) from None
+        if seen > limit:
+            raise too_large
+        return bytes(body)
+
+    async def document(self, any_type: bool = False) -> object:
+        """The body's JSON. Raises RefusedError: 408, 413, 415; InvalidJsonError."""
+        kind = self.request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+        if kind != JSON and not any_type:
+            raise RefusedError(415, "Unsupported Media Type")
+        return parse(await self.body())
+
+
+def absolute(path: str) -> str:
+    return "/" + "/".join(part for part in path.split("/") if part)
+
+
+def encoded(value: object, status: int = 200, **headers: str) -> Answer:
+    return Answer(msgspec.json.encode(value), status, headers=headers)
+
+
+def message(text: str, status: int = 200) -> Answer:
+    return encoded({"message": text}, status)
+
+
+def deployed(started: Started, status: int = 200, location: str | None = None) -> Answer:
+    headers = {"Marathon-Deployment-Id": started.deployment_id}
+    if location:
+        headers["Location"] = location
+    body = msgspec.json.encode({"version": started.version, "deploymentId": started.deployment_id})
+    return Answer(body, status, headers=headers)
+
+
+def listed(items: Iterable[bytes]) -> bytes:
+    """A JSON array of what is JSON already."""
+    return b"[" + b",".join(items) + b"]"
+
+
+def _quality(accept: str, kind: str, subkind: str) -> float:
+    """Of a media type in an Accept header (RFC 9110, 12.5.1): the most specific range that has it decides."""
+    best, found = -1, 0.0
+    for one in accept.split(","):
+        name, *parameters = (part.strip().lower() for part in one.split(";"))
+        major, _, minor = name.partition("/")
+        match (major == kind, minor == subkind, major == "*", minor == "*"):
+            case (True, True, _, _):
+                rank = 2
+            case (True, _, _, True):
+                rank = 1
+            case (_, _, True, True):
+                rank = 0
+            case _:
+                continue
+        if rank > best:
+            given = next((part[2:] for part in parameters if part.startswith("q=")), "1")
+            try:
+                best, found = rank, min(max(float(given), 0.0), 1.0)
+            except ValueError:
+                continue
+    return found

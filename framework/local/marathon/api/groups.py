@@ -1,0 +1,125 @@
+"""/v2/groups"""
+
+from __future__ import annotations
+
+from framework.local.marathon import groups
+from framework.local.marathon.api.exchange import Answer, Call, absolute, deployed, encoded, listed
+from framework.local.marathon.api.happened import steps_of
+from framework.local.marathon.api.problems import RefusedError, unknown_group
+from framework.local.marathon.api.render import GROUP_EMBEDS, embeds
+from framework.local.marathon.definition.app import Group
+from framework.local.marathon.definition.faults import Detail, InvalidObjectError
+from framework.local.marathon.definition.read import GroupUpdate, read_enforce_role, read_group
+
+_PARTS = {"group.apps": "apps", "group.groups": "groups", "group.pods": "pods"}
+_ALL_PARTS = frozenset(_PARTS.values())
+
+
+async def show(call: Call) -> Answer:
+    group = call.view.group(call.id)
+    if group is None:
+        raise unknown_group(call.id)
+    given = call.several("embed")
+    parts = frozenset(_PARTS[one] for one in given if one in _PARTS) if given else _ALL_PARTS
+    return Answer(await call.render.group_info(call.view, group, parts, embeds(given, GROUP_EMBEDS)))
+
+
+async def apps(call: Call) -> Answer:
+    group = call.view.group(call.id)
+    if group is None:
+        raise unknown_group(call.id)
+    wanted = embeds(call.several("embed"), GROUP_EMBEDS)
+    return Answer(listed(await call.render.app_infos(call.view, groups.apps_of(group), wanted)))
+
+
+async def versions(call: Call) -> Answer:
+    if call.view.group(call.id) is None:
+        raise unknown_group(call.id)
+    return encoded(await call.control.group_versions(call.id))
+
+
+async def version(call: Call) -> Answer:
+    group = await call.control.group_at(call.id, call.path["version"])
+    if group is None:
+        raise unknown_group(call.id, call.path["version"])
+    given = call.several("embed")
+    parts = frozenset(_PARTS[one] for one in given if one in _PARTS) if given else _ALL_PARTS
+    return Answer(await call.render.past_group(group, parts))
+
+
+async def create(call: Call) -> Answer:
+    raw, group_id = await call.document(any_type=True), call.id
+    made: list[str] = []
+
+    def change(root: Group, new_version: str) -> Group:
+        update = _read(call, raw, group_id, new_version, root)
+        made.append(update.id)
+        # As in Marathon, the root is always there already.
+        if groups.group_of(root, update.id) is not None:
+            raise RefusedError(409, f"Group {update.id} is already created. Use PUT to change this group.")
+        if groups.app_of(root, update.id) is not None:
+            raise RefusedError(409, f"An app with the path {update.id} already exists.")
+        return groups.apply_group_update(root, update)
+
+    started = await call.control.deploy(change, force=call.flag("force"))
+    return deployed(started, 201, f"{str(call.request.base_url).rstrip('/')}/v2/groups{made[0]}")
+
+
+async def update(call: Call) -> Answer:
+    raw, group_id, force = await call.document(any_type=True), call.id, call.flag("force")
+    then = await _of_version(call, raw, group_id)
+
+    def change(root: Group, new_version: str) -> Group:
+        if then is not None:
+            return groups.put_group(root, then)
+        return groups.apply_group_update(root, _read(call, raw, group_id, new_version, root))
+
+    if call.flag("dryRun"):
+        steps = call.control.plan(change(call.view.root, call.control.new_version()))
+        return encoded({"steps": steps_of(steps)})
+    return deployed(await call.control.deploy(change, force=force))
+
+
+async def patch(call: Call) -> Answer:
+    """Only a top-level group says whether it enforces its role."""
+    enforce, group_id = read_enforce_role(await call.document(any_type=True)), call.id
+    if not groups.is_top(group_id):
+        raise InvalidObjectError([Detail("/", ["is not a top-level group"])])
+
+    def change(root: Group, _version: str) -> Group:
+        if groups.group_of(root, group_id) is None:
+            raise unknown_group(group_id)
+        return groups.set_enforce_role(root, group_id, enforce)
+
+    return deployed(await call.control.deploy(change, force=call.flag("force")))
+
+
+async def delete(call: Call) -> Answer:
+    group_id = call.id
+
+    def change(root: Group, _version: str) -> Group:
+        if groups.group_of(root, group_id) is None:
+            raise unknown_group(group_id)
+        return groups.remove_group(root, group_id)
+
+    return deployed(await call.control.deploy(change, force=call.flag("force")))
+
+
+def _read(call: Call, raw: object, group_id: str, new_version: str, root: Group) -> GroupUpdate:
+    return read_group(raw, group_id=group_id, defaults=call.settings.defaults, version=new_version, root=root)
+
+
+async def _of_version(call: Call, raw: object, group_id: str) -> Group | None:
+    """The group of then, where the document asks for a version; nothing else of it counts."""
+    asked = raw.get("version") if isinstance(raw, dict) else None
+    if not isinstance(raw, dict) or not isinstance(asked, str):
+        return None
+    if not raw.keys() <= {"id", "version", "scaleBy"}:
+        return None
+    given = raw.get("id")
+    if isinstance(given, str):
+        group_id = absolute(given if given.startswith("/") else f"{group_id}/{given}")
+    group = await call.control.group_at(group_id, asked)
+    if group is None:
+        raise unknown_group(group_id, asked)
+    return group
