@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from framework.local.marathon.definition.faults import Faults
 from framework.local.marathon.definition.schema import (
@@ -298,7 +299,7 @@ UPDATES = List(Object({**APP.fields, "id": PathId(reserved=True)}, required=("id
 class _Later:
     """A document of its own, which is read by itself."""
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         if not isinstance(value, Mapping):
             faults.kind(at, "error.expected.jsobject")
         return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 import msgspec
@@ -32,8 +33,7 @@ def parse(body: bytes) -> object:
             return made
         found_doubled = True
         doubled = _Doubled(made)
-        seen: set[str] = set()
-        doubled.doubled = [key for key, _ in pairs if key in seen or seen.add(key)]
+        doubled.doubled = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
         return doubled
 
     try:
@@ -46,8 +46,10 @@ def parse(body: bytes) -> object:
         )
         if _SURROGATE.search(body):
             msgspec.json.encode(value)  # half of a character could never be told of again
-    except UnicodeError as error:
+    except UnicodeDecodeError as error:
         raise _refused("the text is not UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise _refused("half of a surrogate pair is no character") from error
     except RecursionError as error:
         raise _refused("nested too deeply") from error
     except ValueError as error:
@@ -85,7 +87,7 @@ def _doubled(value: object) -> list[Detail]:
     while waiting:
         at, one = waiting.pop()
         if isinstance(one, _Doubled):
-            found += [Detail(f"{at}/{key}", ["the key is given more than once"]) for key in dict.fromkeys(one.doubled)]
+            found += [Detail(f"{at}/{key}", ["the key is given more than once"]) for key in one.doubled]
         if isinstance(one, dict):
             waiting += [(f"{at}/{key}", below) for key, below in one.items()]
         elif isinstance(one, list):

@@ -40,14 +40,14 @@ def top(app_id: str) -> str | None:
 
 def faults_of(path: str, *, reserved: bool = True) -> list[str]:
     """What is wrong with an id, absolute or not. ``reserved``: whether it is an app's, whose end the API must tell."""
+    if len(path) > MAX_LENGTH:
+        return [f"must not be longer than {MAX_LENGTH} characters"]
     parts = segments(path)
     found = []
     if not all(_segment.fullmatch(one) for one in parts):
         found.append(f"must fully match regular expression '{_SEGMENT}'")
     if reserved and parts and parts[-1] in _RESERVED:
         found.append(f"must not end with any of the following reserved keywords: {', '.join(_RESERVED)}")
-    if len(path) > MAX_LENGTH:
-        found.append(f"must not be longer than {MAX_LENGTH} characters")
     return found
 
 

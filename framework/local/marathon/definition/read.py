@@ -7,7 +7,6 @@ form (``normal``), the rules (``rules``, else 422).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import msgspec
 
@@ -28,7 +27,6 @@ __all__ = [
     "read_group",
     "shown",
     "update_app",
-    "wanted_version",
 ]
 
 EMPTY = Group(id=paths.ROOT, apps={}, groups={}, version="1970-01-01T00:00:00.000Z")
@@ -113,32 +111,19 @@ def update_app(
 ) -> App:
     """PUT and PATCH: with ``partial`` what is given replaces that of ``existing``, else the app is all new.
 
-    Where there is none yet it is made. Raises InvalidJsonError, InvalidObjectError.
+    Where there is none yet it is made. A version beside other fields is refused: alone it would ask to go back to that
+    version, which is for who keeps them. Raises InvalidJsonError, InvalidObjectError.
     """
     faults = Faults()
     given = documents.APP.given(raw, "", faults)
     faults.raise_kinds()
+    going_back = "version" not in given or given.keys() <= {"id", "version"}
+    faults.unless(going_back, "/", "The 'version' field may only be combined with the 'id' field.")
     place = _Place(defaults=defaults, version=version, root=root)
     merged = _merged(existing, given, faults) if existing is not None and partial else given
     app = _made(merged, app_id, place, faults, existing)
     faults.raise_rules()
     return app
-
-
-def wanted_version(raw: object) -> str | None:
-    """The version that an update goes back to, where it asks for one: then it may ask for nothing else.
-
-    Raises InvalidJsonError, InvalidObjectError.
-    """
-    faults = Faults()
-    given = documents.APP.given(raw, "", faults)
-    faults.raise_kinds()
-    if "version" not in given:
-        return None
-    alone = given.keys() <= {"id", "version"}
-    faults.unless(alone, "/", "The 'version' field may only be combined with the 'id' field.")
-    faults.raise_rules()
-    return str(given["version"])
 
 
 def app_updates(raw: object) -> tuple[tuple[str, dict[str, object]], ...]:
@@ -171,7 +156,8 @@ def read_enforce_role(raw: object) -> bool | None:
     faults = Faults()
     given = documents.GROUP_PARTIAL.given(raw, "", faults)
     faults.raise_kinds()
-    return given.get("enforceRole")
+    enforced: bool | None = given.get("enforceRole")
+    return enforced
 
 
 def shown(app: App) -> bytes:
@@ -216,7 +202,7 @@ def _dependency(dependency: str, of: str) -> str:
 
 def _groups(raw: object, faults: Faults, at: str = "", depth: int = 0) -> Doc:
     """A group's document with its apps and groups read too, as far as kinds go."""
-    given: dict[str, Any] = documents.GROUP.given(raw, at, faults)
+    given = documents.GROUP.given(raw, at, faults)
     if depth > _DEEPEST:
         faults.kind(at, "nested too deeply")
         return {}
@@ -253,8 +239,8 @@ def _group(given: Doc, own: str, at: str, place: _Place, faults: Faults) -> Grou
     version = None if whole else given.get("version")
     others = given.keys() - {"id", "version", "scaleBy"}
     alone = "not allowed in conjunction with other properties."
-    faults.unless(version is None or not others and "scaleBy" not in given, f"{at}/version", alone)
-    faults.unless("scaleBy" not in given or not others and version is None, f"{at}/scaleBy", alone)
+    faults.unless(version is None or (not others and "scaleBy" not in given), f"{at}/version", alone)
+    faults.unless("scaleBy" not in given or (not others and version is None), f"{at}/scaleBy", alone)
     if paths.parent(own) != paths.ROOT or own == paths.ROOT:
         top_only = "enforceRole can only be set for top-level groups"
         faults.unless(not given.get("enforceRole"), f"{at}/enforceRole", top_only)

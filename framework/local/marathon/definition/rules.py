@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import re2
 
+from framework.core import constraints
+from framework.core.templates import Constraint, Operator
 from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, HealthCheck, ReadinessCheck, SecretRef, Unreachable
 from framework.local.marathon.definition.faults import Faults
@@ -20,6 +24,15 @@ _ROLE_CHARACTERS = {
     " ": "space (\\x20)",
     "/": "slash (\\x2f)",
     "\x7f": "backspace (\\x7f)",
+}
+_OPERANDS = {
+    Operator.UNIQUE: "UNIQUE does not accept a value",
+    Operator.GROUP_BY: "GROUP BY must define an integer value or else no value at all",
+    Operator.MAX_PER: "MAX_PER requires an integer value",
+    Operator.LIKE: "LIKE and UNLIKE require a non-empty, regular expression value",
+    Operator.UNLIKE: "LIKE and UNLIKE require a non-empty, regular expression value",
+    Operator.IS: "IS only supports Mesos text and float values"
+    " (see http://mesos.apache.org/documentation/latest/attributes-resources/)",
 }
 _URI = re2.compile(r"([A-Za-z0-9._~:/?#@!$&'()*+,;=\[\]-]|%[0-9A-Fa-f]{2}|[^\x00-\x7f])+")
 _IS_VALUE = re2.compile(r"[a-zA-Z0-9_/.-]*")
@@ -65,31 +78,29 @@ def constraint_fault(constraint: tuple[str, ...]) -> str | None:
     value = constraint[2] if len(constraint) == 3 else None
     if not field:
         return "illegal constraint specification"
+    if operator not in list(Operator):
+        return "operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER or UNLIKE"
+    if not _operand_fits(Operator(operator), value):
+        return _OPERANDS[Operator(operator)]
+    if operator in ("LIKE", "UNLIKE") and not compiles(value or ""):
+        return "is not a valid regular expression"
+    return next(iter(constraints.faults(Constraint(field, Operator(operator), value or ""))), None)
+
+
+def _operand_fits(operator: Operator, value: str | None) -> bool:
     match operator:
-        case "UNIQUE":
-            return None if value is None else "UNIQUE does not accept a value"
-        case "CLUSTER":
-            return None
-        case "GROUP_BY":
-            fine = value is None or _integer(value)
-            return None if fine else "GROUP BY must define an integer value or else no value at all"
-        case "MAX_PER":
-            return None if value is not None and _integer(value) else "MAX_PER requires an integer value"
-        case "LIKE" | "UNLIKE":
-            if value is None:
-                return "LIKE and UNLIKE require a non-empty, regular expression value"
-            return None if compiles(value) else "is not a valid regular expression"
-        case "IS":
-            fine = bool(_IS_VALUE.fullmatch(value or ""))
-            return (
-                None
-                if fine
-                else (
-                    "IS only supports Mesos text and float values "
-                    "(see http://mesos.apache.org/documentation/latest/attributes-resources/)"
-                )
-            )
-    return "operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER or UNLIKE"
+        case Operator.UNIQUE:
+            return value is None
+        case Operator.GROUP_BY:
+            return value is None or _integer(value)
+        case Operator.MAX_PER:
+            return value is not None and _integer(value)
+        case Operator.LIKE | Operator.UNLIKE:
+            return bool(value)
+        case Operator.IS:
+            return bool(_IS_VALUE.fullmatch(value or ""))
+        case _:
+            return True
 
 
 def _integer(value: str) -> bool:
@@ -139,18 +150,19 @@ def _check_health(app: App, faults: Faults) -> None:
     by_mesos = sum(one.protocol.startswith("MESOS_") or one.protocol == "COMMAND" for one in app.health_checks)
     commands = sum(one.command is not None for one in app.health_checks)
     faults.unless(by_mesos - commands <= 1, "/", "AppDefinition can contain at most one Mesos health check")
-    check = app.check
-    if check is None:
-        return
-    kinds = [kind for kind in ("http", "tcp", "exec") if check.get(kind) is not None]
+    if app.check is not None:
+        _check_check(app.check, count, faults)
+
+
+def _check_check(check: dict[str, Any], ports: int, faults: Faults) -> None:
+    kinds = check.keys() & {"http", "tcp", "exec"}
     faults.unless(len(kinds) == 1, "/check", "must specify a single type of check, http, tcp, or exec")
-    for kind in ("http", "tcp"):
-        one = check.get(kind)
-        if isinstance(one, dict):
-            faults.unless(_addressed(one.get("portIndex"), one.get("port"), count), f"/check/{kind}", _PORT_INDEX)
-    command = check["exec"]["command"] if isinstance(check.get("exec"), dict) else None
-    if command is not None:
-        faults.unless(len(command) == 1, "/check/exec/command", "specify either `shell` or `argv`, never both")
+    for kind in kinds - {"exec"}:
+        addressed = _addressed(check[kind].get("portIndex"), check[kind].get("port"), ports)
+        faults.unless(addressed, f"/check/{kind}", _PORT_INDEX)
+    if "exec" in kinds:
+        one = len(check["exec"]["command"]) == 1
+        faults.unless(one, "/check/exec/command", "specify either `shell` or `argv`, never both")
 
 
 def _addressed(index: int | None, port: int | None, count: int) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import re2
 
+from framework.core import constraints
+from framework.core.templates import Constraint, Operator
 from framework.local.marathon.definition.app import App, Container, NetworkMode, Volume
 from framework.local.marathon.definition.faults import Faults
 
@@ -190,10 +192,4 @@ def _check_external(container: Container, volume: Volume, at: str, faults: Fault
 
 def compiles(pattern: str) -> bool:
     """Whether it is a regular expression of RE2, which is what constraints are matched with."""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        re2.compile(pattern, options)
-    except re2.error:
-        return False
-    return True
+    return not constraints.faults(Constraint("path", Operator.LIKE, pattern))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
 from math import isfinite
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import re2
@@ -24,7 +24,7 @@ LONG = 2**63 - 1
 
 
 class Kind(Protocol):
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         """``at``: its path. Where the value cannot be taken what is returned means nothing."""
         ...
 
@@ -43,7 +43,7 @@ class Text(msgspec.Struct, frozen=True, dict=True):
     def _compiled(self) -> re2._Regexp[str] | None:
         return re2.compile(self.pattern) if self.pattern else None
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         if not isinstance(value, str):
             faults.kind(at, "error.expected.jsstring")
             return ""
@@ -77,7 +77,7 @@ class PathId(msgspec.Struct, frozen=True):
 
     reserved: bool = False
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         if not isinstance(value, str):
             faults.kind(at, "error.expected.jsstring")
             return ""
@@ -94,7 +94,7 @@ class PathId(msgspec.Struct, frozen=True):
 class Timestamp(msgspec.Struct, frozen=True):
     """ISO 8601, kept as it was given."""
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         if not isinstance(value, str):
             faults.kind(at, "error.expected.jsstring")
             return ""
@@ -109,7 +109,7 @@ class Timestamp(msgspec.Struct, frozen=True):
 
 
 class Flag(msgspec.Struct, frozen=True):
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         if not isinstance(value, bool):
             faults.kind(at, "error.expected.jsboolean")
         return value
@@ -125,7 +125,7 @@ class Number(msgspec.Struct, frozen=True):
     maximum: float | None = None
     largest: int | None = INT
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
             faults.kind(at, "error.expected.jsnumber")
             return 0
@@ -157,7 +157,7 @@ class List(msgspec.Struct, frozen=True):
     max_items: int | None = None
     unique: bool = False
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         if not isinstance(value, list | tuple):
             faults.kind(at, "error.expected.jsarray")
             return []
@@ -183,7 +183,7 @@ class List(msgspec.Struct, frozen=True):
 class Map(msgspec.Struct, frozen=True):
     values: Kind
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         if not isinstance(value, Mapping):
             faults.kind(at, "error.expected.jsobject")
             return {}
@@ -198,10 +198,10 @@ class Object(msgspec.Struct, frozen=True):
     required: tuple[str, ...] = ()
     defaults: Mapping[str, object] = {}
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         return self.fill(self.given(value, at, faults), at, faults)
 
-    def given(self, value: object, at: str, faults: Faults) -> dict[str, object]:
+    def given(self, value: object, at: str, faults: Faults) -> dict[str, Any]:
         """Only what the value has itself: neither defaults nor what is missing."""
         if not isinstance(value, Mapping):
             faults.kind(at, "error.expected.jsobject")
@@ -212,7 +212,7 @@ class Object(msgspec.Struct, frozen=True):
             if value.get(name) is not None
         }
 
-    def fill(self, given: Mapping[str, object], at: str, faults: Faults) -> dict[str, object]:
+    def fill(self, given: Mapping[str, object], at: str, faults: Faults) -> dict[str, Any]:
         """With defaults; tells of what is missing."""
         for name in self.required:
             if name not in given:
@@ -235,7 +235,7 @@ class Either(msgspec.Struct, frozen=True):
     text: Text
     other: Kind
 
-    def read(self, value: object, at: str, faults: Faults) -> object:
+    def read(self, value: object, at: str, faults: Faults) -> Any:
         return (self.text if isinstance(value, str) else self.other).read(value, at, faults)
 
     def json_schema(self) -> dict[str, object]:
