@@ -32,6 +32,7 @@ class Book:
         self.stopped: dict[str, None] = {}  # without a task, but with a reservation
         self.wanted = 0  # whose goal it is to run, and which take a place or wait for one
         self.doomed = 0  # that take a place though it is not their goal to run
+        self.away = 0  # of those that are wanted: out of Mesos' sight
         self.good = 0  # that do their work
         self._good: set[str] = set()
 
@@ -64,7 +65,9 @@ class Book:
         if instance.goal is Goal.RUNNING:
             if alive(instance) or instance.condition is Condition.SCHEDULED:
                 self.wanted += by
-        elif alive(instance):
+            if instance.condition is Condition.UNREACHABLE:
+                self.away += by
+        elif alive(instance) and instance.condition is not Condition.UNREACHABLE:
             self.doomed += by
 
     def _set_good(self, instance_id: str, good: bool) -> None:

@@ -13,7 +13,7 @@ from framework.core.events import CheckResult
 from framework.core.ids import FrameworkId, HostId
 from framework.core.offers import HostOffers, Offer, OfferBook
 from framework.core.pieces import Piece
-from framework.local.marathon import groups
+from framework.local.marathon import groups, planning
 from framework.local.marathon.control import QueueEntry
 from framework.local.marathon.core import queue
 from framework.local.marathon.core.books import Book, works
@@ -108,6 +108,7 @@ class State:
         self.dirty: dict[str, None] = {}  # apps to be looked at in this turn
         self.waiting: dict[str, Waiting] = {}  # apps that have instances to be launched
         self.eager: dict[str, None] = {}  # those among them for which no offer held now was looked at
+        self.delayed: dict[str, None] = {}  # those among them that back off
         self.fresh: set[HostId] = set()  # hosts whose offers no app was looked at for
         self.delays: dict[str, Delay] = {}
         self.seen: dict[HostId, tuple[Offer, float]] = {}  # the last offer of each host and when it came
@@ -117,8 +118,10 @@ class State:
         self.readiness_results: dict[str, dict[str, ReadinessResult]] = {}
         self.failures = {one.app_id: one for one in snapshot.failures}
         self.kills: dict[str, int] = {}  # how often each instance was asked to end
+        self.freed: dict[HostId, float] = {}  # when what nobody wants on a host was last given back
         self.suppressed = False
-        self.revived_at = 0.0
+        self.unserved = False  # whether something new waits that no offer held was of use for
+        self.revived_at = -1e9
         self._last_version = milliseconds(snapshot.root.version)
         for app in snapshot.apps:
             self.older.setdefault(app.id, {})[app.version] = app
@@ -126,12 +129,13 @@ class State:
             self.owners[one.id] = one.app_id
             self.put(one)
         for deployment in snapshot.deployments:
-            self.begin(deployment, snapshot.root, snapshot.root)
+            self.begin(deployment, planning.revert(deployment, snapshot.root), snapshot.root)
 
-    def begin(self, deployment: Deployment, before: Group, after: Group) -> None:
-        self.running[deployment.id] = Running(deployment, before, after, set())
+    def begin(self, deployment: Deployment, before: Group, after: Group) -> Running:
+        running = self.running[deployment.id] = Running(deployment, before, after, set())
         for app_id in deployment.affected:
             self.locks[app_id] = deployment.id
+        return running
 
     # What changes it
 
@@ -161,18 +165,61 @@ class State:
             book.remove(instance.id)
             if not book.instances:
                 del self.books[instance.app_id]
-        self.results.pop(instance.id, None)
-        self.checks.pop(instance.id, None)
-        self.readiness_results.pop(instance.id, None)
-        self.kills.pop(instance.id, None)
+        self.clear_task(instance.id)
+
+    def clear_task(self, instance_id: str) -> None:
+        """What was remembered of the instance's task, which has ended."""
+        self.results.pop(instance_id, None)
+        self.checks.pop(instance_id, None)
+        self.readiness_results.pop(instance_id, None)
+        self.kills.pop(instance_id, None)
         for kind in INSTANCE_DEADLINES:
-            self.deadlines.drop(kind, instance.id)
+            self.deadlines.drop(kind, instance_id)
+
+    def look_at_all(self) -> None:
+        self.dirty.update(dict.fromkeys(self.books))
+        self.dirty.update(dict.fromkeys(app.id for app in groups.apps_of(self.root)))
 
     def _bury(self, instance: Instance) -> None:
         """Only what is reserved for it is left."""
         self.remove(instance)
         if instance.site is not None:
             self.garbage.setdefault(instance.site.host_id, {})[instance.id] = instance
+
+    def unbury(self, instance: Instance) -> None:
+        self.deadlines.drop("garbage", instance.id)
+        if instance.site is not None:
+            buried = self.garbage.get(instance.site.host_id, {})
+            buried.pop(instance.id, None)
+            if not buried:
+                self.garbage.pop(instance.site.host_id, None)
+
+    def keeps(self, name: str) -> bool:
+        """Whether what is reserved for the instance, named by its id or that of a task of it, is still wanted."""
+        instance = self.instance(name.partition("._app.")[0])
+        return instance is not None and instance.reserved
+
+    def forget_app(self, app_id: str) -> None:
+        """What is remembered of an app that is no more."""
+        self.leave_queue(app_id)
+        self.delays.pop(app_id, None)
+        self.failures.pop(app_id, None)
+        self.older.pop(app_id, None)
+
+    def forget_versions(self, app_id: str) -> None:
+        """Of those that no instance has."""
+        older = self.older.pop(app_id, None)
+        if older:
+            used = {one.version for one in self.book(app_id).instances.values()}
+            kept = {version: app for version, app in older.items() if version in used}
+            if kept:
+                self.older[app_id] = kept
+
+    def leave_queue(self, app_id: str) -> None:
+        self.waiting.pop(app_id, None)
+        self.eager.pop(app_id, None)
+        self.delayed.pop(app_id, None)
+        self.deadlines.drop("delay", app_id)
 
     def book(self, app_id: str) -> Book:
         return self.books.get(app_id) or _NO_BOOK

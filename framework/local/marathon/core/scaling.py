@@ -1,0 +1,168 @@
+"""What brings an app to the instances it is to have, and what an action of a deployment does to it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from framework.local.marathon.core.books import alive
+from framework.local.marathon.core.effects import DropFailure
+from framework.local.marathon.core.frame import Frame
+from framework.local.marathon.core.happenings import AppTerminated, HealthCheckSet
+from framework.local.marathon.core.killing import end, ended_goal, to_scale_down
+from framework.local.marathon.core.records import ActionKind, Condition, Goal, Instance
+from framework.local.marathon.core.state import Acting
+from framework.local.marathon.definition.app import App
+
+
+def perform(frame: Frame, acting: Acting) -> bool:
+    """Goes on with the action as far as it can now, and tells whether it is done."""
+    app = acting.action.app
+    if not acting.begun:
+        acting.begun = True
+        _begin(frame, acting)
+    match acting.action.kind:
+        case ActionKind.STOP:
+            done = stop(frame, app.id)
+        case ActionKind.RESTART:
+            done = _roll(frame, acting)
+        case _:
+            done = toward(frame, app, acting.action.scale_to, acting.action.kill)
+    if done and acting.action.kind is ActionKind.STOP:
+        frame.state.forget_app(app.id)
+        frame.save("failure", app.id, DropFailure(app.id))
+        frame.publish(AppTerminated(app.id))
+    return done
+
+
+def toward(frame: Frame, app: App, count: int, kill: Sequence[str] = ()) -> bool:
+    """Ends what is too much and schedules what is missing; whether so many are there and do their work.
+
+    What is dying still takes its place, so that there are never more at once than wanted.
+    """
+    book = frame.state.book(app.id)
+    if book.wanted > count:
+        for one in to_scale_down(book, app, book.wanted - count, kill):
+            end(frame, one, ended_goal(one))
+    else:
+        schedule(frame, app, count - book.wanted - book.doomed)
+    book = frame.state.book(app.id)
+    return book.wanted == count and not book.doomed and book.good + book.away >= count
+
+
+def stop(frame: Frame, app_id: str) -> bool:
+    """Ends all instances for good; whether none is left."""
+    for one in frame.state.instances(app_id):
+        if one.goal is not Goal.DECOMMISSIONED:
+            end(frame, one, Goal.DECOMMISSIONED)
+    return not frame.state.book(app_id).instances
+
+
+def schedule(frame: Frame, app: App, count: int) -> None:
+    """Puts so many more into the launch queue, those first that have a reservation to go back to."""
+    if count <= 0:
+        return
+    book = frame.state.book(app.id)
+    for instance_id in list(itertools.islice(book.stopped, count)):
+        one = book.instances[instance_id]
+        frame.put(_anew(frame, replace(one, version=app.version, role=app.role)))
+        count -= 1
+    name = app.id.strip("/").replace("/", "_")
+    for _ in range(count):
+        frame.put(
+            Instance(
+                id=f"{name}.instance-{frame.state.new_uuid()}",
+                app_id=app.id,
+                version=app.version,
+                role=app.role,
+                goal=Goal.RUNNING,
+                condition=Condition.SCHEDULED,
+                since=frame.now,
+            )
+        )
+
+
+def _anew(frame: Frame, instance: Instance) -> Instance:
+    return replace(instance, goal=Goal.RUNNING, condition=Condition.SCHEDULED, since=frame.now, kill_asked_at=None)
+
+
+def _begin(frame: Frame, acting: Acting) -> None:
+    state, action = frame.state, acting.action
+    app, book = action.app, state.book(action.app.id)
+    if action.kind is ActionKind.RESTART:
+        state.delays.pop(app.id, None)
+        acting.least, acting.most = capacities(app, book.wanted)
+    for index in range(len(app.health_checks)):
+        if action.kind is not ActionKind.SCALE:
+            added = action.kind is not ActionKind.STOP
+            frame.publish(HealthCheckSet(app.id, app.version, index, added=added))
+
+
+def capacities(app: App, running: int) -> tuple[int, int]:
+    """How many instances have to be healthy during a roll, and how many there may be at once.
+
+    The rounding is Marathon's (TaskReplaceActor.computeRestartStrategy). Where both are the same nothing could ever
+    move, so one more may run, or, as resident instances cannot have a second place, one fewer.
+    """
+    strategy = app.upgrade_strategy
+    least = math.ceil(app.instances * strategy.minimum_health_capacity)
+    most = int(app.instances * (1 + strategy.maximum_over_capacity))
+    if least == most and most <= running:
+        if app.resident:
+            least -= 1
+        else:
+            most += 1
+    return least, most
+
+
+def _roll(frame: Frame, acting: Acting) -> bool:
+    """Replaces what runs an older version, never with fewer at work than ``least`` or more at once than ``most``."""
+    app = acting.action.app
+    book = frame.state.book(app.id)
+    old: list[Instance] = []
+    new: list[Instance] = []
+    for one in tuple(book.instances.values()):
+        if one.goal is not Goal.RUNNING:
+            continue
+        if one.version < app.version_info.last_config_change_at:
+            if one.condition is Condition.SCHEDULED and one.reserved:
+                frame.put(replace(one, version=app.version))
+                new.append(one)
+            elif alive(one):
+                old.append(one)
+            else:
+                end(frame, one, ended_goal(one))
+        elif alive(one) or one.condition is Condition.SCHEDULED:
+            new.append(one)
+    remaining = _retire(frame, app, old, acting.least, sum(book.is_good(one.id) for one in new))
+    book = frame.state.book(app.id)
+    surplus = len(new) - app.instances
+    if surplus > 0:
+        of_new = frozenset(one.id for one in new)
+        order = [one for one in to_scale_down(book, app, book.wanted, ()) if one.id in of_new]
+        for one in order[:surplus]:
+            end(frame, one, ended_goal(one))
+    schedule(frame, app, min(-surplus, acting.most - book.wanted - book.doomed))
+    book = frame.state.book(app.id)
+    return not remaining and not book.doomed and book.wanted == app.instances and book.good >= app.instances
+
+
+def _retire(frame: Frame, app: App, old: list[Instance], least: int, new_working: int) -> int:
+    """Ends as many old ones as may be, first those that do no work; the number of those that stay."""
+    book = frame.state.book(app.id)
+    working = new_working + sum(book.is_good(one.id) for one in old)
+    old.sort(key=lambda one: (book.is_good(one.id), one.started_at or 0.0))
+    remaining = len(old)
+    for one in old:
+        if remaining + new_working <= least:
+            break
+        if book.is_good(one.id):
+            if working <= least:
+                break
+            working -= 1
+        remaining -= 1
+        end(frame, one, ended_goal(one))
+    return remaining

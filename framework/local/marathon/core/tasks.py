@@ -1,0 +1,183 @@
+"""What Mesos tells of tasks, and what becomes of their instances."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from framework.core.effects import Acknowledge, Kill
+from framework.core.events import TaskUpdate
+from framework.core.ids import TaskId
+from framework.local.marathon.core import health
+from framework.local.marathon.core.frame import Frame
+from framework.local.marathon.core.happenings import HealthCheckFailed, StatusUpdate, UnknownTerminated
+from framework.local.marathon.core.killing import AWAY, ask, end, expunge, stop_checks, without_task
+from framework.local.marathon.core.queue import back_off
+from framework.local.marathon.core.records import Condition, Goal, Instance
+from framework.local.marathon.core.state import State, task_lives
+
+_CONDITIONS = {
+    "TASK_STAGING": Condition.STAGING,
+    "TASK_STARTING": Condition.STARTING,
+    "TASK_RUNNING": Condition.RUNNING,
+    "TASK_KILLING": Condition.KILLING,
+    "TASK_FINISHED": Condition.FINISHED,
+    "TASK_FAILED": Condition.FAILED,
+    "TASK_KILLED": Condition.KILLED,
+    "TASK_ERROR": Condition.ERROR,
+    "TASK_UNREACHABLE": Condition.UNREACHABLE,
+    "TASK_GONE": Condition.GONE,
+    "TASK_GONE_BY_OPERATOR": Condition.GONE,
+    "TASK_DROPPED": Condition.DROPPED,
+    "TASK_UNKNOWN": Condition.UNKNOWN,
+}
+
+# Of TASK_LOST: the host may come back with the task (Marathon's TaskStatusReducer).
+_MIGHT_COME_BACK = frozenset({"REASON_RECONCILIATION", "REASON_SLAVE_DISCONNECTED", "REASON_SLAVE_REMOVED"})
+
+# Marathon's NotifyRateLimiterStep: ends that no healthy service comes to.
+_WORTH_A_DELAY = frozenset({
+    Condition.DROPPED, Condition.ERROR, Condition.FAILED, Condition.GONE, Condition.FINISHED,
+})  # fmt: skip
+_FAILURES = frozenset({
+    Condition.DROPPED, Condition.ERROR, Condition.FAILED, Condition.GONE, Condition.UNKNOWN,
+})  # fmt: skip
+
+
+def condition_of(update: TaskUpdate) -> Condition:
+    if update.state == "TASK_LOST":
+        if update.reason in _MIGHT_COME_BACK and "unknown" not in update.message.lower():
+            return Condition.UNREACHABLE
+        return Condition.DROPPED
+    return _CONDITIONS.get(update.state, Condition.UNKNOWN)
+
+
+def take_update(frame: Frame, update: TaskUpdate) -> None:
+    if update.uuid and update.host_id is not None:
+        frame.call(Acknowledge(update.task_id, update.host_id, update.uuid))
+    condition = condition_of(update)
+    instance = instance_of(frame.state, update.task_id)
+    if instance is None:
+        _unknown(frame, update, condition)
+    elif condition.terminal:
+        _ended(frame, instance, condition, update)
+    elif condition is Condition.UNREACHABLE:
+        _out_of_sight(frame, instance, update)
+    else:
+        _lives(frame, instance, condition, update)
+
+
+def instance_of(state: State, task_id: TaskId) -> Instance | None:
+    """None where the task is not the present one of an instance."""
+    instance = state.instance(task_id.partition("._app.")[0])
+    if instance is None or instance.task_id != task_id or not task_lives(instance.condition):
+        return None
+    return instance
+
+
+def _unknown(frame: Frame, update: TaskUpdate, condition: Condition) -> None:
+    """A task that lives though nobody wants it is killed; one that is out of sight is when it comes back."""
+    if condition.terminal:
+        instance_id = update.task_id.partition("._app.")[0]
+        if frame.state.instance(instance_id) is None and update.uuid:
+            app_id = "/" + instance_id.partition(".instance-")[0].replace("_", "/")
+            frame.publish(UnknownTerminated(instance_id, app_id, condition))
+    elif condition is not Condition.UNREACHABLE and update.host_id is not None:
+        frame.report("warning", f"task {update.task_id} is of no instance and is killed")
+        frame.call(Kill(update.task_id, update.host_id, frame.state.config.kill_grace_s))
+
+
+def _lives(frame: Frame, instance: Instance, condition: Condition, update: TaskUpdate) -> None:
+    state = frame.state
+    begins = condition is Condition.RUNNING and instance.started_at is None
+    if instance.condition is Condition.KILLING and condition is not Condition.KILLING:
+        condition = Condition.KILLING
+    now_as = replace(
+        instance,
+        condition=condition,
+        since=instance.since if condition is instance.condition else frame.now,
+        mesos_state=update.state,
+        started_at=frame.now if begins else instance.started_at,
+        addresses=update.addresses or instance.addresses,
+    )
+    for kind in ("inactive", "expunge"):
+        state.deadlines.drop(kind, instance.id)
+    if now_as != instance:
+        frame.put(now_as)
+    if update.state != instance.mesos_state:
+        frame.publish(StatusUpdate(now_as, update.state, update.message))
+    if update.check is not None:
+        state.checks[instance.id] = update.check
+    if begins:
+        state.deadlines.drop("launch", instance.id)
+        if instance.app_id in state.delays:
+            state.deadlines.set("viable", instance.id, frame.now + state.config.viable_s)
+        health.start_checks(frame, now_as)
+    if now_as.goal is not Goal.RUNNING and not state.deadlines.has("kill", instance.id):
+        ask(frame, now_as)
+    elif update.healthy is not None and condition is Condition.RUNNING:
+        health.told_by_executor(frame, now_as, update.healthy)
+
+
+def _out_of_sight(frame: Frame, instance: Instance, update: TaskUpdate) -> None:
+    if instance.condition in AWAY:
+        return
+    instance = replace(instance, condition=Condition.UNREACHABLE, since=frame.now, mesos_state=update.state)
+    frame.put(instance)
+    frame.publish(StatusUpdate(instance, update.state, update.message))
+    if instance.goal is Goal.DECOMMISSIONED:
+        expunge(frame, instance)
+        return
+    wait_for(frame, instance)
+
+
+def wait_for(frame: Frame, instance: Instance) -> None:
+    """As the app's unreachableStrategy has it: replaced after a while, and after another forgotten."""
+    strategy = frame.state.spec(instance).unreachable_strategy
+    if isinstance(strategy, str):
+        return
+    deadlines = frame.state.deadlines
+    deadlines.set("expunge", instance.id, instance.since + strategy.expunge_after_seconds)
+    if instance.condition is Condition.UNREACHABLE:
+        deadlines.set("inactive", instance.id, instance.since + strategy.inactive_after_seconds)
+
+
+def given_up(frame: Frame, instance: Instance) -> None:
+    """It has been out of sight for so long that another takes its place."""
+    if instance.condition is Condition.UNREACHABLE:
+        frame.put(replace(instance, condition=Condition.UNREACHABLE_INACTIVE))
+
+
+def _ended(frame: Frame, instance: Instance, condition: Condition, update: TaskUpdate) -> None:
+    state = frame.state
+    app = state.spec(instance)
+    asked = instance.kill_asked_at is not None
+    stop_checks(frame, instance)
+    if update.healthy is False and any(each.by_executor for each in app.health_checks) and not asked:
+        frame.publish(
+            HealthCheckFailed(instance, next(i for i, each in enumerate(app.health_checks) if each.by_executor))
+        )
+    told = replace(
+        instance, condition=condition, since=frame.now, mesos_state=update.state, healthy=None, ready=None, addresses=()
+    )
+    frame.publish(StatusUpdate(told, update.state, update.message))
+    if condition in _FAILURES and not asked:
+        frame.failed(instance, update.state, update.message)
+    if condition in _WORTH_A_DELAY and not asked:
+        back_off(state, app, instance.staged_at, frame.now)
+    never_there = condition in (Condition.DROPPED, Condition.ERROR) and instance.attempt == 1
+    if instance.reserved and (never_there or update.state == "TASK_GONE_BY_OPERATOR"):
+        told = replace(told, reserved=False)
+    state.clear_task(instance.id)
+    if told.goal is Goal.RUNNING and told.reserved:
+        frame.put(replace(told, condition=Condition.SCHEDULED, kill_asked_at=None, started_at=None, mesos_state=None))
+    else:
+        without_task(frame, told)
+
+
+def overdue(frame: Frame, instance: Instance) -> None:
+    """It was launched long ago and does not run: it is killed, and another takes its place."""
+    if instance.condition not in (Condition.PROVISIONED, Condition.STAGING, Condition.STARTING):
+        return
+    limit_s = frame.state.config.launch_timeout_s
+    frame.report("warning", f"the task does not run {limit_s:.0f} s after its launch and is killed", instance)
+    end(frame, instance, Goal.RUNNING if instance.reserved else Goal.DECOMMISSIONED)
