@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import cache
 from typing import Any
-
-import msgspec
 
 import framework
 from framework.local.marathon.api.exchange import TEXT, Answer, Call, absolute, encoded, message
 from framework.local.marathon.api.problems import RefusedError, bad_request
-from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.definition.documents import json_schema
 from framework.local.marathon.definition.faults import Detail, InvalidJsonError, InvalidObjectError
 
 MARATHON_VERSION = "1.9.136"
@@ -113,10 +110,10 @@ async def no_pod(call: Call) -> Answer:
 
 
 async def schema(call: Call) -> Answer:
-    kind = {"app": App, "group": Group}.get(call.path["name"])
-    if kind is None:
+    told = json_schema(call.path["name"])
+    if told is None:
         raise RefusedError(404, f"Schema '{call.path['name']}' does not exist")
-    return Answer(_schema(kind))
+    return encoded(told)
 
 
 async def loggers(_call: Call) -> Answer:
@@ -175,15 +172,3 @@ def _level_name(level: int) -> str:
 
 def _leader(call: Call) -> str:
     return f"{call.settings.host}:{call.settings.port}"
-
-
-@cache
-def _schema(kind: type) -> bytes:
-    """Of what is answered; of an app that is sent only ``id`` is required."""
-    (shown,), definitions = msgspec.json.schema_components([kind], ref_template="#/definitions/{name}")
-    for definition in definitions.values():
-        if "id" in definition.get("properties", {}):
-            definition["required"] = ["id"]
-    return msgspec.json.encode({
-        "$schema": "http://json-schema.org/draft-07/schema#", **shown, "definitions": definitions
-    })  # fmt: skip

@@ -299,20 +299,23 @@ UPDATES = List(Object({**APP.fields, "id": PathId(reserved=True)}, required=("id
 class _Later:
     """A document of its own, which is read by itself."""
 
+    def __init__(self, schema: dict[str, object]) -> None:
+        self._schema = schema
+
     def read(self, value: object, at: str, faults: Faults) -> Any:
         if not isinstance(value, Mapping):
             faults.kind(at, "error.expected.jsobject")
         return value
 
     def json_schema(self) -> dict[str, object]:
-        return {"type": "object"}
+        return self._schema
 
 
 GROUP = Object(
     {
         "id": PathId(),
-        "apps": List(_Later()),
-        "groups": List(_Later()),
+        "apps": List(_Later(APP.json_schema())),
+        "groups": List(_Later({"$ref": "#"})),
         "dependencies": List(PathId(), unique=True),
         "scaleBy": AMOUNT,
         "version": Timestamp(),
@@ -320,3 +323,9 @@ GROUP = Object(
     }
 )
 GROUP_PARTIAL = Object({"enforceRole": Flag()})
+
+
+def json_schema(name: str) -> dict[str, object] | None:
+    """Of what may be sent as an ``app`` or a ``group``; None: there is none of the name."""
+    kind = {"app": APP, "group": GROUP}.get(name)
+    return None if kind is None else {"$schema": "http://json-schema.org/draft-07/schema#", **kind.json_schema()}
