@@ -70,14 +70,17 @@ def _secret_at(document: Document, keys: tuple[str, str], base: Path, what: str)
     if not isinstance(name, str) or not name:
         return None
     try:
-        return _read(resolved(name, base))
+        return read_secret(resolved(name, base))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError([Fault(document.where(keys), f"{what} cannot be read: {reason}")]) from error
 
 
-def _read(path: Path) -> str:
-    """Raises OSError, and ValueError for what is no file of its owner's alone."""
+def read_secret(path: Path) -> str:
+    """What a file holds, without white space around it. Raises OSError, and ValueError for what is no file of its
+
+    owner's alone.
+    """
     with open(path, encoding="ascii", errors="replace", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 EXIT_DOWN = 3  # as of `systemctl status` and the LSB's status actions for a program that is not running
 
-local_app = typer.Typer(help="A real Mesos and the scheduler on this one machine.", no_args_is_help=True)
+local_app = typer.Typer(
+    help="A real Mesos, the scheduler and a Marathon-compatible server on this one machine.", no_args_is_help=True
+)
 
 Directory = Annotated[
     Path | None, typer.Option("--dir", metavar="DIR", help="Where the cluster keeps its state.", show_default=False)
@@ -32,7 +34,7 @@ def up(
         int | None, typer.Option(min=1024, max=65535, help="Port of Mesos, in place of the settings'.")
     ] = None,
 ) -> None:
-    """Bring up Mesos and the scheduler; without --detach, until Ctrl-C."""
+    """Bring up Mesos, the scheduler and the Marathon-compatible server; without --detach, until Ctrl-C."""
     from framework.local import control
     from framework.local.status import read
 
@@ -73,7 +75,7 @@ def down(
     config: Config = None,
     wipe: Annotated[bool, typer.Option("--wipe", help="Also remove the directory and all that is in it.")] = False,
 ) -> None:
-    """End the scheduler, Mesos and every build of the cluster."""
+    """End the servers, Mesos, every build and every app of the cluster."""
     from framework.local import control
 
     control.down(control.directory_of(directory, config), _say, wipe=wipe)
@@ -95,6 +97,8 @@ def _show(found: Status) -> None:
         ("directory", found.directory),
         ("Mesos", _process(found.mesos_url, found.mesos_pid, found.mesos_restarts)),
         ("API", _process(found.api_url, found.scheduler_pid, found.scheduler_restarts)),
+        ("Marathon", _process(found.marathon_url, found.marathon_pid, found.marathon_restarts)),
+        ("", f"its user and password: {found.marathon_credentials}" if found.marathon_credentials else None),
         ("isolation", f"{found.isolation}: {found.isolation_reason}" if found.isolation else None),
         ("since", found.started_at),
     ):

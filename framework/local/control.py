@@ -19,12 +19,13 @@ from framework.local.logs import open_log, tail
 from framework.local.processes import ProcessId, wait_gone
 from framework.local.spec import default_directory
 from framework.local.status import Paths, Status, read, status_file
-from framework.local.supervisor import CONFIG_PLACE, Request, Supervisor, prepare
+from framework.local.supervisor import CONFIG_PLACE, START_PLACE, Request, Supervisor, prepare
 
 UP_TIMEOUT_S = 600.0
 DOWN_TIMEOUT_S = 120.0
 
 SCHEDULER_COMMAND = (sys.executable, "-m", "framework.cli", "scheduler", "run", "--config", CONFIG_PLACE)
+MARATHON_COMMAND = (sys.executable, "-m", "framework.local.marathon.server", START_PLACE)
 
 
 def request_for(
@@ -34,6 +35,7 @@ def request_for(
     hosts: int | None = None,
     port: int | None = None,
     scheduler_command: tuple[str, ...] = SCHEDULER_COMMAND,
+    marathon_command: tuple[str, ...] = MARATHON_COMMAND,
     owner: ProcessId | None = None,
 ) -> Request:
     """What is asked for, checked. With an ``owner`` it ends, and its directory goes, when that process does.
@@ -46,6 +48,7 @@ def request_for(
         hosts=hosts,
         port=port,
         scheduler_command=scheduler_command,
+        marathon_command=marathon_command,
         owner=owner,
     )
     settings = request.local_settings()
@@ -135,7 +138,7 @@ def _wait_up(pid: int, directory: Path) -> Status:
 
 
 def down(directory: Path, say: Callable[[str], None], *, wipe: bool = False) -> None:
-    """Ends the scheduler, Mesos, executors and builds of ``directory``, whoever of them is alive. Idempotent.
+    """Ends the servers, Mesos, executors, builds and apps of ``directory``, whoever of them is alive. Idempotent.
 
     ``wipe`` removes the directory. Raises ButleryError where a process cannot be ended, InputError where ``wipe``
     names a directory that no cluster was in.
@@ -160,7 +163,7 @@ def down(directory: Path, say: Callable[[str], None], *, wipe: bool = False) -> 
         if not wait_gone(supervisor, DOWN_TIMEOUT_S):
             supervisor.kill(signal.SIGKILL)
             wait_gone(supervisor, DOWN_TIMEOUT_S)
-    for pid_file in (paths.scheduler_pid, paths.mesos_pid):
+    for pid_file in (paths.marathon_pid, paths.scheduler_pid, paths.mesos_pid):
         end_process(pid_file)
     clean(directory)
     if wipe:

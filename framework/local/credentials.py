@@ -1,4 +1,6 @@
-"""Who may speak to the Mesos of a one-machine cluster: a principal for the scheduler, one for people and commands here.
+"""Who may speak to the Mesos of a one-machine cluster: a principal for the scheduler, one for the Marathon-compatible
+
+server, one for people and commands here.
 
 The directory of a cluster holds ``mesos/credentials.json`` and ``mesos/agent.json``, which Mesos reads, and a file with
 each secret alone. They are made once and readable by their owner alone, so that no build finds them.
@@ -15,6 +17,7 @@ from pathlib import Path
 from framework.errors import Fault, InputError
 
 SCHEDULER = "butlery"
+MARATHON = "marathon"
 OPERATOR = "operator"
 AGENT = "agent"
 SECRET_BYTES = 32
@@ -48,6 +51,7 @@ class Credentials:
         self.file = directory / "mesos" / "credentials.json"
         self.agent_file = directory / "mesos" / "agent.json"
         self.scheduler = Credential(SCHEDULER, directory / "mesos.secret")
+        self.marathon = Credential(MARATHON, directory / "marathon.secret")
         self.operator = Credential(OPERATOR, directory / "operator.secret")
 
     def make(self) -> None:
@@ -55,7 +59,7 @@ class Credentials:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             pairs = []
-            for each in (self.scheduler, self.operator):
+            for each in (self.scheduler, self.marathon, self.operator):
                 if not each.secret_file.exists():
                     write_secret(each.secret_file, secrets.token_urlsafe(SECRET_BYTES))
                 pairs.append({"principal": each.principal, "secret": each.secret_file.read_text().strip()})

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from framework.documents import DocumentModel
+from framework.local.marathon.settings import MarathonSettings
 from framework.setting_types import LocalPath
 
 MAX_HOSTS = 2000
@@ -97,6 +98,9 @@ class LocalSettings(DocumentModel):
         default=None,
         description="Where the cluster keeps its state; by default /var/lib/butlery/local for root, whose home the "
         "users of builds may not enter, else ~/.local/state/butlery/local.",
+    )
+    marathon: MarathonSettings = Field(
+        default_factory=MarathonSettings, description="The Marathon-compatible server, for apps beside the builds."
     )
 
     @model_validator(mode="after")

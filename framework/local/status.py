@@ -30,6 +30,10 @@ class Status:
     scheduler_pid: int | None = None
     scheduler_restarts: int = 0
     api_url: str | None = None
+    marathon_pid: int | None = None
+    marathon_restarts: int = 0
+    marathon_url: str | None = None
+    marathon_credentials: str | None = None  # the file with what its clients have to give
     isolation: str | None = None
     isolation_reason: str | None = None
     started_at: str | None = None  # ISO 8601, UTC
@@ -44,7 +48,10 @@ class Status:
     def complete(self) -> bool:
         """Whether all that belongs to it runs."""
         scheduler = self.api_url is None or self.scheduler_pid is not None
-        return self.mesos_pid is not None and scheduler and all(host.get("registered") for host in self.hosts)
+        marathon = self.marathon_url is None or self.marathon_pid is not None
+        return (
+            self.mesos_pid is not None and scheduler and marathon and all(host.get("registered") for host in self.hosts)
+        )
 
     def save(self) -> None:
         path = status_file(Path(self.directory))
@@ -61,12 +68,18 @@ class Paths:
         self.supervisor_pid = directory / "supervisor.pid"
         self.scheduler_pid = directory / "scheduler.pid"
         self.mesos_pid = directory / "mesos" / "mesos.pid"
+        self.marathon_pid = directory / "marathon.pid"
         self.api_port = directory / "api.port"
         self.config = directory / "butlery.yaml"
         self.admin_token = directory / "admin.token"
         self.state = directory / "state.db"
         self.supervisor_log = directory / "log" / "supervisor.log"
         self.scheduler_log = directory / "log" / "scheduler.log"
+        self.marathon = directory / "marathon"
+        self.marathon_port = directory / "marathon.port"
+        self.marathon_credentials = directory / "marathon.credentials"
+        self.marathon_start = directory / "marathon.json"
+        self.marathon_log = directory / "log" / "marathon.log"
 
 
 def status_file(directory: Path) -> Path:
@@ -84,6 +97,7 @@ def read(directory: Path) -> Status:
     status.supervisor_pid = _alive(paths.supervisor_pid)
     status.mesos_pid = _alive(paths.mesos_pid)
     status.scheduler_pid = _alive(paths.scheduler_pid)
+    status.marathon_pid = _alive(paths.marathon_pid)
     if status.supervisor_pid is None and status.state not in ("down", "failed"):
         status.state = "crashed"
     operator = Credentials(directory).operator

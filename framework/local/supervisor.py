@@ -1,4 +1,6 @@
-"""The process that keeps a one-machine cluster up: Mesos and the scheduler are its children, and start again.
+"""The process that keeps a one-machine cluster up: Mesos, the scheduler and the Marathon-compatible server are its
+
+children, and start again.
 
 Run as ``python -m framework.local.supervisor REQUEST_FILE`` it is the detached form of ``butlery local up``.
 """
@@ -27,8 +29,11 @@ from framework.local import isolation, mesos_package
 from framework.local.cluster import MesosCluster, end_process
 from framework.local.credentials import Credentials
 from framework.local.logs import rotate
+from framework.local.marathon.settings import MarathonSettings
+from framework.local.marathon_process import marathon_process, url_of, write_start
 from framework.local.processes import ProcessId
-from framework.local.scheduler import Scheduler, write_config
+from framework.local.scheduler import scheduler_process, write_config
+from framework.local.server_process import ServerProcess
 from framework.local.spec import MAX_HOSTS, LocalSettings, default_shape, hosts_of
 from framework.local.status import Paths, Status, read
 from framework.settings import load_section, load_settings
@@ -39,6 +44,7 @@ BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 30.0
 STEADY_S = 60.0  # a child that lived this long starts with a short back-off again
 CONFIG_PLACE = "{config}"
+START_PLACE = "{start}"
 
 Say = Callable[[str], None]
 
@@ -52,7 +58,9 @@ class Request:
     hosts: int | None = None
     port: int | None = None
     scheduler_command: tuple[str, ...] = ()
-    """The scheduler's command line, with CONFIG_PLACE where its settings file goes; empty: Mesos alone."""
+    """The scheduler's command line, with CONFIG_PLACE where its settings file goes; empty: no scheduler."""
+    marathon_command: tuple[str, ...] = ()
+    """The same of the Marathon-compatible server, with START_PLACE for its file; empty: none, whatever is set."""
     owner: ProcessId | None = None
     """The process that the cluster is for: when it is gone, killed perhaps, the cluster and its directory go too."""
 
@@ -63,7 +71,8 @@ class Request:
     def load(path: Path) -> Request:
         raw = json.loads(path.read_text())
         owner = ProcessId(*raw["owner"]) if raw["owner"] else None
-        return Request(**{**raw, "scheduler_command": tuple(raw["scheduler_command"]), "owner": owner})
+        commands = {name: tuple(raw[name]) for name in ("scheduler_command", "marathon_command")}
+        return Request(**{**raw, **commands, "owner": owner})
 
     def local_settings(self) -> LocalSettings:
         """The ``local:`` section with what the command line says instead. Raises InputError."""
@@ -144,7 +153,8 @@ class Supervisor:
         self._say = say
         self._status = Status("starting", request.directory)
         self._cluster: MesosCluster | None = None
-        self._scheduler: Scheduler | None = None
+        self._scheduler: ServerProcess | None = None
+        self._marathon: ServerProcess | None = None
 
     def run(self, ready: Callable[[Status], None]) -> None:
         """Returns when a signal (TERM, INT, HUP) has stopped it, or its owner's end. ``ready`` is called once, when
@@ -182,7 +192,8 @@ class Supervisor:
         self._status.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._status.supervisor_pid = os.getpid()
         self._status.save()
-        end_process(self._paths.scheduler_pid)  # of a supervisor that was killed; its port must be free
+        for pid_file in (self._paths.scheduler_pid, self._paths.marathon_pid):
+            end_process(pid_file)  # of a supervisor that was killed; its port must be free
         settings = self._request.local_settings()
         held = isolation.resolve(self._request.host_policy())
         hosts = hosts_of(settings)
@@ -215,6 +226,13 @@ class Supervisor:
         self._say(f"Mesos {mesos_package.VERSION} is up at {self._cluster.url} with {len(hosts)} hosts")
         if self._request.scheduler_command:
             self._start_scheduler(self._cluster.url, held.mode)
+        if self._request.marathon_command and settings.marathon.enabled:
+            self._start_marathon(settings.marathon, self._cluster.url, held.mode)
+        self._status.save()
+        for server, url in ((self._scheduler, self._status.api_url), (self._marathon, self._status.marathon_url)):
+            if server is not None:
+                server.wait_ready()
+                self._say(f"{server.name} is up at {url}")
         self._status.state = "up"
         self._status.save()
 
@@ -225,17 +243,25 @@ class Supervisor:
         command = [
             str(self._paths.config) if word == CONFIG_PLACE else word for word in self._request.scheduler_command
         ]
-        self._scheduler = Scheduler(self._directory, command, api_url)
+        self._scheduler = scheduler_process(self._directory, command, api_url)
         self._scheduler.start()
         self._status.scheduler_pid = self._scheduler.pid
-        self._status.save()
-        self._scheduler.wait_ready()
-        self._say(f"the scheduler is up at {api_url}")
+
+    def _start_marathon(self, settings: MarathonSettings, mesos_url: str, mode: str) -> None:
+        config = Path(self._request.config) if self._request.config else None
+        start = write_start(self._directory, config, settings, mesos_url, mode)
+        self._status.marathon_url, self._status.marathon_credentials = url_of(start), start.credentials_file
+        place = str(self._paths.marathon_start)
+        command = [place if word == START_PLACE else word for word in self._request.marathon_command]
+        self._marathon = marathon_process(self._directory, command, start)
+        self._marathon.start()
+        self._status.marathon_pid = self._marathon.pid
 
     def _keep(self) -> None:
         assert self._cluster is not None  # noqa: S101 - for the type checker; run() calls _start() first
         mesos = Keeper("Mesos", self._cluster, self._say)
-        scheduler = Keeper("the scheduler", self._scheduler, self._say) if self._scheduler else None
+        scheduler = Keeper(self._scheduler.name, self._scheduler, self._say) if self._scheduler else None
+        marathon = Keeper(self._marathon.name, self._marathon, self._say) if self._marathon else None
         rotate_at = 0.0
         while not self._orphaned():
             now = time.monotonic()
@@ -243,12 +269,16 @@ class Supervisor:
             if scheduler is not None and self._scheduler is not None:
                 changed = scheduler.tick(now) or changed
                 self._status.scheduler_restarts, self._status.scheduler_pid = scheduler.restarts, self._scheduler.pid
+            if marathon is not None and self._marathon is not None:
+                changed = marathon.tick(now) or changed
+                self._status.marathon_restarts, self._status.marathon_pid = marathon.restarts, self._marathon.pid
             if changed:
                 self._status.mesos_restarts, self._status.mesos_pid = mesos.restarts, self._cluster.pid
                 self._save()
             if now > rotate_at:
                 rotate_at = now + ROTATE_EVERY_S
-                for log in (self._cluster.log, self._paths.scheduler_log, self._paths.supervisor_log):
+                paths = self._paths
+                for log in (self._cluster.log, paths.scheduler_log, paths.marathon_log, paths.supervisor_log):
                     with contextlib.suppress(OSError):  # a full disk must not end the cluster
                         rotate(log)
             time.sleep(TICK_S)
@@ -267,8 +297,9 @@ class Supervisor:
             signal.signal(number, signal.SIG_IGN)
         self._status.state = "stopping"
         self._save()
-        if self._scheduler is not None:
-            self._scheduler.stop()
+        for server in (self._marathon, self._scheduler):
+            if server is not None:
+                server.stop()
         if self._cluster is not None:
             self._cluster.stop()
 
@@ -276,7 +307,8 @@ class Supervisor:
         self._status.state = "failed" if error else "down"
         self._status.error = str(error) if error else None
         self._status.faults = [list(fault) for fault in error.faults] if isinstance(error, InputError) else []
-        self._status.supervisor_pid = self._status.mesos_pid = self._status.scheduler_pid = None
+        self._status.supervisor_pid = self._status.mesos_pid = None
+        self._status.scheduler_pid = self._status.marathon_pid = None
         self._save()
         self._paths.supervisor_pid.unlink(missing_ok=True)
 

@@ -50,7 +50,8 @@ def request(directory: Path, **fields: Any) -> Request:
     if not (directory / "api.port").exists():  # not the usual ports, which others may be after
         directory.mkdir(exist_ok=True)
         (directory / "api.port").write_text(str(free_port()))
-    fields = {"hosts": 2, "port": _mesos_port(directory), "scheduler_command": SCHEDULER, **fields}
+    usual = {"hosts": 2, "port": _mesos_port(directory), "scheduler_command": SCHEDULER}
+    fields = {**usual, "marathon_command": (), **fields}
     return control.request_for(directory=directory, **fields)
 
 
@@ -226,7 +227,8 @@ def test_in_the_foreground_until_interrupted(directory: Path) -> None:
     script = f"""
 from pathlib import Path
 from framework.local import control
-request = control.request_for(directory=Path({str(directory)!r}), hosts=1, scheduler_command={SCHEDULER!r})
+directory = Path({str(directory)!r})
+request = control.request_for(directory=directory, hosts=1, scheduler_command={SCHEDULER!r}, marathon_command=())
 control.up(request, print, lambda status: print("ready", flush=True))
 """
     with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
@@ -262,7 +264,7 @@ def test_without_root(directory: Path, mesos_package_dir: Path) -> None:
     }
     script = f"""
 from framework.local import control
-request = control.request_for(hosts=1, scheduler_command={SCHEDULER!r})
+request = control.request_for(hosts=1, scheduler_command={SCHEDULER!r}, marathon_command=())
 print(control.up_detached(request, lambda _: None).directory)
 """
     done = subprocess.run(
