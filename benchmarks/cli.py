@@ -144,6 +144,26 @@ def mesos(
         mesos_benchmark.show(figures, Console(highlight=False))
 
 
+@bench.command()
+def marathon(
+    as_json: JsonOption = False,
+    apps: Annotated[int, typer.Option(min=1, max=5000, help="Of one instance each.")] = 2000,
+    hosts: Annotated[int, typer.Option(min=1, max=317, help="Real Mesos agents.")] = 317,
+    scale_to: Annotated[int, typer.Option(min=2, max=5000, help="Instances one app is scaled to, and back.")] = 1000,
+    rolled: Annotated[int, typer.Option(min=10, max=2000, help="Instances of the app that is rolled.")] = 200,
+    subscribers: Annotated[int, typer.Option(min=1, max=500, help="Of the event stream, meanwhile.")] = 100,
+) -> None:
+    """Launch, ask for, scale and roll apps on the Marathon-compatible server, on a real Mesos; tasks only pretend."""
+    from benchmarks.marathon import run as marathon_benchmark
+
+    with ended_by_signals():
+        figures = marathon_benchmark.run(apps, hosts, scale_to, rolled, subscribers, _progress())
+    if as_json:
+        _tell(figures)
+    else:
+        marathon_benchmark.show(figures, Console(highlight=False))
+
+
 @bench.command("all")
 def everything() -> None:
     """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""

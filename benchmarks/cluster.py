@@ -19,12 +19,13 @@ from framework.errors import ButleryError, InputError
 from framework.local import control
 from framework.local.cluster import free_port
 from framework.local.processes import ProcessId
-from framework.local.status import Paths, Status, status_file
+from framework.local.status import Paths, Status, read, status_file
 
 Say = Callable[[str], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PORT_ATTEMPTS = 3
+PORT_SETTINGS = ("local.port", "local.marathon.port", "api.port")
 
 
 class Interrupted(BaseException):
@@ -62,6 +63,10 @@ class Cluster:
         self.directory = directory
         self.status = status
 
+    def now(self) -> Status:
+        """The status as it is by now."""
+        return read(self.directory)
+
     def api(self) -> Api:
         """The administrator's view of the API."""
         token = Paths(self.directory).admin_token.read_text().strip()
@@ -70,9 +75,12 @@ class Cluster:
 
 
 @contextmanager
-def temporary_cluster(settings: Mapping[str, Any], say: Say, *, keep: bool = False) -> Iterator[Cluster]:
+def temporary_cluster(
+    settings: Mapping[str, Any], say: Say, *, keep: bool = False, scheduler: bool = True
+) -> Iterator[Cluster]:
     """A real Mesos and the scheduler on free ports, with ``settings`` as their file has them; for ``interruptible``.
 
+    The Marathon-compatible server is only there where ``settings`` tell of it, the scheduler unless it is not wanted.
     It is ended and removed at the end, also where this process is killed, unless all went well and it is to be kept.
     Raises InputError, UnavailableError or ButleryError where it does not come up or cannot be ended.
     """
@@ -80,7 +88,7 @@ def temporary_cluster(settings: Mapping[str, Any], say: Say, *, keep: bool = Fal
     kept = False
     try:
         owner = None if keep else ProcessId.of(os.getpid())
-        yield Cluster(directory, _up(directory, settings, owner, say))
+        yield Cluster(directory, _up(directory, settings, owner, say, scheduler))
         kept = keep
     finally:
         if not kept:
@@ -89,17 +97,23 @@ def temporary_cluster(settings: Mapping[str, Any], say: Say, *, keep: bool = Fal
             _clear(directory, say)
 
 
-def _up(directory: Path, settings: Mapping[str, Any], owner: ProcessId | None, say: Say) -> Status:
+def _up(directory: Path, settings: Mapping[str, Any], owner: ProcessId | None, say: Say, scheduler: bool) -> Status:
     """Between choosing a free port and taking it somebody else may; then another is chosen."""
     file = directory / "settings.yaml"
     for attempt in range(PORT_ATTEMPTS):
-        ports = {"local": {"port": free_port()}, "api": {"port": free_port()}}
+        marathon = settings.get("local", {}).get("marathon", {"enabled": False})
+        ports: dict[str, dict[str, Any]] = {
+            "local": {"port": free_port(), "marathon": {"port": free_port(), **marathon}},
+            "api": {"port": free_port()},
+        }
         sections = {name: {**settings.get(name, {}), **ports.get(name, {})} for name in {*settings, *ports}}
         file.write_text(yaml.safe_dump(sections))
+        command = control.SCHEDULER_COMMAND if scheduler else ()
+        request = control.request_for(directory=directory, config=file, owner=owner, scheduler_command=command)
         try:
-            return control.up_detached(control.request_for(directory=directory, config=file, owner=owner), say)
+            return control.up_detached(request, say)
         except InputError as error:
-            taken = all(fault.where in ("local.port", "api.port") for fault in error.faults)
+            taken = all(fault.where in PORT_SETTINGS for fault in error.faults)
             if not taken or attempt == PORT_ATTEMPTS - 1:
                 raise
     raise AssertionError("the last attempt returns or raises")

@@ -72,6 +72,7 @@ ROUTES = (
     _route("DELETE", _APP, {200: _RESULT}),
     _route("GET", r"/v2/groups(/+.+?)?/+versions", {200: kinds.GROUP_VERSIONS}),
     _route("GET", r"/v2/groups(/+.+?)?/+versions/[^/]+", {200: kinds.GROUP_INFO}),
+    _route("GET", r"/v2/groups(/+.+?)?/+apps/?", {200: kinds.APP_LIST}),
     _route("GET", _GROUP, {200: kinds.GROUP_INFO}),
     _route("POST", _GROUP, {201: _RESULT}, kinds.GROUP_UPDATE),
     _route("PUT", _GROUP, {200: either(_RESULT, kinds.DEPLOYMENT_STEPS), 201: _RESULT}, kinds.GROUP_UPDATE),
@@ -88,7 +89,11 @@ ROUTES = (
     _route("DELETE", r"/v2/leader/?", {200: kinds.MESSAGE}),
     _route("GET", r"/v2/plugins/?", {200: kinds.PLUGINS}),
     _route("GET", r"/v2/schemas/[a-z]+", {200: {"type": "object"}}),
+    _route("GET", r"/v2/pods/?(::status/?)?", {200: several({"type": "object"})}),
     _route("GET", r"/metrics/?", {200: kinds.METRICS}),
+    _route("GET", r"/metrics/prometheus/?", {200: PLAIN}),
+    _route("GET", r"/logging/?", {200: kinds.LOGGERS}),
+    _route("POST", r"/logging/?", {200: kinds.LOGGER_CHANGE}, kinds.LOGGER_CHANGE),
     _route("GET|HEAD", r"/ping/?", {200: PLAIN}),
 )
 STATUSES_OF_ERRORS = frozenset({400, 401, 403, 404, 405, 406, 409, 411, 413, 415, 422, 500, 503})

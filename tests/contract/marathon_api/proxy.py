@@ -18,16 +18,20 @@ NOT_PASSED_ON = frozenset({"connection", "keep-alive", "transfer-encoding", "con
 
 
 class CheckingProxy(ThreadingHTTPServer):
-    """``faults``: what was wrong so far. ``exchanges``: method, path and status of each; ``events``: names of each."""
+    """``faults``: what was wrong so far. ``exchanges``: method, path and status of each; ``events``: names of each.
+
+    ``authorization`` goes with requests that have none, for clients that know only other ways.
+    """
 
     daemon_threads = True
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, authorization: str | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         split = urlsplit(upstream)
         assert split.hostname is not None
         assert split.port is not None
         self.upstream = (split.hostname, split.port)
+        self.authorization = authorization
         self.faults: list[str] = []
         self.exchanges: list[tuple[str, str, int]] = []
         self.events: list[str] = []
@@ -41,9 +45,9 @@ class CheckingProxy(ThreadingHTTPServer):
 
 
 @contextmanager
-def checking_proxy(upstream: str) -> Iterator[CheckingProxy]:
+def checking_proxy(upstream: str, authorization: str | None = None) -> Iterator[CheckingProxy]:
     """Up while the body runs. AssertionError at its end where anything was not as the schemas have it."""
-    with CheckingProxy(upstream) as proxy:
+    with CheckingProxy(upstream, authorization) as proxy:
         thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
@@ -68,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
         upstream = http.client.HTTPConnection(*self.server.upstream, timeout=TIMEOUT_S)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in NOT_PASSED_ON}
+            if self.server.authorization is not None and "Authorization" not in self.headers:
+                headers["Authorization"] = self.server.authorization
             upstream.request(self.command, self.path, body=sent or None, headers=headers)
             answer = upstream.getresponse()
             if (answer.getheader("Content-Type") or "").startswith("text/event-stream"):
