@@ -88,6 +88,30 @@ VOLUME = Object(
     },
     required=("containerPath",),
 )
+
+
+class _Volume:
+    """A secret's has no mode; one that is neither persistent, external nor a secret's is a path of the host."""
+
+    def read(self, value: object, at: str, faults: Faults) -> Any:
+        if isinstance(value, Mapping) and _of_csi(value.get("external")):
+            faults.rule(f"{at}/external/provider", "CSI volumes cannot be had on this machine")
+            value = {**value, "external": None}
+        elif isinstance(value, Mapping) and not value.keys() & {"persistent", "external", "secret", "hostPath"}:
+            faults.kind(f"{at}/hostPath", "error.path.missing")
+        read = VOLUME.read(value, at, faults)
+        if "secret" not in read and "mode" not in read:
+            faults.kind(f"{at}/mode", "error.path.missing")
+        return read
+
+    def json_schema(self) -> dict[str, object]:
+        return VOLUME.json_schema()
+
+
+def _of_csi(external: object) -> bool:
+    return isinstance(external, Mapping) and external.get("provider") == "csi"
+
+
 LINUX_INFO = Object(
     {
         "seccomp": Object({"profileName": Text(), "unconfined": Flag()}, defaults={"unconfined": False}),
@@ -99,7 +123,7 @@ CONTAINER = Object(
         "type": Text(values=("MESOS", "DOCKER")),
         "docker": DOCKER,
         "linuxInfo": LINUX_INFO,
-        "volumes": List(VOLUME),
+        "volumes": List(_Volume()),
         "portMappings": List(PORT_MAPPING),
     },
     defaults={"type": "DOCKER", "volumes": []},

@@ -6,7 +6,10 @@ import re2
 
 ROOT = "/"
 MAX_LENGTH = 180  # a task's id adds up to 60 characters to it, and Mesos takes 255
-_SEGMENT = r"^(([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])\.)*([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])|(\.|\.\.)$"
+_WORD = r"([a-z0-9]|[a-z0-9][a-z0-9\-]*[a-z0-9])"
+_SEGMENT = rf"^({_WORD}\.)*{_WORD}|(\.|\.\.)$"
+PATTERN = rf"^/*((({_WORD}\.)*{_WORD}|\.|\.\.)(/+|$))*$"
+"""Of a whole id, for the schemas of others."""
 _RESERVED = ("restart", "tasks", "versions")  # the API's own words after an app's id
 _segment = re2.compile(_SEGMENT)
 

@@ -165,9 +165,6 @@ def _check_external(container: Container, volume: Volume, at: str, faults: Fault
     if info is None:
         return
     at = f"{at}/external"
-    if info.provider == "csi":
-        faults.rule(f"{at}/provider", "CSI volumes cannot be had on this machine")
-        return
     for name, value in (("name", info.name), ("provider", info.provider)):
         if value is None:
             faults.rule(f"{at}/{name}", "not defined")

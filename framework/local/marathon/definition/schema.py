@@ -88,7 +88,7 @@ class PathId(msgspec.Struct, frozen=True):
         return value
 
     def json_schema(self) -> dict[str, object]:
-        return {"type": "string", "minLength": 1, "maxLength": paths.MAX_LENGTH}
+        return {"type": "string", "minLength": 1, "maxLength": paths.MAX_LENGTH, "pattern": paths.PATTERN}
 
 
 class Timestamp(msgspec.Struct, frozen=True):
