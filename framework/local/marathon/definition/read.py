@@ -188,7 +188,6 @@ def _made(given: Doc, app_id: str, place: _Place, faults: Faults, existing: App 
     if existing is not None:
         app = msgspec.structs.replace(app, version_info=existing.version_info)
         roles = (*roles, existing.role)
-        rules.check_change(existing, app, below)
     rules.check_app(app, below, roles=tuple(dict.fromkeys(roles)))
     if at:
         faults.take(below, at)

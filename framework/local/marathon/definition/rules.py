@@ -14,7 +14,6 @@ from framework.local.marathon.definition.faults import Faults
 from framework.local.marathon.definition.rules_container import check_container, check_networks, compiles, names_unique
 
 _PORT_INDEX = "Health check port indices must address an element of the ports array or container port mappings."
-_RESIDENT_RESOURCES = "Resident Tasks may not change resource requirements!"
 _ROLE_CHARACTERS = {
     "\t": "horizontal tab (\\x09)",
     "\n": "line feed (\\x0a)",
@@ -57,17 +56,6 @@ def check_app(app: App, faults: Faults, *, roles: tuple[str, ...]) -> None:
     _check_strategies(app, faults)
     _check_labels(app, faults)
     _check_limits(app, faults)
-
-
-def check_change(old: App, new: App, faults: Faults) -> None:
-    """What may not change of an app with persistent volumes."""
-    if not old.resident:
-        return
-    faults.unless(_volumes(old) == _volumes(new), "/", "Persistent volumes can not be changed!")
-    for name in ("cpus", "mem", "disk", "gpus"):
-        faults.unless(getattr(old, name) == getattr(new, name), f"/{name}", _RESIDENT_RESOURCES)
-    same_ports = _host_ports(old) == _host_ports(new) and old.require_ports == new.require_ports
-    faults.unless(same_ports, "/", _RESIDENT_RESOURCES)
 
 
 def constraint_fault(constraint: tuple[str, ...]) -> str | None:
@@ -265,15 +253,3 @@ def _check_limits(app: App, faults: Faults) -> None:
         if isinstance(limit, int | float):
             error = f"must be greater than or equal to the {name} requested, {requested:g}"
             faults.unless(limit >= requested, f"/resourceLimits/{name}", error)
-
-
-def _volumes(app: App) -> set[object]:
-    volumes = app.container.volumes if app.container is not None else ()
-    return {(one.container_path, one.persistent) for one in volumes if one.persistent is not None}
-
-
-def _host_ports(app: App) -> set[int]:
-    if app.container is not None and app.container.port_mappings is not None:
-        return {one.host_port for one in app.container.port_mappings if one.host_port is not None}
-    ports = [one.port if app.require_ports else 0 for one in app.port_definitions or ()]
-    return set(ports)
