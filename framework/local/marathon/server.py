@@ -129,9 +129,10 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
         clock,
         chance,
     )
+    app = make_app(runtime, _api_settings(start, credentials))
     server = HttpServer(
         uvicorn.Config(
-            make_app(runtime, _api_settings(start, credentials)),
+            app,
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -148,6 +149,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
     try:
         await runtime.run()
     finally:
+        app.state.hub.close()
         server.should_exit = True
         await serving
     return 0
