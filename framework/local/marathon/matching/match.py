@@ -47,9 +47,7 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """No offer would do. ``reasons``: offer by offer, in Marathon's words, such as InsufficientCpus."""
-
-    reasons: tuple[tuple[OfferId, tuple[str, ...]], ...]
+    """No offer would do; ``reasons_for`` tells why, of one offer at a time, when somebody asks."""
 
 
 class Round(Protocol):
@@ -108,7 +106,7 @@ class OfferRound:
         self._chance = chance
         self._demands: dict[tuple[str, str, str], Demand] = {}
         self._start: dict[_Kind, int] = {}
-        self._refused: dict[_Kind, Refused] = {}
+        self._refused: set[_Kind] = set()
         self._groups: dict[tuple[str, str], _Group] = {}
 
     def place(self, app: App, instance: Instance, siblings: Sequence[Instance]) -> Placed | Refused:
@@ -118,17 +116,16 @@ class OfferRound:
             return self._return(demand, instance)
         kind = (instance.role, demand, app.id if demand.counted else "")
         if kind in self._refused:
-            return self._refused[kind]
+            return Refused()
         group = self._group(app, demand, instance, siblings) if demand.counted else None
         spreads = group.spreads if group is not None else {}
         # Whom GROUP_BY keeps from a host now it may let there once others have come to the rest.
         shrinking = not any(each.operator is Operator.GROUP_BY for each in demand.counted)
         index = self._first(demand, instance, spreads, self._start.get(kind, 0))
         if index is None:
-            refused = self._refusal(demand, instance, spreads)
             if shrinking:
-                self._refused[kind] = refused
-            return refused
+                self._refused.add(kind)
+            return Refused()
         if shrinking:
             self._start[kind] = index
         room = self._rooms[index]
@@ -169,13 +166,6 @@ class OfferRound:
 
     def _against(self, demand: Demand, instance: Instance, room: Room, spreads: Mapping[str, Spread]) -> Iterator[str]:
         return against(demand, instance, room, spreads, self._settings, self._now)
-
-    def _refusal(self, demand: Demand, instance: Instance, spreads: Mapping[str, Spread]) -> Refused:
-        found: list[tuple[OfferId, tuple[str, ...]]] = []
-        for room in self._rooms:
-            reasons = tuple(self._against(demand, instance, room, spreads))
-            found += [(offer_id, reasons) for offer_id in room.offer_ids]
-        return Refused(tuple(found))
 
     def _take(self, room: Room, app_id: str, demand: Demand) -> Placed:
         ports = chosen(port_ranges(demand, room), demand.asked, self._chance)
@@ -223,7 +213,7 @@ class OfferRound:
                     executor_pieces=room.draw(demand.overhead, (), kept),
                     disks=tuple([room.volumes.pop(volume.persistence_id) for volume in instance.volumes]),
                 )
-        return self._refusal(demand, instance, {})
+        return Refused()
 
 
 _Kind = tuple[str, Demand, str]
