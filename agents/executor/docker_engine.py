@@ -48,14 +48,22 @@ class Engine:
         return response.headers.get("api-version", "unknown")
 
     def call(
-        self, method: str, path: str, body: Any = None, timeout_s: float = CALL_TIMEOUT_S, raw: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        timeout_s: float = CALL_TIMEOUT_S,
+        raw: bytes | None = None,
+        auth: str | None = None,
     ) -> Any:
-        """The engine's JSON answer. A stream of objects comes back as a list of them.
+        """The engine's JSON answer. A stream of objects comes back as a list of them. ``auth``: for a registry.
 
         Raises EngineError where the engine refuses, WireError where it cannot be talked to, Interrupted.
         """
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json" if raw is None else "application/x-tar"}
+        if auth is not None:
+            headers["X-Registry-Auth"] = auth
         made, response = self._exchange(method, path, data, timeout_s, headers)
         made.close()
         text = response.take().decode("utf-8", "replace")
@@ -68,9 +76,9 @@ class Engine:
         except ValueError as error:
             raise WireError("the engine's answer is not JSON: %s" % error) from error
 
-    def pull(self, path: str, raw: bytes | None, timeout_s: float) -> None:
+    def pull(self, path: str, raw: bytes | None, timeout_s: float, auth: str | None = None) -> None:
         """An image made or fetched by ``/images/create``. Errors may come inside the stream. Raises as ``call``."""
-        for progress in self.call("POST", path, timeout_s=timeout_s, raw=raw):
+        for progress in self.call("POST", path, timeout_s=timeout_s, raw=raw, auth=auth):
             if "error" in progress:
                 raise EngineError(200, str(progress["error"]))
 
@@ -84,13 +92,28 @@ class Engine:
             raise EngineError(response.status, "no attachment: HTTP status %d" % response.status)
         return made, response.raw_tail()
 
+    def wait_exit(self, container: str, timeout_s: float = CALL_TIMEOUT_S) -> tuple[socket.socket, Response]:
+        """A connection by which the container's end will be told, in a JSON object with its StatusCode."""
+        path = "/containers/%s/wait?condition=next-exit" % container
+        made, response = self._exchange("POST", path, b"", timeout_s, {}, head_only=True)
+        if response.status != 200:
+            made.close()
+            raise EngineError(response.status, "no waiting: HTTP status %d" % response.status)
+        return made, response
+
     def _exchange(
-        self, method: str, path: str, body: bytes, timeout_s: float, headers: dict[str, str]
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        timeout_s: float,
+        headers: dict[str, str],
+        head_only: bool = False,
     ) -> tuple[socket.socket, Response]:
         made = connect(self._path, min(timeout_s, CONNECT_TIMEOUT_S))
         try:
             made.sendall(request(method, path, {"Host": "docker", "Connection": "close", **headers}, body))
-            return made, self._response(made, timeout_s)
+            return made, self._response(made, timeout_s, head_only)
         except OSError as error:
             made.close()
             raise WireError("the engine: %s" % error) from error
@@ -98,13 +121,13 @@ class Engine:
             made.close()
             raise
 
-    def _response(self, made: socket.socket, timeout_s: float) -> Response:
+    def _response(self, made: socket.socket, timeout_s: float, head_only: bool) -> Response:
         deadline_s = time.monotonic() + timeout_s
         response = Response()
         poll = select.poll()
         poll.register(made, select.POLLIN)
         size = 0
-        while not response.complete and response.status != 101:
+        while not (response.complete or response.status == 101 or (head_only and response.status)):
             if self._interrupted is not None and self._interrupted():
                 raise Interrupted
             if time.monotonic() > deadline_s:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from binascii import a2b_base64
 
 from agents.executor import users
@@ -53,7 +52,11 @@ def write_secrets(name: str, mounts: list[ServiceMount], uid: int, gid: int) -> 
 
 def remove(name: str) -> None:
     """Takes away what ``write_secrets`` made, where it made any."""
-    shutil.rmtree(secrets_dir(name), ignore_errors=True)
+    directory = secrets_dir(name)
+    if os.path.lexists(directory):
+        from shutil import rmtree  # heavier than all else that a service takes
+
+        rmtree(directory, ignore_errors=True)
 
 
 def link(sandbox: str, mounts: list[ServiceMount], secrets: dict[str, str], uid: int, gid: int) -> None:

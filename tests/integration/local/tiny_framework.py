@@ -30,7 +30,7 @@ class TinyFramework:
             "failover_timeout": 600,
             "checkpoint": True,
             "roles": ["tiny"],
-            "capabilities": [{"type": "MULTI_ROLE"}],
+            "capabilities": [{"type": "MULTI_ROLE"}, {"type": "TASK_KILLING_STATE"}],
         }
         call: dict[str, Any] = {"type": "SUBSCRIBE", "subscribe": {"framework_info": info}}
         if framework_id is not None:
