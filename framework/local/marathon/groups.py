@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import GroupUpdate
 
@@ -29,11 +30,6 @@ class Difference(NamedTuple):
     new: App | None
 
 
-def parent_of(path: str) -> str:
-    """``/`` for the root's own children, and for the root."""
-    return path[: path.rfind("/")] or "/"
-
-
 def top_of(path: str) -> str:
     """The group right below the root that an id is in, or is."""
     end = path.find("/", 1)
@@ -45,7 +41,7 @@ def is_top(path: str) -> bool:
 
 
 def app_of(root: Group, app_id: str) -> App | None:
-    group = group_of(root, parent_of(app_id))
+    group = group_of(root, paths.parent(app_id))
     return group.apps.get(app_id) if group else None
 
 
@@ -97,7 +93,7 @@ def with_apps(root: Group, changes: Mapping[str, App | None]) -> Group:
     """The tree with these apps put or, where None, removed. Costs a copy of each changed group's own apps."""
     by_group: dict[str, dict[str, App | None]] = {}
     for app_id, app in changes.items():
-        by_group.setdefault(parent_of(app_id), {})[app_id] = app
+        by_group.setdefault(paths.parent(app_id), {})[app_id] = app
     for group_id, apps in by_group.items():
         group = group_of(root, group_id)
         if group is None:
@@ -135,7 +131,7 @@ def remove_group(root: Group, group_id: str) -> Group:
     """With all below it; nothing changes where it is not there. Of the root all is removed but the root itself."""
     if group_id == "/":
         return Group(id="/", apps={}, groups={}, version=root.version)
-    parent = group_of(root, parent_of(group_id))
+    parent = group_of(root, paths.parent(group_id))
     if parent is None or group_id not in parent.groups:
         return root
     return put_group(

@@ -28,9 +28,9 @@ from framework.local.marathon.core.effects import (
 )
 from framework.local.marathon.core.records import Deployment, Instance, Step, TaskFailure
 from framework.local.marathon.core.state import Snapshot
+from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import EMPTY
-from framework.local.marathon.groups import parent_of
 
 MAX_VERSIONS = 50
 """Roots that are kept, as Marathon's ``--zk_max_versions`` has it."""
@@ -303,7 +303,7 @@ def _group_at(db: sqlite3.Connection, group_id: str, number: int | None) -> Grou
 def _made(group_id: str, version: str, rows: Sequence[tuple[str, bytes]], apps: Iterator[App]) -> Group | None:
     apps_of: dict[str, dict[str, App]] = {}
     for app in apps:
-        apps_of.setdefault(parent_of(app.id), {})[app.id] = app
+        apps_of.setdefault(paths.parent(app.id), {})[app.id] = app
     groups_of: dict[str, dict[str, Group]] = {}
     for each, record in sorted(rows, key=lambda row: (len(row[0]), row[0]), reverse=True):  # those below others first
         raw = _group(record)
@@ -317,5 +317,5 @@ def _made(group_id: str, version: str, rows: Sequence[tuple[str, bytes]], apps: 
         )
         if each == group_id:
             return made
-        groups_of.setdefault(parent_of(each), {})[each] = made
+        groups_of.setdefault(paths.parent(each), {})[each] = made
     return None

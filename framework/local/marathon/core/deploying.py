@@ -20,8 +20,8 @@ from framework.local.marathon.core.offering import conclude
 from framework.local.marathon.core.records import ActionKind, Deployment, Goal
 from framework.local.marathon.core.scaling import perform, stop, toward
 from framework.local.marathon.core.state import Acting, Running, State
+from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.groups import parent_of
 from framework.local.marathon.settling import settle as settle_tree
 
 
@@ -180,7 +180,7 @@ def _wish(state: State, app_id: str) -> tuple[App, int] | None:
 
 def _changed_group(deployment: Deployment) -> str:
     """The smallest group that all of the change is in."""
-    ids = [parent_of(one.app_id) for one in deployment.apps] + [one.group_id for one in deployment.groups]
+    ids = [paths.parent(one.app_id) for one in deployment.apps] + [one.group_id for one in deployment.groups]
     return _common(ids) if ids else "/"
 
 

@@ -19,7 +19,6 @@ from framework.local.marathon.groups import (
     groups_above,
     groups_of,
     is_top,
-    parent_of,
     put_app,
     put_group,
     remove_app,
@@ -46,11 +45,11 @@ def group_ids(group: Group) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "parent", "top", "is_one"),
-    [("/", "/", "/", False), ("/a", "/", "/a", True), ("/a/b", "/a", "/a", False), ("/a/b/c", "/a/b", "/a", False)],
+    ("path", "top", "is_one"),
+    [("/", "/", False), ("/a", "/a", True), ("/a/b", "/a", False), ("/a/b/c", "/a", False)],
 )
-def test_an_id_tells_where_in_the_tree_it_is(path: str, parent: str, top: str, is_one: bool) -> None:
-    assert (parent_of(path), top_of(path), is_top(path)) == (parent, top, is_one)
+def test_an_id_tells_where_in_the_tree_it_is(path: str, top: str, is_one: bool) -> None:
+    assert (top_of(path), is_top(path)) == (top, is_one)
 
 
 def test_an_app_is_found_where_it_was_put_and_missing_groups_are_made() -> None:
