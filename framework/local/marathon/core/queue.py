@@ -10,6 +10,7 @@ import msgspec
 from framework.core.offers import Offer
 from framework.local.marathon.control import QueueEntry, UnusedOffer
 from framework.local.marathon.definition.app import App
+from framework.local.marathon.matching.reasons import FUNNEL
 
 if TYPE_CHECKING:
     from framework.local.marathon.core.state import State
@@ -83,8 +84,7 @@ def _entry(state: State, app_id: str, offers: list[tuple[Offer, float]]) -> Queu
             unused.append(
                 UnusedOffer(offer.id, offer.host_id, offer.hostname, amounts, offer.attributes, reasons, came_at)
             )
-    declined = Counter(reason for one in unused for reason in one.reasons)
-    summary = tuple((reason, count, len(offers)) for reason, count in declined.items())
+    summary = _funnel(unused, len(offers))
     return QueueEntry(
         app=app,
         count=len(book.scheduled),
@@ -99,3 +99,13 @@ def _entry(state: State, app_id: str, offers: list[tuple[Offer, float]]) -> Queu
         launch_attempt=summary,
         unused_offers=tuple(unused),
     )
+
+
+def _funnel(unused: list[UnusedOffer], processed: int) -> tuple[tuple[str, int, int], ...]:
+    """Reason by reason how many offers it turned away of those that came so far; each counts for its first one."""
+    declined = Counter(one.reasons[0] for one in unused)
+    steps = []
+    for reason in FUNNEL:
+        steps.append((reason, declined[reason], processed))
+        processed -= declined[reason]
+    return tuple(steps)
