@@ -25,8 +25,8 @@ from framework.local.marathon.groups import (
     with_apps,
 )
 from framework.local.marathon.planning import conflicts, plan, revert
-from framework.local.marathon.settling import settle
-from tests.unit.marathon.groups.trees import VERSIONS, app
+from framework.local.marathon.settling import check, settle
+from tests.unit.marathon.groups.trees import VERSIONS, app, external
 
 NAMES = ("a", "b", "c")
 PATHS = tuple(f"/{x}" for x in NAMES) + tuple(f"/{x}/{y}" for x in NAMES for y in NAMES) + ("/a/a/a", "/b/a/c")
@@ -39,6 +39,7 @@ apps = st.builds(
     cmd=st.sampled_from(["one", "two"]),
     dependencies=some_paths,
     ports=st.sampled_from([(), (0,), (10_000, 0)]),
+    container=st.sampled_from([None, None, None, external("vol"), external("vol", shared=True)]),
 )
 puts = st.tuples(st.just("put"), apps)
 removals = st.tuples(st.sampled_from(["remove app", "remove group"]), st.sampled_from(PATHS))
@@ -112,6 +113,21 @@ def wanted(root: Group) -> tuple[dict[str, tuple[str | None, int, tuple[str, ...
         {one.id: (one.cmd, one.instances, one.dependencies) for one in apps_of(root)},
         {one.id: set(one.dependencies) for one in groups_of(root)},
     )
+
+
+def faults(before: Group, after: Group) -> set[tuple[str, str]]:
+    try:
+        check(before, after)
+    except InvalidObjectError as refused:
+        return {(one.path, error) for one in refused.details for error in one.errors}
+    return set()
+
+
+@given(st.data())
+def test_a_look_at_what_changed_finds_all_that_a_look_at_everything_does(data: st.DataObject) -> None:
+    before = data.draw(trees())
+    after = changed(before, data.draw(changes))
+    assert faults(before, after) == faults(EMPTY, after)
 
 
 @given(deployments())
