@@ -186,7 +186,7 @@ def _operations(start: Start, state: State, overhead: Resources) -> MakeOperatio
             raise InputError([Fault("local.directory", message)]) from error
     secrets = SecretFiles(directory / "secrets")
     settings = LaunchSettings(
-        command=pack.command(path, start.python),
+        command=pack.command(path, start.python, service=True),
         uris=uris,
         overhead=overhead,
         policy=start.host_policy(),
