@@ -29,16 +29,15 @@ class SecretFiles:
             raise SecretError(f"secret {source!r}: is no name of a file below {self._directory}")
         path = self._directory.joinpath(*parts)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would wait for ever
+            with open(path, "rb", opener=_open_at_once) as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise SecretError(f"secret {source!r}: {path} is not a file")
+                if status.st_mode & stat.S_IRWXO:
+                    raise SecretError(f"secret {source!r}: everyone on this machine may read {path}; `chmod 600` it")
+                raw = file.read(MAX_BYTES + 1)
         except OSError as error:
             raise SecretError(f"secret {source!r}: {path} cannot be read: {error.strerror}") from error
-        with open(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise SecretError(f"secret {source!r}: {path} is not a file")
-            if status.st_mode & stat.S_IRWXO:
-                raise SecretError(f"secret {source!r}: everyone on this machine may read {path}; `chmod 600` it")
-            raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise SecretError(f"secret {source!r}: {path} has more than {MAX_BYTES >> 10} KiB")
         try:
@@ -47,3 +46,7 @@ class SecretFiles:
             raise SecretError(f"secret {source!r}: {path} is not UTF-8 text") from None
         protect(text)
         return text
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer would wait for ever

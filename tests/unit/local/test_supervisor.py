@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from framework.errors import InputError, UnavailableError
-from framework.local import logs, scheduler
+from framework.errors import ButleryError, InputError, UnavailableError
+from framework.local import logs, marathon_process, scheduler
 from framework.local.cluster import choose_port, free_port
 from framework.local.credentials import Credentials
+from framework.local.marathon.settings import MarathonSettings
+from framework.local.marathon.start import Start
+from framework.local.marathon_process import url_of, write_start
 from framework.local.scheduler import write_config
 from framework.local.status import Status, read
 from framework.local.supervisor import BACKOFF_FIRST_S, BACKOFF_MAX_S, STEADY_S, Keeper, Request
@@ -130,13 +133,61 @@ def test_the_schedulers_settings_are_the_users_with_what_the_cluster_is(
     assert (directory / "admin.token").read_text().strip() == "given-in-the-environment"
 
 
+def test_the_marathon_compatible_server_is_told_what_is_set_and_what_the_cluster_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marathon_process, "choose_port", lambda given, *_: given)
+    given, directory = tmp_path / "mine.yaml", tmp_path / "cluster"
+    given.write_text("agents: {pids: 99}\nlocal: {marathon: {port: 9124, role: web, default_accepted_roles: [web]}}\n")
+    credentials = Credentials(directory)
+    credentials.make()
+    settings = Request(str(directory), str(given)).local_settings().marathon
+    written = write_start(directory, given, settings, "http://127.0.0.1:5051", "watchdog")
+    path = directory / "marathon.json"
+    assert Start.load(path) == written
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (written.port, written.role, written.default_accepted_roles) == (9124, "web", ("web",))
+    assert (written.mesos_principal, written.mesos_secret_file) == ("marathon", str(credentials.marathon.secret_file))
+    assert (written.host_policy().isolation, written.host_policy().pids) == ("watchdog", 99)
+    assert url_of(written) == "http://127.0.0.1:9124"
+    pair = (directory / "marathon.credentials").read_text().strip()
+    assert stat.S_IMODE((directory / "marathon.credentials").stat().st_mode) == 0o600
+    assert len(pair) >= 40
+    assert pair.partition(":")[2] not in path.read_text()
+    write_start(directory, given, settings, "http://127.0.0.1:5051", "watchdog")
+    assert (directory / "marathon.credentials").read_text().strip() == pair
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [("user:pass", 0o644, "everyone"), ("nonsense", 0o600, "USER:PASSWORD"), (None, 0, "No such file")],
+)
+def test_faulty_credentials_of_the_server_s_clients(tmp_path: Path, content: str | None, mode: int, words: str) -> None:
+    path = tmp_path / "pair"
+    if content is not None:
+        path.write_text(content)
+        path.chmod(mode)
+    Credentials(tmp_path).make()
+    settings = MarathonSettings(credentials_file=path, port=free_port())
+    with pytest.raises(InputError, match=words) as error:
+        write_start(tmp_path, None, settings, "http://127.0.0.1:5051", "watchdog")
+    assert error.value.faults[0].where == "local.marathon.credentials_file"
+
+
+def test_what_the_server_is_told_may_be_gone(tmp_path: Path) -> None:
+    (tmp_path / "start").write_text("{}")
+    for name in ("start", "none"):
+        with pytest.raises(ButleryError, match="cannot be read"):
+            Start.load(tmp_path / name)
+
+
 def test_what_the_command_line_says_goes_before_the_file(tmp_path: Path) -> None:
     config = tmp_path / "butlery.yaml"
     config.write_text("local: {hosts: 7, port: 6000}\n")
     assert Request("", str(config)).local_settings().port == 6000
     settings = Request("", str(config), hosts=2, port=7000).local_settings()
     assert (settings.hosts[0].count, settings.port) == (2, 7000)
-    saved = Request("/d", str(config), 2, 7000, ("a", "b"))
+    saved = Request("/d", str(config), 2, 7000, ("a", "b"), ("c", "{start}"))
     saved.save(tmp_path / "request")
     assert Request.load(tmp_path / "request") == saved
 
