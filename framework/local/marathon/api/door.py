@@ -16,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from framework.errors import ButleryError
 from framework.local.marathon.api.events import EventStream, Hub, open_stream
-from framework.local.marathon.api.exchange import Answer, Call
+from framework.local.marathon.api.exchange import JSON, Answer, Call
 from framework.local.marathon.api.metrics import Metrics
 from framework.local.marathon.api.problems import RefusedError, internal, refused_of
 from framework.local.marathon.api.render import Renderer
@@ -169,7 +169,7 @@ async def _write(request: Request, answer: Answer, body: bytes, headers: dict[st
     """A client that does not read is left in the middle, so that its answer does not stay for ever."""
     if answer.status != 204:
         headers = {"Content-Length": str(len(body)), **headers}
-    if body:
+    if body or answer.media_type != JSON:
         headers = {"Content-Type": answer.media_type, **headers}
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})

@@ -126,7 +126,9 @@ class Call:
         kind = self.request.headers.get("content-type", JSON).partition(";")[0].strip().lower()
         if kind != JSON and not any_type:
             raise RefusedError(415, "Unsupported Media Type")
-        return parse(await self.body())
+        body = await self.body()
+        self.metrics.received(len(body))
+        return parse(body)
 
 
 def absolute(path: str) -> str:

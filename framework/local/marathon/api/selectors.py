@@ -2,8 +2,8 @@
 
 The grammar of selectors, as Marathon documents it: ``query: selector {, selector}``. A selector is a label that must
 exist, ``label == value``, ``label != value``, ``label in (value, ...)`` or ``label notin (value, ...)``; all of them
-match only apps that have the label. Labels and values consist of ``-A-Za-z0-9_.``; any other character is written with a
-backslash before it.
+match only apps that have the label. Labels and values consist of ``-A-Za-z0-9_.``; any other character is written with
+a backslash before it.
 """
 
 from __future__ import annotations

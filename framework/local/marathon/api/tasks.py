@@ -73,7 +73,7 @@ async def kill_several(call: Call) -> Answer:
     if unknown:
         raise bad_request(f"Invalid task id {', '.join(unknown)}")
     found = (call.view.instance(match[1]) for match in matches.values() if match)
-    return await _kill(call, list(dict.fromkeys(one for one in found if one is not None and has_task(one))))
+    return await _kill(call, list({one.id: one for one in found if one is not None and has_task(one)}.values()))
 
 
 def _app(call: Call) -> App:
