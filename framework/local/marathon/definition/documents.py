@@ -95,11 +95,11 @@ class _Volume:
 
     def read(self, value: object, at: str, faults: Faults) -> Any:
         if isinstance(value, Mapping) and _of_csi(value.get("external")):
-            faults.rule(f"{at}/external/provider", "CSI volumes cannot be had on this machine")
-            value = {**value, "external": None}
-        elif isinstance(value, Mapping) and not value.keys() & {"persistent", "external", "secret", "hostPath"}:
-            faults.kind(f"{at}/hostPath", "error.path.missing")
+            faults.unknown(f"{at}/external/provider", "CSI volumes cannot be had on this machine")
+            return {"containerPath": ""}
         read = VOLUME.read(value, at, faults)
+        if not read.keys() & {"persistent", "external", "secret", "hostPath"}:
+            faults.kind(f"{at}/hostPath", "error.path.missing")
         if "secret" not in read and "mode" not in read:
             faults.kind(f"{at}/mode", "error.path.missing")
         return read

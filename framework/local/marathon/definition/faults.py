@@ -39,6 +39,7 @@ class Faults:
     def __init__(self) -> None:
         self._kinds: dict[str, list[str]] = {}
         self._rules: dict[str, list[str]] = {}
+        self._unusable = False
 
     def kind(self, at: str, error: str) -> None:
         """A value of the wrong kind, or a missing one. ``at``: its path, empty for the whole."""
@@ -47,6 +48,11 @@ class Faults:
     def rule(self, at: str, error: str) -> None:
         """A rule that the value at this path breaks."""
         _add(self._rules, at, error)
+
+    def unknown(self, at: str, error: str) -> None:
+        """As ``rule``, of a value that means nothing, so that rules on what goes with it cannot be told of."""
+        self._unusable = True
+        self.rule(at, error)
 
     def unless(self, holds: bool, at: str, error: str) -> None:
         if not holds:
@@ -59,9 +65,11 @@ class Faults:
                 self.rule(at if path == "/" else at + path, error)
 
     def raise_kinds(self) -> None:
-        """Raises InvalidJsonError where a value was of the wrong kind: rules cannot be told of it."""
+        """Raises InvalidJsonError where a value was of the wrong kind, InvalidObjectError where one means nothing."""
         if self._kinds:
             raise InvalidJsonError("Invalid JSON", _details(self._kinds))
+        if self._unusable:
+            self.raise_rules()
 
     def raise_rules(self) -> None:
         """Raises InvalidObjectError where a rule was broken."""

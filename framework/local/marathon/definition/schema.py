@@ -49,7 +49,8 @@ class Text(msgspec.Struct, frozen=True, dict=True):
             return ""
         if self.values:
             known = {one.lower(): one for one in self.values}
-            faults.unless(value.lower() in known, at, "error.unknown.enum.literal")
+            if value.lower() not in known:
+                faults.unknown(at, "error.unknown.enum.literal")
             return known.get(value.lower(), value)
         if len(value) < self.min_length:
             faults.rule(at, "error.minLength")
