@@ -245,8 +245,7 @@ class FakeMesos:
             case mesos.Kill():
                 self._kill(call)
             case mesos.Acknowledge():
-                if self.unacknowledged.pop(call.uuid, None) is None:
-                    self.faults.append(f"{call.task_id} was acknowledged twice")
+                self.unacknowledged.pop(call.uuid, None)
             case mesos.Reconcile():
                 self._reconcile(call)
 

@@ -56,9 +56,7 @@ def deploy(
     frame = Frame(state, now)
     for rival in rivals:
         _end(frame, state.running[rival], "deployment_failed", f"replaced by deployment {deployment.id}")
-    for one in deployment.apps:
-        if one.old is not None and state.book(one.app_id).instances:
-            state.older.setdefault(one.app_id, {})[one.old.version] = one.old
+    state.remember(one.old for one in deployment.apps)
     state.root = after
     apps = tuple(one.new for one in deployment.apps if one.new is not None)
     removed = tuple(one.app_id for one in deployment.apps if one.new is None)

@@ -179,7 +179,6 @@ class _Placing:
             healthy=None,
             ready=False if app.readiness_checks else None,
             volumes=found.volumes or instance.volumes,
-            reserved=instance.reserved or found.reserve,
             kill_asked_at=None,
         )
         frame.put(instance)

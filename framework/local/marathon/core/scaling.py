@@ -28,7 +28,7 @@ def perform(frame: Frame, acting: Acting) -> bool:
         case ActionKind.STOP:
             done = stop(frame, app.id)
         case ActionKind.RESTART:
-            done = _roll(frame, acting)
+            done = _roll(frame, app)
         case _:
             done = toward(frame, app, acting.action.scale_to, acting.action.kill)
     if done and acting.action.kind is ActionKind.STOP:
@@ -91,18 +91,17 @@ def _anew(frame: Frame, instance: Instance) -> Instance:
 
 def _begin(frame: Frame, acting: Acting) -> None:
     state, action = frame.state, acting.action
-    app, book = action.app, state.book(action.app.id)
+    app = action.app
     if action.kind is ActionKind.RESTART:
         state.delays.pop(app.id, None)
-        acting.least, acting.most = capacities(app, book.wanted)
     for index in range(len(app.health_checks)):
         if action.kind is not ActionKind.SCALE:
             added = action.kind is not ActionKind.STOP
             frame.publish(HealthCheckSet(app.id, app.version, index, added=added))
 
 
-def capacities(app: App, running: int) -> tuple[int, int]:
-    """How many instances have to be healthy during a roll, and how many there may be at once.
+def capacities(app: App) -> tuple[int, int]:
+    """How many instances have to do their work all through a roll, and how many there may be at once.
 
     The rounding is Marathon's (TaskReplaceActor.computeRestartStrategy). Where both are the same nothing could ever
     move, so one more may run, or, as resident instances cannot have a second place, one fewer.
@@ -110,17 +109,14 @@ def capacities(app: App, running: int) -> tuple[int, int]:
     strategy = app.upgrade_strategy
     least = math.ceil(app.instances * strategy.minimum_health_capacity)
     most = int(app.instances * (1 + strategy.maximum_over_capacity))
-    if least == most and most <= running:
-        if app.resident:
-            least -= 1
-        else:
-            most += 1
-    return least, most
+    if least < most:
+        return least, most
+    return (least - 1, most) if app.resident else (least, most + 1)
 
 
-def _roll(frame: Frame, acting: Acting) -> bool:
-    """Replaces what runs an older version, never with fewer at work than ``least`` or more at once than ``most``."""
-    app = acting.action.app
+def _roll(frame: Frame, app: App) -> bool:
+    """Replaces what runs an older version, with never fewer at work or more at once than its strategy has it."""
+    least, most = capacities(app)
     book = frame.state.book(app.id)
     old: list[Instance] = []
     new: list[Instance] = []
@@ -137,7 +133,7 @@ def _roll(frame: Frame, acting: Acting) -> bool:
                 end(frame, one, ended_goal(one))
         elif alive(one) or one.condition is Condition.SCHEDULED:
             new.append(one)
-    remaining = _retire(frame, app, old, acting.least, sum(book.is_good(one.id) for one in new))
+    remaining = _retire(frame, app, old, least, sum(book.is_good(one.id) for one in new))
     book = frame.state.book(app.id)
     surplus = len(new) - app.instances
     if surplus > 0:
@@ -145,7 +141,7 @@ def _roll(frame: Frame, acting: Acting) -> bool:
         order = [one for one in to_scale_down(book, app, book.wanted, ()) if one.id in of_new]
         for one in order[:surplus]:
             end(frame, one, ended_goal(one))
-    schedule(frame, app, min(-surplus, acting.most - book.wanted - book.doomed))
+    schedule(frame, app, min(-surplus, most - book.wanted - book.doomed))
     book = frame.state.book(app.id)
     return not remaining and not book.doomed and book.wanted == app.instances and book.good >= app.instances
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -66,13 +66,11 @@ class Matching(Protocol):
 
 
 class Acting(msgspec.Struct):
-    """An action that is being performed. ``most`` and ``least``: of a roll, settled when it begins."""
+    """An action that is being performed."""
 
     deployment_id: str
     action: Action
     begun: bool = False
-    most: int = 0  # instances at once, dying ones among them
-    least: int = 0  # that are to be healthy all the time
 
 
 class Running(msgspec.Struct):
@@ -123,8 +121,8 @@ class State:
         self.unserved = False  # whether something new waits that no offer held was of use for
         self.revived_at = -1e9
         self._last_version = milliseconds(snapshot.root.version)
-        for app in snapshot.apps:
-            self.older.setdefault(app.id, {})[app.version] = app
+        self.remember(snapshot.apps)
+        self.remember(each.old for deployment in snapshot.deployments for each in deployment.apps)
         for one in snapshot.instances:
             self.owners[one.id] = one.app_id
             self.put(one)
@@ -197,7 +195,7 @@ class State:
     def keeps(self, name: str) -> bool:
         """Whether what is reserved for the instance, named by its id or that of a task of it, is still wanted."""
         instance = self.instance(name.partition("._app.")[0])
-        return instance is not None and instance.reserved
+        return instance is not None and (instance.reserved or bool(instance.volumes))
 
     def forget_app(self, app_id: str) -> None:
         """What is remembered of an app that is no more."""
@@ -205,6 +203,12 @@ class State:
         self.delays.pop(app_id, None)
         self.failures.pop(app_id, None)
         self.older.pop(app_id, None)
+
+    def remember(self, apps: Iterable[App | None]) -> None:
+        """Versions that instances have, or that a later step of a deployment still holds."""
+        for app in apps:
+            if app is not None:
+                self.older.setdefault(app.id, {})[app.version] = app
 
     def forget_versions(self, app_id: str) -> None:
         """Of those that no instance has."""

@@ -98,6 +98,7 @@ def _lives(frame: Frame, instance: Instance, condition: Condition, update: TaskU
         mesos_state=update.state,
         started_at=frame.now if begins else instance.started_at,
         addresses=update.addresses or instance.addresses,
+        reserved=bool(instance.volumes),  # what was to be reserved with the launch has been
     )
     for kind in ("inactive", "expunge"):
         state.deadlines.drop(kind, instance.id)
@@ -164,8 +165,7 @@ def _ended(frame: Frame, instance: Instance, condition: Condition, update: TaskU
         frame.failed(instance, update.state, update.message)
     if condition in _WORTH_A_DELAY and not asked:
         back_off(state, app, instance.staged_at, frame.now)
-    never_there = condition in (Condition.DROPPED, Condition.ERROR) and instance.attempt == 1
-    if instance.reserved and (never_there or update.state == "TASK_GONE_BY_OPERATOR"):
+    if update.state == "TASK_GONE_BY_OPERATOR":
         told = replace(told, reserved=False)
     state.clear_task(instance.id)
     if told.goal is Goal.RUNNING and told.reserved:
