@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agents.service_spec import ServiceSpec
 
 PING_TIMEOUT_S = 5.0
-REMOVE_TIMEOUT_S = 30.0
+REMOVE_TIMEOUT_S = 10.0
 ENGINE_AWAY_S = 60.0  # an engine that restarts may keep its containers; one that is gone for longer has lost them
 ENGINE_PAUSE_S = 0.5
 CHECK_PAUSE_S = 0.1
@@ -67,6 +67,7 @@ class DockerService:
         self._stopped = False  # it is to end, or has
         self._running = False
         self._ended = False
+        self._asked = False  # for a container, which there may thus be
         self._stop_signal = "SIGTERM"
         limit = spec.host.log_mib << 19  # half of it, in bytes
         self._files = {
@@ -122,7 +123,7 @@ class DockerService:
         self._output = self._waiting = None
         service_files.remove(self._name)
         deadline_s = time.monotonic() + REMOVE_TIMEOUT_S
-        while not remove(self._engine, self._name):
+        while self._asked and not remove(self._engine, self._name):
             if time.monotonic() > deadline_s:
                 return False
             time.sleep(ENGINE_PAUSE_S)
@@ -161,6 +162,7 @@ class DockerService:
                 self._fetch(auth)
             except EngineError as error:
                 return partial(self._failed, "image %s cannot be had: %s" % (self._image, error))
+            self._asked = True
             self._starting.call("POST", "/containers/create?name=" + self._name, described)
             output, raw = self._starting.attach(self._name)
             waiting = self._starting.wait_exit(self._name)

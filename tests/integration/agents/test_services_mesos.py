@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from agents.executor import processes
 from agents.pack import command
 from agents.service_spec import ServiceCheck, ServiceMount, ServiceSpec
 from framework.local.cluster import MesosCluster

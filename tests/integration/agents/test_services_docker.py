@@ -1,0 +1,294 @@
+"""Services with an image: the executor under a Mesos agent that is a fake, and a real Docker engine."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.executor import processes
+from agents.pack import command
+from agents.service_spec import ServiceCheck, ServiceHost, ServiceMount, ServicePort, ServiceSpec
+from framework.local.cluster import free_port
+from tests.fakes.odd_agent import TIMEOUT_S, OddAgent
+from tests.integration.agents.conftest import DockerDaemon, read, until
+
+pytestmark = pytest.mark.root
+
+SERVE = "mkdir -p /www; echo here > /www/index.html; exec httpd -f -p 80 -h /www"
+
+
+class Launched:
+    """One executor with its service, and the fake agent that it reports to."""
+
+    def __init__(self, pyz: Path, sandbox: Path, daemon: DockerDaemon, shell: str | None, **wanted: Any) -> None:
+        self.agent = OddAgent()
+        self.sandbox = sandbox
+        self.task_id = "web.instance-" + secrets.token_hex(4)
+        sandbox.mkdir()
+        self.process = subprocess.Popen(
+            ["/bin/sh", "-c", command(str(pyz), service=True)],
+            env={
+                "MESOS_AGENT_ENDPOINT": f"127.0.0.1:{self.agent.port}",
+                "MESOS_FRAMEWORK_ID": "framework-1",
+                "MESOS_EXECUTOR_ID": self.task_id,
+                "MESOS_SANDBOX": str(sandbox),
+                "MESOS_CHECKPOINT": "1",
+                "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": "5secs",
+            },
+            start_new_session=True,
+        )
+        host = ServiceHost(docker_socket=daemon.socket, log_mib=1)
+        given: dict[str, Any] = {"cpu_millis": 500, "mem_mib": 64, "image": daemon.image, "host": host, **wanted}
+        spec = ServiceSpec(self.task_id, shell=shell, **{"grace_s": 1.0, **given})
+        data = base64.b64encode(spec.to_json()).decode()
+        self.agent.next("SUBSCRIBE")
+        self.agent.send({"type": "LAUNCH", "launch": {"task": {"task_id": {"value": self.task_id}, "data": data}}})
+        assert self.agent.state()["state"] == "TASK_STARTING"
+
+    def running(self) -> dict[str, Any]:
+        status = self.agent.state()
+        assert status["state"] == "TASK_RUNNING", status
+        return status
+
+    def failed(self) -> str:
+        status = self.agent.state()
+        while status["state"] == "TASK_RUNNING":
+            status = self.agent.state()
+        assert status["state"] == "TASK_FAILED", status
+        message: str = status["message"]
+        return message
+
+    def kill(self) -> dict[str, Any]:
+        self.agent.send({"type": "KILL", "kill": {"task_id": {"value": self.task_id}}})
+        while (status := self.agent.state())["state"] == "TASK_RUNNING":
+            pass
+        assert status["state"] == "TASK_KILLED", status
+        return status
+
+    def out(self) -> str:
+        return read(self.sandbox / "stdout")
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()  # its guard, whose end is the driver's
+        self.process.wait(TIMEOUT_S)
+        self.agent.close()
+
+
+class Services:
+    def __init__(self, pyz: Path, directory: Path, daemon: DockerDaemon) -> None:
+        self.daemon = daemon
+        self._pyz = pyz
+        self._directory = directory
+        self._made: list[Launched] = []
+
+    def __call__(self, shell: str | None = None, **wanted: Any) -> Launched:
+        self._made.append(Launched(self._pyz, self._directory / secrets.token_hex(4), self.daemon, shell, **wanted))
+        return self._made[-1]
+
+    def close(self) -> None:
+        for one in self._made:
+            one.close()
+        until(lambda: self.daemon.names() == [], "the containers to go")
+
+    def docker(self, *arguments: str) -> str:
+        made = subprocess.run(
+            ["docker", "-H", "unix://" + self.daemon.socket, *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        return made.stdout
+
+    def inspect(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.docker("inspect", *self.daemon.names()))[0]
+        return found
+
+
+@pytest.fixture
+def services(pyz: Path, open_dir: Path, docker_daemon: DockerDaemon) -> Iterator[Services]:
+    made = Services(pyz, open_dir, docker_daemon)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def network(services: Services) -> Iterator[str]:
+    name = "butlery-test-" + secrets.token_hex(3)
+    services.docker("network", "create", name)
+    yield name
+    for container in services.daemon.names():
+        services.docker("rm", "-f", container)
+    services.docker("network", "rm", name)
+
+
+def test_it_runs_and_is_killed(services: Services) -> None:
+    one = services("echo up; echo bad >&2; trap 'echo bye; exit 3' TERM; while :; do sleep 0.1; done")
+    one.running()
+    until(lambda: "up" in one.out() and "bad" in read(one.sandbox / "stderr"), "its output")
+    assert one.kill()["message"] == "Container exited with status 3"
+    assert one.process.wait(TIMEOUT_S) == 0
+    assert one.out() == "up\nbye\n"
+    assert services.daemon.names() == []
+
+
+def test_its_end_is_told(services: Services) -> None:
+    one = services(argv=["sh", "-c", "echo $FOO; pwd; exit 7"], env={"FOO": "bar"}, parameters=[["w", "/tmp"]])
+    assert one.failed() == "Container exited with status 7"
+    assert one.out() == "bar\n/tmp\n"
+
+
+def test_over_its_memory(services: Services) -> None:
+    one = services("dd if=/dev/zero of=/dev/null bs=200M count=1")
+    status = one.agent.state()
+    while status["state"] == "TASK_RUNNING":
+        status = one.agent.state()
+    assert status["message"] == "out of memory: peak 64 MiB, limit 64 MiB"
+    assert status["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
+
+
+def test_what_it_is_made_of(services: Services, open_dir: Path) -> None:
+    shared = open_dir / "shared"
+    shared.mkdir()
+    one = services(
+        "cat /run/secret; echo of > /shared/proof; echo kept > /kept/file; id -u; exec sleep 600",
+        cpu_limit_millis=1500,
+        mem_limit_mib=128,
+        parameters=[
+            ["env", "MORE=yes"],
+            ["ulimit", "nofile=100:200"],
+            ["hostname", "deep-thought"],
+            ["cap-add", "NET_ADMIN"],
+            ["shm-size", "32m"],
+            ["add-host", "other:10.0.0.1"],
+            ["user", "1234"],
+        ],
+        mounts=[
+            ServiceMount("", "/run/secret", content=base64.b64encode(b"hush\n").decode()),
+            ServiceMount(str(shared), "/shared"),
+            ServiceMount("butlery-kept", "/kept", driver="local"),
+        ],
+        user="0",
+    )
+    one.running()
+    until(lambda: "1234" in one.out(), "its output")
+    made = services.inspect()
+    host = made["HostConfig"]
+    assert (host["Memory"], host["CpuQuota"], host["ShmSize"], host["CapAdd"]) == (
+        128 << 20, 150000, 32 << 20, ["NET_ADMIN"],
+    )  # fmt: skip
+    assert made["Config"]["Hostname"] == "deep-thought"
+    assert "MORE=yes" in made["Config"]["Env"]
+    one.kill()
+    one.process.wait(TIMEOUT_S)
+    assert "butlery-kept" in services.docker("volume", "ls", "-q")
+    services.docker("volume", "rm", "butlery-kept")
+    assert not list(Path("/run/butlery/services").iterdir())
+
+
+def test_what_cannot_be_described(services: Services) -> None:
+    assert services("true", parameters=[["nosuch", "x"]]).failed() == "parameter 'nosuch' of docker run is not known"
+    assert "is the executor's own" in services("true", parameters=[["name", "x"]]).failed()
+
+
+def test_an_image_that_does_not_exist(services: Services) -> None:
+    one = services("true", image="127.0.0.1:9/no/such:1")
+    assert one.failed().startswith("image 127.0.0.1:9/no/such:1 cannot be had: ")
+
+
+def test_no_engine(services: Services) -> None:
+    message = services("true", host=ServiceHost(docker_socket="/nonexistent")).failed()
+    assert message.startswith(f"image {services.daemon.image} takes a Docker engine: /nonexistent")
+
+
+def test_networks_ports_names_and_health(services: Services, network: str) -> None:
+    port = free_port()
+    check = ServiceCheck("http", 80, grace_s=60, interval_s=0.2, delay_s=0)
+    server = services(
+        SERVE,
+        network=network,
+        ports=[ServicePort(80, port)],
+        health=[check],
+        check=ServiceCheck("command", command=["exit 4"], interval_s=1, delay_s=0),
+        env={"MARATHON_APP_ID": "/team/web"},
+    )
+    running = server.running()
+    assert running["check_status"] == {"type": "COMMAND", "command": {}}
+    (address,) = running["container_status"]["network_infos"][0]["ip_addresses"]
+    told: dict[str, Any] = {}
+    while not ("healthy" in told and told["check_status"]["command"]):
+        told = server.running()
+    assert told["healthy"] is True
+    assert told["check_status"] == {"type": "COMMAND", "command": {"exit_code": 4}}
+    assert told["container_status"]["network_infos"][0]["ip_addresses"] == [address]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+        assert answer.read() == b"here\n"
+    client = services("wget -q -O - http://web.team/ && exec sleep 600", network=network)
+    client.running()
+    until(lambda: client.out() == "here\n", "the other's page")
+    client.kill()
+    server.kill()
+
+
+def test_a_terminal(services: Services) -> None:
+    one = services("test -t 1 && echo terminal", tty=True)
+    assert [one.running()["state"], one.agent.state()["state"]] == ["TASK_RUNNING", "TASK_FINISHED"]
+    assert one.out() == "terminal\n"
+
+
+def test_a_chatty_one_keeps_the_newest(services: Services) -> None:
+    one = services(
+        "i=0; while [ $i -lt 60 ]; do dd if=/dev/zero bs=64k count=1 2>/dev/null; i=$((i+1)); done; echo end"
+    )
+    assert [one.running()["state"], one.agent.state()["state"]] == ["TASK_RUNNING", "TASK_FINISHED"]
+    assert one.out().endswith("end\n")
+    assert sum((one.sandbox / name).stat().st_size for name in ("stdout", "stdout.1")) <= 1 << 19
+
+
+@pytest.mark.parametrize("victims", ["guard", "driver", "both"])
+def test_a_killed_executors_container_is_gone(services: Services, victims: str) -> None:
+    one = services("exec sleep 600")
+    one.running()
+    guard = one.process.pid
+    (driver,) = processes.children(guard)
+    os.kill(driver, signal.SIGSTOP)  # so that neither sees the other's end before its own
+    if victims != "driver":
+        os.kill(guard, signal.SIGKILL)
+    if victims != "guard":
+        os.kill(driver, signal.SIGKILL)
+    else:
+        os.kill(driver, signal.SIGCONT)
+    one.process.wait(TIMEOUT_S)
+    if victims == "both":
+        until(lambda: processes.state(driver) == "", "the driver's end")
+        assert len(services.daemon.names()) == 1
+        other = services("exec sleep 600")  # whose executor sweeps
+        other.running()
+        assert len(services.daemon.names()) == 1
+        other.kill()
+    until(lambda: services.daemon.names() == [], "the container to go")
+
+
+def test_a_tcp_check_reaches_what_listens_inside_alone(services: Services, network: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        check = ServiceCheck("tcp", port, grace_s=0, interval_s=0.2, delay_s=0, max_failures=2)
+        one = services("exec sleep 600", network=network, health=[check])
+        one.running()
+        assert one.running()["healthy"] is False
+        assert one.running()["healthy"] is False
+        while (status := one.agent.state())["state"] != "TASK_KILLED":
+            pass
+        assert status["healthy"] is False
