@@ -102,6 +102,7 @@ class FakeTask:
     state: str = "TASK_STAGING"
     alive: bool = True
     away: bool = False
+    told_away: bool = False  # at some time
     volume: str | None = None
     kill_asked: bool = False
 
@@ -204,7 +205,7 @@ class FakeMesos:
         self.offers = {key: offer for key, offer in self.offers.items() if offer.host_id != host_id}
         for task in self.alive():
             if task.host_id == host_id:
-                task.away = True
+                task.away = task.told_away = True
                 if self.subscribed:
                     self.inbox.append(told.TaskUpdate(task.id, "TASK_UNREACHABLE", host_id))
 

@@ -39,15 +39,18 @@ def lose_all(state: State) -> None:
     state.fresh.clear()
 
 
-def give_back(frame: Frame, host_ids: Iterable[HostId]) -> None:
+def _give_back(frame: Frame, host_ids: Iterable[HostId]) -> None:
     state = frame.state
     offer_ids = [each for host_id in host_ids for each in state.offers.take(host_id)]
-    if offer_ids and state.connected:
+    if offer_ids:
         frame.call(Decline(tuple(offer_ids), state.config.refuse_s))
 
 
-def conclude(frame: Frame) -> None:
-    """Ends a turn: launches what can go, then asks for offers or wants no more of them."""
+def conclude(frame: Frame, stale: Iterable[HostId] = ()) -> None:
+    """Ends a turn: launches what can go, then asks for offers or wants no more of them.
+
+    ``stale``: hosts whose offers have been held as long as they may be, so that they serve now or go back.
+    """
     state = frame.state
     if not state.connected:
         return
@@ -56,6 +59,7 @@ def conclude(frame: Frame) -> None:
             _free(frame, held)
     if state.eager or state.fresh:
         _round(frame)
+    _give_back(frame, stale)
     _appetite(frame)
 
 

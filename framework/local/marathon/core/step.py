@@ -14,7 +14,7 @@ from framework.local.marathon.core.events import DelayReset, Event, HealthProbed
 from framework.local.marathon.core.frame import Frame
 from framework.local.marathon.core.happenings import Registered
 from framework.local.marathon.core.killing import AWAY, ask, end, expunge
-from framework.local.marathon.core.offering import conclude, give_back, lose_all, take_in
+from framework.local.marathon.core.offering import conclude, lose_all, take_in
 from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.core.state import State, task_lives
 
@@ -58,8 +58,7 @@ def turn(state: State, events: Iterable[Event], now: float) -> list[Effect]:
         else:
             _due(frame, kind, key)
     lead(frame)
-    conclude(frame)
-    give_back(frame, stale)
+    conclude(frame, stale)
     return frame.effects()
 
 
