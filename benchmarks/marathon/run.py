@@ -161,10 +161,10 @@ class _Bench:
             roll_s = self._deploy("PUT", ROLLED_ID, _rolled(rolled, "2"), rolled)
             left = {task["id"] for task in client.get(f"/v2/apps{ROLLED_ID}/tasks")["tasks"]}
             self._deploy("PUT", last, _app(last, instances=0), 0)
-            listening.finish()
+            listening.wait()
             cut = stuck.was_cut()
         finally:
-            listening.finish()
+            listening.leave()
             stuck.close()
         events = listening.events()
         return {

@@ -58,9 +58,12 @@ class Subscribers:
                 raise UnavailableError(f"{self._attached} of {len(self.seen)} subscribers are attached{self._why()}")
             time.sleep(0.05)
 
-    def finish(self) -> None:
+    def wait(self) -> None:
         """Returns when all have seen the last mark, or ``END_TIMEOUT_S`` after."""
         self._thread.join(END_TIMEOUT_S)
+
+    def leave(self) -> None:
+        """Ends those that still listen."""
         self._stop.set()
         self._thread.join(ATTACH_TIMEOUT_S)
 
@@ -122,13 +125,13 @@ class Subscribers:
 class StuckSubscriber:
     """Asks for the events and then reads none of them."""
 
-    def __init__(self, host: str, port: int, authorization: str) -> None:
+    def __init__(self, host: str, port: int, authorization: str, path: str = PATH) -> None:
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALLEST_BUFFER_BYTES)
         self._socket.settimeout(ATTACH_TIMEOUT_S)
         self._socket.connect((host, port))
         lines = (
-            f"GET {PATH} HTTP/1.1",
+            f"GET {path} HTTP/1.1",
             f"Host: {host}:{port}",
             "Accept: text/event-stream",
             f"Authorization: {authorization}",

@@ -119,8 +119,8 @@ def faults(exchange: Exchange) -> list[str]:
 def _faults_of_error(exchange: Exchange) -> list[str]:
     if exchange.status not in STATUSES_OF_ERRORS:
         return ["there is no such answer"]
-    if exchange.method == "HEAD" or (exchange.status == 405 and not exchange.answered):
-        return []
+    if exchange.method == "HEAD" or (exchange.status == 405 and exchange.content_type.startswith("text/html")):
+        return []  # the RAML has a page of HTML for who asks for the events without taking them
     return _against(kinds.ERROR, "answer", exchange.answered)
 
 
