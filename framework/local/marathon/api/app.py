@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
-from starlette.routing import Route
 
 from framework.local.marathon.api.door import Door
 from framework.local.marathon.api.settings import ApiSettings
@@ -17,6 +16,7 @@ def make_app(control: Control, settings: ApiSettings) -> Starlette:
     for them.
     """
     door = Door(control, settings)
-    app = Starlette(routes=[Route("/{path:path}", door)])
+    app = Starlette()
+    app.router.default = door  # not a route: those of Starlette have no path with a line feed in it
     app.state.hub = door.hub
     return app

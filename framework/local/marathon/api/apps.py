@@ -12,6 +12,7 @@ from framework.local.marathon.api.happened import Posted
 from framework.local.marathon.api.problems import RefusedError, unknown_app, unknown_group
 from framework.local.marathon.api.render import APP_EMBEDS, Embed, deployments_by_app, embeds
 from framework.local.marathon.api.selectors import selector
+from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import app_updates, new_app, update_app
 from framework.local.marathon.groups import app_of, apps_of, group_of, put_app, remove_app
@@ -183,11 +184,17 @@ async def scaled_down(call: Call, killed: Mapping[str, list[str]]) -> Answer:
             if app is None:
                 raise unknown_app(app_id)
             found = (call.view.instance(one) for one in instance_ids)
-            leaving = sum(1 for one in found if one is not None and one.kill_asked_at is None)
+            leaving = sum(1 for one in found if one is not None and _counts(one))
             root = put_app(root, replace(app, instances=max(0, app.instances - leaving)))
         return root
 
     return deployed(await call.control.deploy(change, force=call.flag("force"), kill=killed))
+
+
+def _counts(instance: Instance) -> bool:
+    """Whether it is one of the app's present instances, which is not on its way out already."""
+    gone = instance.condition.terminal or instance.condition in (Condition.UNREACHABLE_INACTIVE, Condition.KILLING)
+    return not gone and instance.kill_asked_at is None
 
 
 def _updated(

@@ -13,6 +13,7 @@ import uuid
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from framework.errors import ButleryError
 from framework.local.marathon.api.events import EventStream, Hub, open_stream
@@ -62,6 +63,9 @@ class Door:
         self._credentials = ":".join(settings.credentials).encode() if settings.credentials else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await WebSocketClose()(scope, receive, send)
+            return
         request = Request(scope, receive)
         started = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from framework.local.marathon.api import text
 from framework.local.marathon.api.apps import scaled_down
@@ -55,7 +55,8 @@ async def kill_one(call: Call) -> Answer:
     instances = [one for one in _killable(call, app) if found and one.id == found[1]]
     if not instances:
         raise unknown_task(task_id)
-    return await _kill(call, instances, lambda tasks: b'{"task":' + tasks[0] + b"}")
+    task = call.render.task(call.view, instances[0], app)
+    return await _kill(call, instances, b'{"task":' + task + b"}")
 
 
 async def kill_several(call: Call) -> Answer:
@@ -84,17 +85,17 @@ def _app(call: Call) -> App:
 
 
 def _killable(call: Call, app: App) -> list[Instance]:
-    return [one for one in call.view.instances(app.id) if has_task(one)]
+    """Those with a task and, where their volumes are to be destroyed, those that wait for one with theirs."""
+    wipe = call.flag("wipe")
+    return [one for one in call.view.instances(app.id) if has_task(one) or (wipe and one.reserved)]
 
 
 def _is_on(instance: Instance, host: str) -> bool:
     return host == "*" or (instance.site is not None and instance.site.hostname == host)
 
 
-async def _kill(
-    call: Call, instances: Sequence[Instance], shown: Callable[[list[bytes]], bytes] | None = None
-) -> Answer:
-    """Kills them, or scales their apps down by them; ``shown``: how their tasks are told of."""
+async def _kill(call: Call, instances: Sequence[Instance], shown: bytes | None = None) -> Answer:
+    """Kills them, or scales their apps down by them; ``shown``: the answer to the first, by default all their tasks."""
     scale, wipe = call.flag("scale"), call.flag("wipe")
     if scale and wipe:
         raise bad_request("You cannot use scale and wipe at the same time.")
@@ -103,10 +104,10 @@ async def _kill(
         for one in instances:
             by_app.setdefault(one.app_id, []).append(one.id)
         return await scaled_down(call, by_app)
-    tasks = [call.render.task(call.view, one, call.view.app(one.app_id)) for one in instances]
+    tasks = [call.render.task(call.view, one, call.view.app(one.app_id)) for one in instances if has_task(one)]
     if instances:
         await call.control.kill([one.id for one in instances], wipe=wipe)
-    return Answer(shown(tasks) if shown else b'{"tasks":' + listed(tasks) + b"}")
+    return Answer(shown or b'{"tasks":' + listed(tasks) + b"}")
 
 
 async def _listed(call: Call, instances: Iterable[Instance]) -> Answer:

@@ -9,6 +9,7 @@ from framework.local.marathon.api import ApiSettings, make_app
 from framework.local.marathon.definition.read import Defaults
 from tests.fakes.marathon_control import FakeMarathon
 from tests.unit.marathon.api.asking import Asking
+from tests.unit.marathon.api.serving import Server
 
 
 @pytest.fixture
@@ -22,3 +23,9 @@ async def api(marathon: FakeMarathon) -> AsyncIterator[Asking]:
     transport = httpx.ASGITransport(app=make_app(marathon, settings), raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8081") as client:
         yield Asking(client)
+
+
+@pytest.fixture
+async def server(marathon: FakeMarathon) -> AsyncIterator[Server]:
+    async with Server(marathon) as running:
+        yield running

@@ -10,10 +10,8 @@ from typing import Any, Self
 
 import httpx
 import pytest
-import uvicorn
 
 from framework.core.ids import FrameworkId
-from framework.local.marathon.api import ApiSettings, make_app
 from framework.local.marathon.api import events as streams
 from framework.local.marathon.core.happenings import (
     AppTerminated,
@@ -30,52 +28,14 @@ from framework.local.marathon.core.happenings import (
     UnknownTerminated,
 )
 from framework.local.marathon.core.records import Condition, Goal
-from framework.local.marathon.definition.read import Defaults
 from tests.contract.marathon_api.events import EVENTS, faults_of_event
 from tests.fakes.marathon_control import FakeMarathon
+from tests.unit.marathon.api.serving import DEADLINE_S, Server
 
-DEADLINE_S = 20.0
 STREAM = {"Accept": "text/event-stream"}
 VERSION = "2026-11-21T12:00:00.000Z"
 
 Event = tuple[str, dict[str, Any]]
-
-
-class Server:
-    """The API on a free port of this machine."""
-
-    def __init__(self, marathon: FakeMarathon) -> None:
-        self.app = make_app(marathon, ApiSettings(host="127.0.0.1", port=0, defaults=Defaults()))
-        config = uvicorn.Config(self.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False)
-        self._server = uvicorn.Server(config)
-
-    @property
-    def port(self) -> int:
-        port: int = self._server.servers[0].sockets[0].getsockname()[1]
-        return port
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def __aenter__(self) -> Self:
-        self._serving = asyncio.create_task(self._server.serve())
-        async with asyncio.timeout(DEADLINE_S):
-            while not self._server.started:  # noqa: ASYNC110 - uvicorn tells of it in no other way
-                await asyncio.sleep(0.01)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.app.state.hub.close()
-        self._server.should_exit = True
-        async with asyncio.timeout(DEADLINE_S):
-            await self._serving
-
-
-@pytest.fixture
-async def server(marathon: FakeMarathon) -> AsyncIterator[Server]:
-    async with Server(marathon) as running:
-        yield running
 
 
 @asynccontextmanager

@@ -141,6 +141,15 @@ async def test_what_cannot_be_killed(api: Asking, query: str, body: Any, message
     assert (answer.status_code, answer.json()["message"]) == (400, message)
 
 
+async def test_volumes_of_who_waits_for_a_task_are_wiped_too(api: Asking, marathon: FakeMarathon) -> None:
+    await api.made("/web")
+    waiting = marathon.launch("/web", condition=Condition.SCHEDULED, reserved=True)
+    await api("DELETE", "/v2/apps/web/tasks")
+    assert (await api("DELETE", "/v2/apps/web/tasks?wipe=true")).json() == {"tasks": []}
+    assert (await api("DELETE", f"/v2/apps/web/tasks/{waiting.task_id}?wipe=true")).status_code == 200
+    assert marathon.killed == [((waiting.id,), True), ((waiting.id,), True)]
+
+
 async def test_tasks_that_are_not_there(api: Asking, marathon: FakeMarathon) -> None:
     await api.made("/web")
     marathon.launch("/web", condition=Condition.SCHEDULED)

@@ -1,0 +1,48 @@
+"""Clients that send or read too slowly are left, and keep nothing of the server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from framework.local.marathon.api import door, exchange
+from tests.fakes.marathon_control import FakeMarathon
+from tests.unit.marathon.api.asking import Asking
+from tests.unit.marathon.api.serving import DEADLINE_S, Server
+
+
+async def test_a_body_that_does_not_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "READ_TIMEOUT_S", 0.1)
+    async with asyncio.timeout(DEADLINE_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = b"POST /v2/apps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+        writer.write(head + b'{"id":')
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert answer.endswith(b'{"message":"The body did not come within 0 s"}')
+
+
+async def test_a_body_that_ends_in_the_middle(server: Server, marathon: FakeMarathon) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /v2/apps HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+    assert marathon.roots == []
+
+
+async def test_an_answer_that_is_not_read(
+    server: Server, api: Asking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(door, "WRITE_TIMEOUT_S", 0.2)
+    for number in range(6):
+        await api.made(f"/big-{number}", labels={"x": "y" * 4_000_000})
+    async with asyncio.timeout(DEADLINE_S):
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
+        writer.write(b"GET /v2/apps HTTP/1.1\r\nHost: x\r\n\r\n")
+        while "did not read it" not in caplog.text:  # noqa: ASYNC110 - there is nothing else to wait for
+            await asyncio.sleep(0.02)
+        writer.close()
