@@ -22,11 +22,10 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.errors import ButleryError, Fault, InputError
 from framework.local.marathon.api import ApiSettings, make_app
+from framework.local.marathon.checks import Checker
 from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.effects import Placement
-from framework.local.marathon.core.records import Instance
 from framework.local.marathon.core.state import State
-from framework.local.marathon.definition.app import App
 from framework.local.marathon.definition.read import Defaults
 from framework.local.marathon.groups import apps_of, group_of, top_of
 from framework.local.marathon.launching import LaunchSettings, operations
@@ -73,15 +72,6 @@ def run(start: Start) -> int:
         return uvloop.run(_serve(start, store, listener, (user, password)))
 
 
-class _NoChecks:
-    """Until there are some."""
-
-    def start(self, app: App, instance: Instance) -> None: ...
-    def stop(self, instance_id: str) -> None: ...
-    def start_readiness(self, app: App, instance: Instance) -> None: ...
-    def stop_readiness(self, instance_id: str) -> None: ...
-
-
 def _make(directory: Path, mode: int) -> None:
     """Raises InputError."""
     try:
@@ -116,6 +106,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
         told = msgspec.structs.replace(framework, roles=roles)
         return MesosDriver([start.mesos_url], told, clock, chance, framework_id, access=access)
 
+    checker = Checker(lambda event: runtime.emit(event), clock, chance)
     roles = dict.fromkeys(
         [start.role, *(app.role for app in apps_of(snapshot.root)), *(one.role for one in snapshot.instances)]
     )
@@ -125,7 +116,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
         new_driver,
         tuple(roles),
         _operations(start, state, overhead),
-        lambda _: _NoChecks(),
+        lambda _: checker,
         clock,
         chance,
     )
@@ -149,6 +140,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
     try:
         await runtime.run()
     finally:
+        await checker.close()
         app.state.hub.close()
         server.should_exit = True
         await serving
