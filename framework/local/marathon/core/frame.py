@@ -67,8 +67,11 @@ class Frame:
             state.unserved = True
 
     def drop(self, instance: Instance) -> None:
-        """Forgets the instance."""
+        """Forgets the instance; tells of how it ended."""
+        was = self.state.instance(instance.id)
         self.state.remove(instance)
+        if was is not None and was.condition is not instance.condition:
+            self.publish(InstanceChanged(instance, instance.condition, instance.goal))
         self.save("instance", instance.id, DropInstance(instance.id))
         self.watch(instance.app_id)
 

@@ -124,7 +124,6 @@ class State:
         self.remember(snapshot.apps)
         self.remember(each.old for deployment in snapshot.deployments for each in deployment.apps)
         for one in snapshot.instances:
-            self.owners[one.id] = one.app_id
             self.put(one)
         for deployment in snapshot.deployments:
             self.begin(deployment, planning.revert(deployment, snapshot.root), snapshot.root)

@@ -9,7 +9,7 @@ from framework.core.events import TaskUpdate
 from framework.core.ids import TaskId
 from framework.local.marathon.core import health
 from framework.local.marathon.core.frame import Frame
-from framework.local.marathon.core.happenings import HealthCheckFailed, StatusUpdate, UnknownTerminated
+from framework.local.marathon.core.happenings import StatusUpdate, UnknownTerminated
 from framework.local.marathon.core.killing import AWAY, ask, end, expunge, stop_checks, without_task
 from framework.local.marathon.core.queue import back_off
 from framework.local.marathon.core.records import Condition, Goal, Instance
@@ -112,6 +112,7 @@ def _lives(frame: Frame, instance: Instance, condition: Condition, update: TaskU
         state.deadlines.drop("launch", instance.id)
         if instance.app_id in state.delays:
             state.deadlines.set("viable", instance.id, frame.now + state.config.viable_s)
+    if condition is Condition.RUNNING and instance.condition is not Condition.RUNNING:
         health.start_checks(frame, now_as)
     if now_as.goal is not Goal.RUNNING and not state.deadlines.has("kill", instance.id):
         ask(frame, now_as)
@@ -125,6 +126,7 @@ def _out_of_sight(frame: Frame, instance: Instance, update: TaskUpdate) -> None:
     instance = replace(instance, condition=Condition.UNREACHABLE, since=frame.now, mesos_state=update.state)
     frame.put(instance)
     frame.publish(StatusUpdate(instance, update.state, update.message))
+    stop_checks(frame, instance)
     if instance.goal is Goal.DECOMMISSIONED:
         expunge(frame, instance)
         return
@@ -153,10 +155,6 @@ def _ended(frame: Frame, instance: Instance, condition: Condition, update: TaskU
     app = state.spec(instance)
     asked = instance.kill_asked_at is not None
     stop_checks(frame, instance)
-    if update.healthy is False and any(each.by_executor for each in app.health_checks) and not asked:
-        frame.publish(
-            HealthCheckFailed(instance, next(i for i, each in enumerate(app.health_checks) if each.by_executor))
-        )
     told = replace(
         instance, condition=condition, since=frame.now, mesos_state=update.state, healthy=None, ready=None, addresses=()
     )
@@ -169,6 +167,7 @@ def _ended(frame: Frame, instance: Instance, condition: Condition, update: TaskU
         told = replace(told, reserved=False)
     state.clear_task(instance.id)
     if told.goal is Goal.RUNNING and told.reserved:
+        frame.put(told)
         frame.put(replace(told, condition=Condition.SCHEDULED, kill_asked_at=None, started_at=None, mesos_state=None))
     else:
         without_task(frame, told)
