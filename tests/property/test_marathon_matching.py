@@ -40,7 +40,7 @@ from tests.unit.marathon.matching.hosts import (
     static,
 )
 
-HOSTS = 4
+HOSTS = 3
 CONSTRAINTS = [
     ("hostname", "UNIQUE"),
     ("hostname", "MAX_PER", "2"),
@@ -56,7 +56,7 @@ CONSTRAINTS = [
 def offers(draw: st.DrawFn) -> list[Offer]:
     made = []
     for nth in range(draw(st.integers(1, HOSTS))):
-        role = draw(st.sampled_from(["*", "dev", "dev"]))
+        role = draw(st.sampled_from(["dev"] * 9 + ["*"]))
         reserved: tuple[Piece, ...] = ()
         if role == "dev" and draw(st.booleans()):
             reserved = static("dev", cpus=draw(st.integers(1, 4)), mem_mib=draw(st.integers(1, 600)))
@@ -66,11 +66,11 @@ def offers(draw: st.DrawFn) -> list[Offer]:
         made.append(
             offer(
                 str(nth),
-                cpus=draw(st.integers(0, 40)) / 10,
-                mem_mib=draw(st.integers(0, 2000)),
-                disk_mib=draw(st.integers(0, 300)),
-                gpus=draw(st.integers(0, 1)),
-                ports=draw(st.sampled_from([(), ((first, first + 3),), ((31000, 31000), (31003, 31009))])),
+                cpus=draw(st.sampled_from([0.5, 2.5, 8.0, 8.0])),
+                mem_mib=draw(st.sampled_from([250, 600, 3000, 3000])),
+                disk_mib=draw(st.sampled_from([170, 1000, 1000])),
+                gpus=draw(st.sampled_from([0, 0, 0, 0, 1])),
+                ports=draw(st.sampled_from([(), ((first, first + 20),), ((31000, 31000), (31003, 31019))])),
                 role=role,
                 reserved=reserved,
                 others=tuple(disk("PATH", 200, f"/{each}") for each in range(draw(st.integers(0, 1)))),
@@ -82,20 +82,21 @@ def offers(draw: st.DrawFn) -> list[Offer]:
 
 @st.composite
 def apps(draw: st.DrawFn, name: str) -> App:
-    role = draw(st.sampled_from(["*", "dev"]))
+    role = draw(st.sampled_from(["dev"] * 9 + ["*"]))
+    each = draw(st.sampled_from(CONSTRAINTS))
     fields: dict[str, Any] = {
         "role": role,
-        "cpus": draw(st.sampled_from([0.1, 0.5, 1.0])),
-        "mem": draw(st.sampled_from([32.0, 100.5, 500.0])),
+        "cpus": draw(st.sampled_from([0.1, 0.25, 0.5])),
+        "mem": draw(st.sampled_from([32.0, 100.5, 250.0])),
         "disk": draw(st.sampled_from([0.0, 50.0])),
-        "gpus": draw(st.sampled_from([0, 0, 0, 1])),
-        "constraints": tuple(draw(st.lists(st.sampled_from(CONSTRAINTS), max_size=2, unique=True))),
+        "gpus": draw(st.sampled_from([0, 0, 0, 0, 0, 0, 1])),
+        "constraints": tuple(draw(st.sampled_from([[], [], [], [each], [each, draw(st.sampled_from(CONSTRAINTS))]]))),
     }
     if role == "dev":
-        fields["accepted_resource_roles"] = draw(st.sampled_from([None, ("*",), ("dev",), ("*", "dev")]))
-    ports = draw(st.lists(st.sampled_from([None, 0, 0, 31000, 31003]), max_size=3))
+        fields["accepted_resource_roles"] = draw(st.sampled_from([None, None, ("*",), ("dev",), ("*", "dev")]))
+    ports = draw(st.lists(st.sampled_from([None, 0, 0, 0, 0, 0, 31003]), max_size=3))
     volumes: tuple[Volume, ...] = ()
-    if role == "dev" and draw(st.booleans()):
+    if role == "dev" and draw(st.sampled_from([False, False, True])):
         persistent = PersistentVolume(size=60, type=draw(st.sampled_from(["root", "path"])))
         volumes = (Volume(container_path="data", mode="RW", persistent=persistent),)
     if draw(st.booleans()):
@@ -103,7 +104,7 @@ def apps(draw: st.DrawFn, name: str) -> App:
         mappings = tuple(PortMapping(container_port=80, host_port=port, service_port=1) for port in ports)
         fields["container"] = Container(type="MESOS", volumes=volumes, port_mappings=mappings)
     else:
-        fields["require_ports"] = draw(st.booleans())
+        fields["require_ports"] = draw(st.sampled_from([False, False, False, True]))
         fields["port_definitions"] = tuple(PortDefinition(port=port or 31001) for port in ports)
         fields["container"] = Container(type="MESOS", volumes=volumes) if volumes else None
     return app(f"/{name}", **fields)
@@ -133,7 +134,7 @@ def test_no_more_is_taken_than_is_offered_no_port_twice_and_constraints_hold(dat
     by_id = {one.id: one for one in offered}
     running: dict[str, list[Instance]] = {of.id: [] for of in wanted}
     taken: dict[str, list[Placed]] = {one.id: [] for one in offered}
-    for nth, of in enumerate(data.draw(st.lists(st.sampled_from(wanted), max_size=20))):
+    for nth, of in enumerate(data.draw(st.lists(st.sampled_from(wanted), min_size=12, max_size=30))):
         waiting = instance(of, str(nth))
         siblings = running[of.id]
         found = here.place(of, waiting, list(siblings))
