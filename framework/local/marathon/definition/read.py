@@ -94,7 +94,7 @@ def new_app(raw: object, *, group: str = paths.ROOT, defaults: Defaults, version
     documents.APP.fill(given, "", faults)
     faults.raise_kinds()
     place = _Place(defaults=defaults, version=version, root=root)
-    app = _made(given, paths.absolute(given["id"], group), place, faults)
+    app = _made(normal.modern(given, faults), paths.absolute(given["id"], group), place, faults)
     faults.raise_rules()
     return app
 
@@ -120,8 +120,10 @@ def update_app(
     going_back = "version" not in given or given.keys() <= {"id", "version"}
     faults.unless(going_back, "/", "The 'version' field may only be combined with the 'id' field.")
     place = _Place(defaults=defaults, version=version, root=root)
-    merged = _merged(existing, given, faults) if existing is not None and partial else given
-    app = _made(merged, app_id, place, faults, existing)
+    doc = normal.modern(given, faults)
+    if existing is not None and partial:
+        doc = {**msgspec.to_builtins(existing), **doc}
+    app = _made(doc, app_id, place, faults, existing)
     faults.raise_rules()
     return app
 
@@ -165,17 +167,11 @@ def shown(app: App) -> bytes:
     return msgspec.json.encode(app)
 
 
-def _merged(existing: App, given: Doc, faults: Faults) -> Doc:
-    before = msgspec.to_builtins(existing)
-    return {**before, **normal.modern(given, faults)}
-
-
-def _made(given: Doc, app_id: str, place: _Place, faults: Faults, existing: App | None = None, at: str = "") -> App:
-    """``given``: of the right kinds. ``at``: the app's own path in the document."""
-    below = Faults() if at else faults
+def _made(modern: Doc, app_id: str, place: _Place, faults: Faults, existing: App | None = None) -> App:
+    """``modern``: of the right kinds, without legacy fields."""
     roles = place.roles(app_id)
     doc = normal.complete(
-        {**documents.APP.defaults, **normal.modern(given, below)},
+        {**documents.APP.defaults, **modern},
         role=roles[0],
         accepted=place.defaults.accepted_resource_roles,
         network=place.defaults.network,
@@ -188,9 +184,7 @@ def _made(given: Doc, app_id: str, place: _Place, faults: Faults, existing: App 
     if existing is not None:
         app = msgspec.structs.replace(app, version_info=existing.version_info)
         roles = (*roles, existing.role)
-    rules.check_app(app, below, roles=tuple(dict.fromkeys(roles)))
-    if at:
-        faults.take(below, at)
+    rules.check_app(app, faults, roles=tuple(dict.fromkeys(roles)))
     return app
 
 
@@ -211,7 +205,7 @@ def _groups(raw: object, faults: Faults, at: str = "", depth: int = 0) -> Doc:
         given["groups"] = [
             _groups(one, faults, f"{at}/groups({n})", depth + 1) for n, one in enumerate(given["groups"])
         ]
-    if at and "id" not in given:
+    if at and isinstance(raw, Mapping) and "id" not in given:
         faults.kind(f"{at}/id", "error.path.missing")
     return given
 
@@ -264,7 +258,9 @@ def _apps(given: list[Doc], own: str, at: str, place: _Place, faults: Faults) ->
     for number, one in enumerate(given):
         app_id, here = paths.absolute(one["id"], own), f"{at}/apps({number})"
         faults.unless(paths.parent(app_id) == own, f"{here}/id", paths.not_child(own))
-        made.append(_made(one, app_id, place, faults, place.existing(app_id), here))
+        below = Faults()
+        made.append(_made(normal.modern(one, below), app_id, place, below, place.existing(app_id)))
+        faults.take(below, here)
     faults.unless(len({one.id for one in made}) == len(made), f"{at}/apps", "Elements must be unique.")
     return tuple(made)
 

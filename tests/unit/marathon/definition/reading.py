@@ -24,7 +24,7 @@ def changed(existing: App | None, /, *, partial: bool = True, app_id: str = "/ap
     return update_app(existing, fields, app_id=app_id, partial=partial, defaults=Defaults(), version=LATER)
 
 
-def faults(**fields: object) -> dict[str, list[str]]:
+def faults(**fields: Any) -> dict[str, list[str]]:
     """What is wrong with a sleeping app with these fields, by path; empty: nothing."""
     try:
         made(**fields)
