@@ -6,6 +6,7 @@ Mesos shows in the task's failure, tell it not to start the task.
 """
 
 import base64
+import gzip
 import json
 import os
 import pwd
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,7 +47,7 @@ def main() -> int:
             written += fetch(item, sandbox, Path(cache) if cache else None, stall_s)
         except FetchError as error:
             faults += _failed(str(error))
-        except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        except (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             faults += _failed(f"{shown(item['uri']['value'])}: {error}")
     if info.get("user") and os.geteuid() == 0:
         _give(written, sandbox, info["user"])
@@ -91,7 +93,7 @@ def shown(value: str) -> str:
 
 
 def is_archive(name: str) -> bool:
-    return name.endswith((*TAR_ENDINGS, ".zip"))
+    return name.endswith((*TAR_ENDINGS, ".zip", ".gz"))
 
 
 def _name_in(value: str) -> str:
@@ -169,6 +171,11 @@ def extract(archive: Path, sandbox: Path, name: str) -> list[Path]:
                 if mode and not member.is_dir():
                     path.chmod(mode)
             return [sandbox / member.filename for member in members]
+    if not name.endswith(TAR_ENDINGS):
+        target = sandbox / name.removesuffix(".gz")
+        with gzip.open(archive) as one:
+            _copy(one, target, name)
+        return [target]
     with tarfile.open(archive) as packed_tar:
         entries = packed_tar.getmembers()
         _check_size(sum(entry.size for entry in entries), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import io
 import json
@@ -113,6 +114,16 @@ def test_archives_are_unpacked_unless_told_not_to(sandbox: Path, tmp_path: Path)
     assert (sandbox / "program").stat().st_mode & 0o777 == 0o755
     assert (sandbox / "three.tgz").exists()
     assert not (sandbox / "three").exists()
+
+
+def test_one_file_is_unpacked_beside_its_archive(sandbox: Path, tmp_path: Path) -> None:
+    (tmp_path / "tool.gz").write_bytes(gzip.compress(b"a tool"))
+    (tmp_path / "broken.gz").write_bytes(gzip.compress(b"a tool" * 1000)[:-12])
+    done = run(sandbox, uri(tmp_path / "tool.gz", output_file="fetched/one", executable=True))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (sandbox / "tool").read_bytes() == b"a tool"
+    done = run(sandbox, uri(tmp_path / "broken.gz"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
 
 
 def test_nothing_is_unpacked_outside_the_sandbox(sandbox: Path, tmp_path: Path) -> None:
