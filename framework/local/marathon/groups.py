@@ -15,7 +15,9 @@ from msgspec.structs import replace
 
 from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.definition.faults import Detail, InvalidObjectError
 from framework.local.marathon.definition.read import GroupUpdate
+from framework.local.marathon.definition.rules import MAX_INSTANCES, TOO_MANY
 
 
 class NoSuchGroupError(LookupError):
@@ -140,7 +142,10 @@ def remove_group(root: Group, group_id: str) -> Group:
 
 
 def scale_group(root: Group, group_id: str, factor: float) -> Group:
-    """Every app in the group and below gets as many times the instances, rounded up."""
+    """Every app in the group and below gets as many times the instances, rounded up.
+
+    Raises InvalidObjectError where these are more than there may be.
+    """
     group = group_of(root, group_id) or empty_group(group_id, root.version)
 
     def scaled(one: Group) -> Group:
@@ -150,7 +155,10 @@ def scale_group(root: Group, group_id: str, factor: float) -> Group:
             groups={path: scaled(below) for path, below in one.groups.items()},
         )
 
-    return put_group(root, scaled(group))
+    after = scaled(group)
+    if any(app.instances > MAX_INSTANCES for app in apps_of(after)):
+        raise InvalidObjectError([Detail("/scaleBy", [TOO_MANY])])
+    return put_group(root, after)
 
 
 def set_enforce_role(root: Group, group_id: str, enforce: bool | None) -> Group:

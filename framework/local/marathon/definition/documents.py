@@ -28,7 +28,9 @@ NOT_EMPTY = Text(min_length=1)
 PORT = Number(minimum=0, maximum=65535)
 COUNT = Number(minimum=0)
 LONG_COUNT = Number(minimum=0, largest=LONG)
-AMOUNT = Number(minimum=0, largest=None)
+MOST = 1e12  # of any amount: no host has as much, and thousandths and bytes of it are still numbers
+AMOUNT = Number(minimum=0, maximum=MOST, largest=None)
+SIZE = Number(minimum=0, maximum=MOST, largest=LONG)
 SHARE = Number(minimum=0, maximum=1, largest=None)
 LABELS = Map(Text())
 PROTOCOL = Text(values=("tcp", "udp", "udp,tcp"))
@@ -66,15 +68,15 @@ DOCKER = Object(
 PERSISTENT = Object(
     {
         "type": Text(values=("root", "path", "mount")),
-        "size": LONG_COUNT,
-        "maxSize": LONG_COUNT,
+        "size": SIZE,
+        "maxSize": SIZE,
         "profileName": Text(),
         "constraints": List(CONSTRAINT, unique=True),
     },
     required=("size",),
 )
 EXTERNAL = Object(
-    {"size": LONG_COUNT, "name": Text(), "provider": Text(), "options": LABELS, "shared": Flag()},
+    {"size": SIZE, "name": Text(), "provider": Text(), "options": LABELS, "shared": Flag()},
     defaults={"shared": False},
 )
 VOLUME = Object(
@@ -234,7 +236,7 @@ UNREACHABLE = Either(
         defaults={"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0},
     ),
 )
-RESOURCE_LIMIT = Either(Text(values=("unlimited",)), Number(largest=None))
+RESOURCE_LIMIT = Either(Text(values=("unlimited",)), Number(maximum=MOST, largest=None))
 
 APP = Object(
     {
@@ -246,16 +248,16 @@ APP = Object(
         "cmd": NOT_EMPTY,
         "constraints": List(CONSTRAINT, unique=True),
         "container": CONTAINER,
-        "cpus": Number(minimum=0.001, largest=None),
+        "cpus": Number(minimum=0.001, maximum=MOST, largest=None),
         "dependencies": List(PathId(), unique=True),
         "disk": AMOUNT,
         "env": Map(Either(Text(), SECRET_REF)),
         "executor": Text(pattern=r"(//cmd)|(/?[^/]+(/[^/]+)*)|"),
         "executorResources": Object(
             {
-                "cpus": Number(minimum=0.1, largest=None),
-                "mem": Number(minimum=32, largest=None),
-                "disk": Number(minimum=10, largest=None),
+                "cpus": Number(minimum=0.1, maximum=MOST, largest=None),
+                "mem": Number(minimum=32, maximum=MOST, largest=None),
+                "disk": Number(minimum=10, maximum=MOST, largest=None),
             },
             defaults={"cpus": 0.1, "mem": 32, "disk": 10},
         ),

@@ -37,9 +37,15 @@ _URI = re2.compile(r"([A-Za-z0-9._~:/?#@!$&'()*+,;=\[\]-]|%[0-9A-Fa-f]{2}|[^\x00
 _IS_VALUE = re2.compile(r"[a-zA-Z0-9_/.-]*")
 
 
+MAX_INSTANCES = 10_000
+"""Of one app: more than Mesos has been seen to run on one machine at once, all apps together."""
+TOO_MANY = f"more than {MAX_INSTANCES} instances cannot be had on this machine"
+
+
 def check_app(app: App, faults: Faults, *, roles: tuple[str, ...]) -> None:
     """``roles``: those the app may have where it is."""
     _check_id(app, faults)
+    faults.unless(app.instances <= MAX_INSTANCES, "/instances", TOO_MANY)
     _check_command(app, faults)
     for place, constraint in enumerate(app.constraints):
         error = constraint_fault(constraint)
@@ -49,8 +55,7 @@ def check_app(app: App, faults: Faults, *, roles: tuple[str, ...]) -> None:
     _check_ports(app, faults)
     _check_health(app, faults)
     _check_readiness(app, faults)
-    for place, artifact in enumerate(app.fetch):
-        faults.unless(bool(_URI.fullmatch(artifact.uri)), f"/fetch({place})/uri", "URI has invalid syntax.")
+    _check_artifacts(app, faults)
     _check_secrets(app, faults)
     _check_roles(app, faults, roles)
     _check_strategies(app, faults)
@@ -178,6 +183,14 @@ def _check_readiness_one(check: ReadinessCheck, at: str, names: set[str | None],
     shorter = check.timeout_seconds < check.interval_seconds
     error = f"got {check.timeout_seconds}, expected less than {check.interval_seconds}"
     faults.unless(shorter, f"{at}/timeoutSeconds", error)
+
+
+def _check_artifacts(app: App, faults: Faults) -> None:
+    for place, artifact in enumerate(app.fetch):
+        faults.unless(bool(_URI.fullmatch(artifact.uri)), f"/fetch({place})/uri", "URI has invalid syntax.")
+        path = artifact.dest_path or ""
+        within = not path.startswith("/") and ".." not in path.split("/")
+        faults.unless(within, f"/fetch({place})/destPath", "must be within the sandbox")
 
 
 def _check_secrets(app: App, faults: Faults) -> None:

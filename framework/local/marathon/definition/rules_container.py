@@ -127,8 +127,8 @@ def _check_volume(app: App, container: Container, volume: Volume, at: str, fault
         faults.unless(volume.external is None, at, f"an external volume {_NO_IMAGE}")
         absolute = volume.container_path.startswith("/")
         faults.unless(not absolute, f"{at}/containerPath", f"an absolute path of a volume {_NO_IMAGE}")
-    parts = volume.container_path.split("/")
-    faults.unless(volume.container_path == ".." or ".." not in parts, f"{at}/containerPath", "must not contain '..'")
+    upwards = ".." in volume.container_path.split("/")
+    faults.unless(not upwards, f"{at}/containerPath", "must not contain '..'")
 
 
 def _check_persistent(volume: Volume, at: str, faults: Faults) -> None:

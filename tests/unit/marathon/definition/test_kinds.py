@@ -48,6 +48,8 @@ LIMITS: list[tuple[dict[str, Any], str, str]] = [
     ({"backoffFactor": 0.9}, "/backoffFactor", "is less than 1"),
     ({"backoffSeconds": -1}, "/backoffSeconds", "is less than 0"),
     ({"cmd": ""}, "/cmd", "error.minLength"),
+    ({"cpus": 1e13}, "/cpus", "is greater than 1e+12"),
+    ({"mem": 1e308}, "/mem", "is greater than 1e+12"),
     ({"constraints": [["hostname"]]}, "/constraints(0)", "error.minLength"),
     ({"constraints": [["hostname", "IS", "a", "b"]]}, "/constraints(0)", "error.maxLength"),
     ({"constraints": [["a", "UNIQUE"], ["a", "UNIQUE"]]}, "/constraints", "Elements must be unique."),
@@ -306,7 +308,7 @@ def test_schemas_tell_the_limits() -> None:
     assert app is not None
     assert group is not None
     properties: Any = app["properties"]
-    assert properties["cpus"] == {"type": "number", "minimum": 0.001, "default": 1}
+    assert properties["cpus"] == {"type": "number", "minimum": 0.001, "maximum": 1e12, "default": 1}
     assert properties["killSelection"]["enum"] == ["YOUNGEST_FIRST", "OLDEST_FIRST"]
     assert app["required"] == ["id"]
     assert json_schema("pod") is None

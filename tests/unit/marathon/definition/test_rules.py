@@ -46,6 +46,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     ({"id": "/"}, "/", "must not be root"),
     ({"id": "/A_b"}, "/id", ID),
     ({"id": "/a/tasks"}, "/id", "must not end with any of the following reserved keywords: restart, tasks, versions"),
+    ({"instances": 10_001}, "/instances", "more than 10000 instances cannot be had on this machine"),
     ({"dependencies": ["/a", "/B"]}, "/dependencies(1)", ID),
     # Commands
     ({"cmd": None}, "/", COMMAND),
@@ -141,6 +142,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     # Volumes
     (_volume(hostPath="/a", secret="s"), "/container/volumes(0)",
      "illegal combination of hostPath, persistent, external and secret volume fields"),
+    (_volume(hostPath="/a", path=".."), "/container/volumes(0)/containerPath", "must not contain '..'"),
     (_volume(hostPath="/a", path="a/../b"), "/container/volumes(0)/containerPath", "must not contain '..'"),
     (_volume({"type": "MESOS"}, hostPath="/a", path="/data"), "/container/volumes(0)/containerPath",
      "an absolute path of a volume on this machine needs a Docker image: without one, an app runs as processes of the"
@@ -205,6 +207,8 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     ({"fetch": [{"uri": "http://a/b c"}]}, "/fetch(0)/uri", "URI has invalid syntax."),
     ({"uris": ["http://a/%zz"]}, "/fetch(0)/uri", "URI has invalid syntax."),
     ({"uris": ["http://a"], "fetch": [{"uri": "http://b"}]}, "/uris", "may not be set in conjunction with fetch"),
+    ({"fetch": [{"uri": "a", "destPath": "/etc/a"}]}, "/fetch(0)/destPath", "must be within the sandbox"),
+    ({"fetch": [{"uri": "a", "destPath": "a/../../b"}]}, "/fetch(0)/destPath", "must be within the sandbox"),
     ({"secrets": {"": {"source": "a"}}}, "/secrets", "must not be empty"),
     ({"env": {"A": {"secret": "a"}}}, "/env/A/secret", "references an undefined secret"),
     ({"env": {"": "a"}}, "/env", "must not be empty"),

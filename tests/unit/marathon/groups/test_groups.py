@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.definition.faults import InvalidObjectError
 from framework.local.marathon.definition.read import EMPTY, GroupUpdate
 from framework.local.marathon.groups import (
     Difference,
@@ -125,6 +126,8 @@ def test_a_group_goes_back_to_what_it_was() -> None:
 
 def test_scaling_rounds_up_and_makes_a_group_that_is_not_there() -> None:
     root = grown(app("/a/one", instances=3), app("/a/b/two", instances=10), app("/c", instances=4))
+    with pytest.raises(InvalidObjectError, match="/scaleBy: more than 10000 instances"):
+        scale_group(root, "/a", 1e12)
     half = scale_group(root, "/a", 0.5)
     assert {one.id: one.instances for one in apps_of(half)} == {"/a/one": 2, "/a/b/two": 5, "/c": 4}
     none = scale_group(root, "/", 0)
