@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile
 from framework.core.events import OperationUpdate
 from framework.core.ids import FrameworkId, HostId, OfferId, TaskId
+from framework.core.pieces import Piece, Reservation
 from framework.core.resources import Resources
 from framework.edges.mesos.accept import Accepting
 from framework.edges.mesos.encode import CAPABILITIES, CallEncoder, FrameworkSettings, subscribe
+from framework.edges.mesos.purse import Purse
+from framework.edges.mesos.resources import Held
 from framework.edges.mesos.wire import Value
-from framework.ports import LaunchTasks, MesosExecutor, TaskLaunch
+from framework.ports import LaunchTasks, MesosExecutor, TaskLaunch, Uri
 
 encoder = CallEncoder(FrameworkId("F-0"))
 S1 = HostId("S1")
@@ -175,3 +178,32 @@ def test_the_other_calls() -> None:
             "resource_provider_id": {"value": "rp"},
         },
     }
+
+
+def test_uris_say_what_is_done_with_them_where_it_is_not_mesos_own_way() -> None:
+    uris = ("http://x/a", Uri("http://x/b"), Uri("http://x/\ud800", False, True, True, "bin/c"))
+    launch = TaskLaunch(TaskId("t"), "t", Resources(1), MesosExecutor("e", "e", Resources(), "run", uris))
+    task = accept([OfferId("O1")], launch)["accept"]["operations"][0]["launch"]["task_infos"][0]
+    assert task["executor"]["command"]["uris"] == [
+        {"value": "http://x/a"},
+        {"value": "http://x/b"},
+        {"value": "http://x/?", "executable": True, "extract": False, "cache": True, "output_file": "bin/c"},
+    ]
+
+
+def test_a_mesos_executor_takes_exact_pieces_beside_its_amounts() -> None:
+    own = Piece("cpus", 50, reservations=(Reservation("butlery"),))
+    executor = MesosExecutor("e", "e", Resources(mem_mib=32), "run", pieces=(own,))
+    task = TaskLaunch(TaskId("t"), "t", Resources(), executor, pieces=(Piece("cpus", 100),))
+    held = Held(Resources(150, 32), Resources(50), (), (Piece("cpus", 100), own, Piece("mem", 32_000)))
+
+    def making(framework: Value) -> Accepting:
+        return Accepting(framework, S1, "butlery", Purse([held], "butlery"))
+
+    told = read(encoder.accept([OfferId("O1")], [LaunchTasks((task,))], 0.0, making)[0])
+    info = told["accept"]["operations"][0]["launch"]["task_infos"][0]
+    assert [(each["name"], each["scalar"]["value"]) for each in info["executor"]["resources"]] == [
+        ("mem", 32.0),
+        ("cpus", 0.05),
+    ]
+    assert info["executor"]["resources"][1]["reservations"] == [{"type": "DYNAMIC", "role": "butlery"}]

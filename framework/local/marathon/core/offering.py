@@ -66,7 +66,7 @@ def conclude(frame: Frame, stale: Iterable[HostId] = ()) -> None:
 def _free(frame: Frame, held: HostOffers) -> None:
     """Gives back what is reserved on the host for instances that nobody wants any more."""
     state = frame.state
-    if not any(offer.pieces for offer in held.offers.values()):
+    if not any(offer.pieces or offer.reserved_pieces for offer in held.offers.values()):
         return
     if frame.now < state.freed.get(held.host_id, -FREE_AGAIN_S) + FREE_AGAIN_S:
         return
