@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from framework.local.marathon.api.exchange import TEXT, Answer, Call, encoded
-from framework.local.marathon.api.statistics import TaskCounts
+from framework.local.marathon.api.statistics import STAGED, TaskCounts
 from framework.local.marathon.groups import apps_of, groups_of
 
 KEPT = 2048
 """Durations that percentiles are made of: the last so many requests of a kind."""
 RATES_S = {"m1_rate": 60.0, "m5_rate": 300.0, "m15_rate": 900.0}
 TICK_S = 5.0
+LAUNCH_TIMEOUT_S = 300.0
+"""An instance that is staged for longer is overdue: Marathon's task_launch_timeout."""
 _QUANTILES = {"p50": 0.5, "p75": 0.75, "p95": 0.95, "p98": 0.98, "p99": 0.99, "p999": 0.999}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -112,8 +114,9 @@ class Metrics:
 
     def _gauges(self, call: Call, now: float) -> dict[str, float]:
         view = call.view
-        counts = TaskCounts.of(view.all_instances())
-        delays = [one for one in view.queue() if one.delay_s <= 0]
+        instances = view.all_instances()
+        counts = TaskCounts.of(instances)
+        overdue = time.time() - LAUNCH_TIMEOUT_S
         return {
             "marathon.apps.active.gauge": sum(1 for _ in apps_of(view.root)),
             "marathon.groups.active.gauge": sum(1 for _ in groups_of(view.root)),
@@ -121,7 +124,9 @@ class Metrics:
             "marathon.deployments.active.gauge": len(view.deployments()),
             "marathon.instances.staged.gauge": counts.staged,
             "marathon.instances.running.gauge": counts.running,
-            "marathon.instances.launch-overdue.gauge": sum(one.count for one in delays),
+            "marathon.instances.launch-overdue.gauge": sum(
+                1 for one in instances if one.condition in STAGED and one.since < overdue
+            ),
             "marathon.http.requests.active.gauge": self.active,
             "marathon.http.event-streams.active.gauge": call.hub.active,
             "marathon.uptime.gauge.seconds": now - self._begun,

@@ -10,7 +10,7 @@ import msgspec
 from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import VersionInfo
 
-_STAGED = frozenset({Condition.PROVISIONED, Condition.STAGING, Condition.STARTING})
+STAGED = frozenset({Condition.PROVISIONED, Condition.STAGING, Condition.STARTING})
 
 
 class TaskCounts(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class TaskCounts(msgspec.Struct, frozen=True):
                 if one.healthy is not None:
                     healthy += one.healthy
                     unhealthy += not one.healthy
-            elif one.condition in _STAGED:
+            elif one.condition in STAGED:
                 staged += 1
         return TaskCounts(staged, running, healthy, unhealthy)
 
