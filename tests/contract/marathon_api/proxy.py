@@ -113,14 +113,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stream(self, answer: http.client.HTTPResponse) -> None:
         self._head(answer)
+        self.send_header("Transfer-Encoding", "chunked")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
         name = ""
         data: list[str] = []
         while line := answer.readline():
-            self.wfile.write(line)
-            self.wfile.flush()
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(line), line))
             field, _, value = line.decode().rstrip("\r\n").partition(":")
             if field == "event":
                 name = value.strip()
@@ -130,3 +130,4 @@ class _Handler(BaseHTTPRequestHandler):
                 self.server.events.append(name)
                 self.server.faults += faults_of_event(name, "\n".join(data))
                 name, data = "", []
+        self.wfile.write(b"0\r\n\r\n")
