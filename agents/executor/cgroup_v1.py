@@ -77,9 +77,23 @@ def plan(name: str) -> dict[str, str]:
     return planned
 
 
-def plan_service(name: str) -> dict[str, str]:
-    """The same for a service, which may have a group below the hierarchy's root: Mesos need not have made one."""
-    return {controller: os.path.join(own, name) for controller, own in own_groups().items() if os.access(own, os.W_OK)}
+def plan_service(name: str, beyond: bool) -> dict[str, str]:
+    """The same for a service, which may have a group below the hierarchy's root: Mesos need not have made one.
+
+    ``beyond``: its limit of memory is more than Mesos knows of, so that its group cannot be below the one of Mesos.
+    """
+    planned: dict[str, str] = {}
+    for controller, own in own_groups().items():
+        if controller == "memory" and beyond and is_of_mesos(own):
+            own = os.path.dirname(os.path.dirname(own))  # not beside it, where Mesos would take it for an orphan
+        if os.access(own, os.W_OK):
+            planned[controller] = os.path.join(own, name)
+    return planned
+
+
+def is_of_mesos(group: str) -> bool:
+    """Whether Mesos has made it: it names a container's group after the container, as it does the executor's run."""
+    return os.path.basename(group) == os.path.basename(os.environ.get("MESOS_DIRECTORY", "").rstrip("/"))
 
 
 class CgroupV1(Limits):

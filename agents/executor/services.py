@@ -54,7 +54,8 @@ class Service:
 
             self._kept["check_status"] = check_status(spec.check.kind, None)
         tell(self.task_id, "TASK_STARTING", "", self._kept)
-        self._slot = slot.take_service(spec.host.docker_socket if spec.image is not None else None, sandbox)
+        docker_socket = spec.host.docker_socket if spec.image is not None else None
+        self._slot = slot.take_service(docker_socket, sandbox, spec.mem_limit_mib is not None)
         self._shelter = guard.shelter(self._slot)
         self._body: ProcessService | DockerService = self._made_body()
 

@@ -68,10 +68,10 @@ class Slot:
         return Watchdog(wanted, os.getpid(), self.uid is not None)
 
 
-def take_service(docker_socket: str | None, sandbox: str) -> Slot:
+def take_service(docker_socket: str | None, sandbox: str, beyond: bool) -> Slot:
     """For a service: in a container of the engine at ``docker_socket``, else as processes, under the best of the
 
-    kernel's groups that can be had.
+    kernel's groups that can be had. ``beyond``: its limit of memory is more than Mesos knows of.
     """
     name = "butlery-s%d" % os.getpid()
     if docker_socket is not None:
@@ -79,7 +79,7 @@ def take_service(docker_socket: str | None, sandbox: str) -> Slot:
     if os.geteuid() == 0:
         from agents.executor.cgroup_v1 import plan_service
 
-        dirs = plan_service(name)
+        dirs = plan_service(name, beyond)
         if "memory" in dirs:
             return Slot(
                 "mesos", "a cgroup v1 group at %s" % dirs["memory"], name, sandbox, None, dirs, "", service=True

@@ -121,6 +121,12 @@ def test_over_its_memory(framework: Framework, beside: str) -> None:
     assert final["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
 
 
+def test_a_limit_of_its_own_lets_it_have_more_than_it_asked_for(framework: Framework) -> None:
+    hog = 'python3 -c "x = bytearray(%d << 20)"; echo $?; %s'
+    framework.service(f"{hog % (150, MEMORY_HOG)}", mem_limit_mib=200)
+    assert framework.status("TASK_FAILED")["message"] == "out of memory: peak 200 MiB, limit 200 MiB"
+
+
 def test_its_user(cluster: MesosCluster, framework: Framework) -> None:
     task_id = framework.service("id -un; echo $HOME; touch mine; sleep 600", user="nobody")
     framework.status("TASK_RUNNING")
