@@ -15,7 +15,7 @@ from framework.local.marathon import planning
 from framework.local.marathon.control import Started, View
 from framework.local.marathon.core import deploying
 from framework.local.marathon.core.effects import Effect, Save
-from framework.local.marathon.core.events import DelayReset, Event, KillAsked
+from framework.local.marathon.core.events import DelayReset, Event, HealthProbed, KillAsked, ReadinessProbed
 from framework.local.marathon.core.happenings import Happening
 from framework.local.marathon.core.records import Step
 from framework.local.marathon.core.state import State
@@ -86,11 +86,11 @@ class Runtime:
     # What happens
 
     def emit(self, event: Event) -> None:
-        """Takes an event in. Of too many, updates are let go that Mesos will send again until we acknowledge them; the
+        """Takes an event in. Of too many, updates are let go that Mesos will send again until we acknowledge them, and
 
-        others are bounded by what is live.
+        what checks found; the others are bounded by what is live.
         """
-        if len(self._events) >= MAX_PENDING_EVENTS and isinstance(event, TaskUpdate) and event.uuid:
+        if len(self._events) >= MAX_PENDING_EVENTS and _comes_again(event):
             return
         self._events.append(event)
         self._wake.set()
@@ -292,6 +292,10 @@ class Runtime:
             raise UnavailableError(self._saving_fails or _STOPPING)
         if len(self._asking) >= MAX_ASKING:
             raise UnavailableError("too many changes at once; try again in a second")
+
+
+def _comes_again(event: Event) -> bool:
+    return isinstance(event, HealthProbed | ReadinessProbed) or (isinstance(event, TaskUpdate) and bool(event.uuid))
 
 
 def _fail(waiters: Sequence[asyncio.Future[None]], reason: str) -> None:
