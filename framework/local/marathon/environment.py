@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from hashlib import sha256
 
+from framework.errors import ButleryError
 from framework.local.marathon.definition.app import App, NetworkMode, SecretRef
 from framework.local.marathon.matching.ports import asked_by
 
@@ -57,7 +58,15 @@ def environment(
 
 
 def _value(app: App, value: str | SecretRef, secrets: Secrets) -> str:
-    return value if isinstance(value, str) else secrets(app.secrets[value.secret].source)
+    return value if isinstance(value, str) else secret_of(app, value.secret, secrets)
+
+
+def secret_of(app: App, name: str, secrets: Secrets) -> str:
+    """What one of the app's secrets holds. Raises ButleryError where it has none of the name, or ``secrets`` does."""
+    source = app.secrets.get(name)
+    if source is None:
+        raise ButleryError(f"{app.id} has no secret {name!r}: name its source in the app's secrets")
+    return secrets(source.source)
 
 
 def ports_environment(app: App, task_id: str, ports: Sequence[int]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from agents.spec import HostPolicy
 from framework.core.ids import TaskId
 from framework.local.marathon.core.records import LocalVolume
 from framework.local.marathon.definition.app import App, HealthCheck, Network, NetworkMode, Volume
-from framework.local.marathon.environment import Secrets
+from framework.local.marathon.environment import Secrets, secret_of
 from framework.local.marathon.matching.match import Placed
 from framework.local.marathon.matching.rules import amount_millis
 
@@ -65,7 +65,7 @@ def service_of(
         mounts=list(_mounts(app, placed.volumes, secrets)),
         health=[_health(app, check, ports) for check in app.health_checks if check.by_executor],
         check=_check(app, app.check, ports) if app.check else None,
-        registry_config=secrets(app.secrets[pull_config.secret].source) if pull_config is not None else None,
+        registry_config=secret_of(app, pull_config.secret, secrets) if pull_config is not None else None,
         pretend=pretend,
         host=host,
     )
@@ -134,7 +134,7 @@ def _mounts(app: App, volumes: Sequence[LocalVolume], secrets: Secrets) -> Itera
         elif volume.external is not None:
             yield _external(volume, read_only=read_only)
         elif volume.secret is not None:
-            content = secrets(app.secrets[volume.secret].source)
+            content = secret_of(app, volume.secret, secrets)
             yield ServiceMount("", target, read_only=True, content=base64.b64encode(content.encode()).decode())
         elif volume.host_path is not None:
             yield ServiceMount(volume.host_path, target, read_only)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from framework.errors import ButleryError
 from framework.local.marathon.definition.app import (
     App,
     Container,
@@ -162,3 +163,8 @@ def test_the_apps_own_goes_before_everything() -> None:
 )
 def test_numbers_are_shown_as_java_does(number: float, text: str) -> None:
     assert as_double(number) == text
+
+
+def test_a_secret_that_the_app_does_not_name_is_told_of() -> None:
+    with pytest.raises(ButleryError, match="/web has no secret 'token'"):
+        of(app(env={"TOKEN": SecretRef(secret="token")}))

@@ -97,15 +97,16 @@ def _constraints(all_parts: tuple[tuple[str, ...], ...]) -> tuple[Constraint | N
     result: list[Constraint | None] = []
     for parts in all_parts:
         try:
-            result.append(parse(_without_empty_value(parts)))
+            result.append(parse(_as_used(parts)))
         except ValueError:
             result.append(None)
     return tuple(result)
 
 
-def _without_empty_value(parts: tuple[str, ...]) -> tuple[str, ...]:
-    """UNIQUE takes no value, and Marathon does not mind one."""
-    return parts[:2] if parts[1:2] == (Operator.UNIQUE.value,) else parts
+def _as_used(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Without a value that Marathon does not mind and we do: any of UNIQUE, and GROUP_BY's 0 for no number at all."""
+    valueless = parts[1:2] == (Operator.UNIQUE.value,) or parts[1:] == (Operator.GROUP_BY.value, "0")
+    return parts[:2] if valueless else parts
 
 
 def fixed_met(demand: Demand, site: Site) -> bool:

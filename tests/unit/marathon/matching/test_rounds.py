@@ -195,3 +195,7 @@ def test_two_thousand_apps_find_their_hosts_and_those_that_cannot_are_not_looked
     assert all(isinstance(here.place(of, instance(of), ()), Placed) for of in apps)
     large = app("/large", cpus=17.0)
     assert all(isinstance(here.place(large, instance(large, str(nth)), ()), Refused) for nth in range(1000))
+
+
+def test_values_that_marathon_does_not_mind_do_no_harm() -> None:
+    assert place(app(constraints=(("hostname", "UNIQUE", "x"), ("hostname", "GROUP_BY", "0"))), offer())
