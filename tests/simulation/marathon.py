@@ -373,7 +373,7 @@ class World:
         self.told: list[object] = []  # what was published
         self.checked: dict[str, tuple[App, Instance]] = {}  # of whom the server's own checks are made
         self.readying: dict[str, tuple[App, Instance]] = {}
-        self.unhealthy: set[str] = set()  # apps whose checks fail
+        self.unhealthy: set[str | None] = set()  # apps, or commands, whose checks fail
         self.failing: set[str] = set()  # apps whose tasks fail at once
         self.crash_at: int | None = None  # how many calls of the next turn are still made
         self.crashes = 0
@@ -467,7 +467,7 @@ class World:
         for app, instance in list(self.checked.values()):
             for index, check in enumerate(app.health_checks):
                 if not check.by_executor:
-                    alive = app.id not in self.unhealthy
+                    alive = self.unhealthy.isdisjoint((app.id, app.cmd))
                     self.mesos.inbox.append(HealthProbed(instance.id, instance.attempt, index, alive, "refused"))
         for app, instance in list(self.readying.values()):
             for ready in app.readiness_checks:
@@ -503,15 +503,10 @@ class World:
         return {app.id: app.instances for app in apps if app.instances}
 
     def running(self) -> Mapping[str, int]:
-        return dict(Counter(task.app.id for task in self.mesos.alive()))
+        return dict(Counter(task.app.id for task in self.mesos.alive() if not task.away))
 
 
 def _apps(group: Group) -> Iterable[App]:
     yield from group.apps.values()
     for each in group.groups.values():
         yield from _apps(each)
-
-
-def versions(world: World, app_id: str) -> Mapping[str, int]:
-    """How many tasks live of each version."""
-    return dict(Counter(task.app.version for task in world.mesos.alive(app_id)))
