@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
 
 from starlette.requests import Request
 from starlette.types import Receive, Send
@@ -17,25 +17,35 @@ from framework.local.marathon.api.render import Renderer
 from framework.local.marathon.control import Control
 
 MAX_WAITING = 1024
-"""Events that may wait for one subscriber to read; with more it is cut, as the real one does."""
+"""Events that may wait for one subscriber whose connection takes no more; with more it is cut, as the real one does."""
+STUCK_S = 2.0
+"""A connection that has not taken a write for so long takes no more. A thousand events of one moment are no reason."""
+MAX_BURST = 32 * 1024
+"""Events that may wait for one subscriber at all. It shares them with the others."""
 MAX_SUBSCRIBERS = 512
 KEEP_ALIVE_S = 10.0
 """An empty line so often, as Jetty sends it, tells clients and proxies that the stream is alive."""
-KEPT = 8
-"""Encoded events that are kept for the subscribers that have not come to them yet."""
+PIECE_BYTES = 64 << 10
+"""Events that wait are written together, up to about so much: one write costs as much as a few encoded events."""
+LONG_BYTES = 16 << 10
+LONG_KEPT = 8
+"""An encoded event stays with the event as long as that waits for anybody. Of those longer than LONG_BYTES, plans with
+
+thousands of apps, only the last so many are kept: a thousand of them may wait for one that is slow.
+"""
 
 _log = logging.getLogger(__name__)
 
 
 class _Event:
-    """One thing that happened; ``number`` counts them."""
+    """One thing that happened. ``encoded``: its lines by name and whether plans are light."""
 
-    __slots__ = ("at", "number", "told")
+    __slots__ = ("at", "encoded", "told")
 
-    def __init__(self, number: int, told: Told, at: float) -> None:
-        self.number = number
+    def __init__(self, told: Told, at: float) -> None:
         self.told = told
         self.at = at
+        self.encoded: dict[tuple[str, bool], bytes] = {}
 
 
 class Hub:
@@ -45,8 +55,7 @@ class Hub:
         self._control = control
         self._render = render
         self._subscribers: set[Subscriber] = set()
-        self._count = 0
-        self._encoded: OrderedDict[tuple[int, str, bool], bytes] = OrderedDict()
+        self._long: deque[_Event] = deque()  # those whose encoded lines are long
         self._unsubscribe: Callable[[], None] | None = None
         self.sent_bytes = 0
 
@@ -57,8 +66,7 @@ class Hub:
     def publish(self, told: Told, at: float | None = None) -> None:
         if not self._subscribers:
             return
-        self._count += 1
-        event = _Event(self._count, told, time.time() if at is None else at)
+        event = _Event(told, time.time() if at is None else at)
         called = names(told)
         for one in self._subscribers:
             one.offer(event, called)
@@ -85,14 +93,15 @@ class Hub:
             one.over.set()
 
     def lines(self, event: _Event, name: str, light: bool) -> bytes:
-        key = (event.number, name, light)
-        found = self._encoded.get(key)
+        found = event.encoded.get((name, light))
         if found is None:
             data = data_of(name, event.told, event.at, self._control.view, self._render, light)
             found = b"event: %b\r\ndata: %b\r\n\r\n" % (name.encode(), data)
-            self._encoded[key] = found
-            if len(self._encoded) > KEPT:
-                self._encoded.popitem(last=False)
+            event.encoded[name, light] = found
+            if len(found) > LONG_BYTES:
+                self._long.append(event)
+                if len(self._long) > LONG_KEPT:
+                    self._long.popleft().encoded.clear()
         self.sent_bytes += len(found)
         return found
 
@@ -109,13 +118,15 @@ class Subscriber:
         self._news = asyncio.Event()
         self.over = asyncio.Event()
         self.stuck = False  # it did not keep up
+        self._loop = asyncio.get_running_loop()
+        self._writing_since: float | None = None
 
     def offer(self, event: _Event, called: tuple[str, ...]) -> None:
         if self.over.is_set():
             return
         for name in called:
             if not self._wanted or name in self._wanted:
-                if len(self._waiting) >= MAX_WAITING:
+                if len(self._waiting) >= MAX_WAITING and self._is_stuck():
                     self._waiting.clear()
                     self.stuck = True
                     self.over.set()
@@ -123,18 +134,33 @@ class Subscriber:
                 self._waiting.append((event, name))
                 self._news.set()
 
+    def _is_stuck(self) -> bool:
+        if len(self._waiting) >= MAX_BURST:
+            return True
+        return self._writing_since is not None and self._loop.time() - self._writing_since >= STUCK_S
+
     async def pass_on(self, send: Send) -> None:
-        """Writes events until the task that runs this is cancelled; never more than one beside what waits."""
+        """Writes events until the task that runs this is cancelled; never more than one piece beside what waits."""
         while True:
             while self._waiting:
-                event, name = self._waiting.popleft()
-                await send(_piece(self._hub.lines(event, name, self._light)))
+                piece = b"".join(self._taken())
+                self._writing_since = self._loop.time()
+                await send(_piece(piece))
+                self._writing_since = None
             self._news.clear()
             try:
                 async with asyncio.timeout(KEEP_ALIVE_S):
                     await self._news.wait()
             except TimeoutError:
                 await send(_piece(b"\r\n"))
+
+    def _taken(self) -> Iterator[bytes]:
+        taken = 0
+        while self._waiting and taken < PIECE_BYTES:
+            event, name = self._waiting.popleft()
+            lines = self._hub.lines(event, name, self._light)
+            taken += len(lines)
+            yield lines
 
 
 class EventStream:

@@ -189,10 +189,22 @@ class Reader:
             await self.came.wait()
 
 
+async def test_many_events_of_one_moment_reach_everybody(server: Server, marathon: FakeMarathon) -> None:
+    await make_web(server)
+    instance = marathon.launch("/web")
+    count = 4 * streams.MAX_WAITING
+    async with asyncio.timeout(DEADLINE_S), Reader(server) as one, Reader(server) as two:
+        for number in range(count):
+            marathon.happen(StatusUpdate(instance, "TASK_RUNNING", str(number)))
+        await asyncio.gather(one.read(count), two.read(count))
+        assert one.got == two.got == [str(number) for number in range(count)]
+
+
 async def test_one_that_does_not_read_is_cut_and_the_others_get_every_event_once_in_order(
-    server: Server, marathon: FakeMarathon
+    server: Server, marathon: FakeMarathon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The messages are long, so that the connection of who does not read is soon full."""
+    monkeypatch.setattr(streams, "STUCK_S", 0.05)
     marathon.holding = True
     await make_web(server)
     instance = marathon.launch("/web")
