@@ -153,7 +153,7 @@ class Control(Protocol):
         ``change`` makes the new root of the present one and the new version; called once, at once, and free to raise.
         ``restart``: apps that are rolled though nothing of them changed. ``kill``: by app the instances that scaling it
         down is to kill first. Raises what ``change`` raises, InvalidObjectError where the new root breaks a rule of the
-        whole (circular dependencies, service ports asked twice), AppLockedError, TooManyDeploymentsError,
+        whole (circular dependencies, no service port left), AppLockedError, TooManyDeploymentsError,
         UnavailableError where the state cannot be saved now.
         """
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -57,8 +58,7 @@ def group_of(root: Group, group_id: str) -> Group | None:
 
 def apps_of(group: Group) -> Iterator[App]:
     """All apps in it and below."""
-    for one in groups_of(group):
-        yield from one.apps.values()
+    return chain.from_iterable(one.apps.values() for one in groups_of(group))
 
 
 def groups_of(group: Group) -> Iterator[Group]:
@@ -67,7 +67,8 @@ def groups_of(group: Group) -> Iterator[Group]:
     while waiting:
         one = waiting.pop()
         yield one
-        waiting.extend(reversed(one.groups.values()))
+        if one.groups:
+            waiting.extend(reversed(one.groups.values()))
 
 
 def groups_above(root: Group, path: str) -> Iterator[Group]:

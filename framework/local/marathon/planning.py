@@ -85,10 +85,10 @@ def _move(old: App | None, new: App, kill: Sequence[str]) -> Action | None:
 
 def _group_changes(groups: Iterable[tuple[Group | None, Group | None]]) -> Iterator[GroupChange]:
     for old, new in groups:
-        group = old or new
-        was, now = (_own(old) if old else None), (_own(new) if new else None)
-        if group and was != now:
-            yield GroupChange(group.id, was, now)
+        if old is None or new is None or old.dependencies != new.dependencies or old.enforce_role != new.enforce_role:
+            group = old or new
+            if group is not None:
+                yield GroupChange(group.id, _own(old) if old else None, _own(new) if new else None)
 
 
 def _own(group: Group) -> tuple[tuple[str, ...], bool | None]:

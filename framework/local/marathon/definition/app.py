@@ -16,8 +16,8 @@ import msgspec
 Value = TypeVar("Value")
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One JSON object of the API."""
+class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
+    """One JSON object of the API. Frozen, it can be in no circle: the garbage collector need not walk thousands."""
 
 
 def _always(value: Value) -> Value:
