@@ -1,16 +1,19 @@
-"""Any app that is taken is shown as a document that means the same app; nothing that is sent ends in a traceback."""
+"""Any app that is taken is shown as Marathon's schema has it, and means the same app; nothing ends in a traceback."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import jsonschema_rs
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from framework.local.marathon.definition.faults import InvalidJsonError, InvalidObjectError
 from framework.local.marathon.definition.read import Defaults, new_app, parse, read_group, shown, update_app
+from tests.contract.marathon_api import kinds
 
+answered = jsonschema_rs.validator_for(kinds.as_answer(kinds.APP_SHOWN))
 VERSION = "2024-05-06T07:08:09.010Z"
 LATER = "2024-05-06T07:08:09.011Z"
 
@@ -138,6 +141,7 @@ def test_what_is_shown_means_the_same_app(change: dict[str, Any]) -> None:
     app = _taken(change)
     if app is not None:
         assert _new(parse(shown(app))) == app
+        answered.validate(msgspec.json.decode(shown(app)))
 
 
 @given(changes, changes)

@@ -32,6 +32,7 @@ MOST = 1e12  # of any amount: no host has as much, and thousandths and bytes of 
 AMOUNT = Number(minimum=0, maximum=MOST, largest=None)
 SIZE = Number(minimum=0, maximum=MOST, largest=LONG)
 SHARE = Number(minimum=0, maximum=1, largest=None)
+SEVERAL = 1000  # things of one app: none has as many, and checking more would keep all others waiting
 LABELS = Map(Text())
 PROTOCOL = Text(values=("tcp", "udp", "udp,tcp"))
 SCHEME = Text(values=("HTTP", "HTTPS"))
@@ -47,7 +48,7 @@ PORT_MAPPING = Object(
         "name": LEGACY_NAME,
         "protocol": PROTOCOL,
         "servicePort": PORT,
-        "networkNames": List(NAME),
+        "networkNames": List(NAME, max_items=SEVERAL),
     },
     defaults={"containerPort": 0, "protocol": "tcp", "servicePort": 0, "labels": {}},
 )
@@ -59,7 +60,7 @@ DOCKER = Object(
         "image": NOT_EMPTY,
         "network": Text(values=("BRIDGE", "HOST", "NONE", "USER")),
         "parameters": List(Object({"key": NOT_EMPTY, "value": Text()}, required=("key", "value"))),
-        "portMappings": List(PORT_MAPPING),
+        "portMappings": List(PORT_MAPPING, max_items=SEVERAL),
         "privileged": Flag(),
     },
     required=("image",),
@@ -71,7 +72,7 @@ PERSISTENT = Object(
         "size": SIZE,
         "maxSize": SIZE,
         "profileName": Text(),
-        "constraints": List(CONSTRAINT, unique=True),
+        "constraints": List(CONSTRAINT, unique=True, max_items=SEVERAL),
     },
     required=("size",),
 )
@@ -125,8 +126,8 @@ CONTAINER = Object(
         "type": Text(values=("MESOS", "DOCKER")),
         "docker": DOCKER,
         "linuxInfo": LINUX_INFO,
-        "volumes": List(_Volume()),
-        "portMappings": List(PORT_MAPPING),
+        "volumes": List(_Volume(), max_items=SEVERAL),
+        "portMappings": List(PORT_MAPPING, max_items=SEVERAL),
     },
     defaults={"type": "DOCKER", "volumes": []},
 )
@@ -215,7 +216,7 @@ IP_ADDRESS = Object(
                 )
             }
         ),
-        "groups": List(Text(), unique=True),
+        "groups": List(Text(), unique=True, max_items=SEVERAL),
         "labels": LABELS,
         "networkName": NOT_EMPTY,
     }
@@ -241,15 +242,15 @@ RESOURCE_LIMIT = Either(Text(values=("unlimited",)), Number(maximum=MOST, larges
 APP = Object(
     {
         "id": PathId(reserved=True),
-        "acceptedResourceRoles": List(Text(), unique=True),
+        "acceptedResourceRoles": List(Text(), unique=True, max_items=SEVERAL),
         "args": List(Text()),
         "backoffFactor": Number(minimum=1, largest=None),
         "backoffSeconds": COUNT,
         "cmd": NOT_EMPTY,
-        "constraints": List(CONSTRAINT, unique=True),
+        "constraints": List(CONSTRAINT, unique=True, max_items=SEVERAL),
         "container": CONTAINER,
         "cpus": Number(minimum=0.001, maximum=MOST, largest=None),
-        "dependencies": List(PathId(), unique=True),
+        "dependencies": List(PathId(), unique=True, max_items=SEVERAL),
         "disk": AMOUNT,
         "env": Map(Either(Text(), SECRET_REF)),
         "executor": Text(pattern=r"(//cmd)|(/?[^/]+(/[^/]+)*)|"),
@@ -261,8 +262,8 @@ APP = Object(
             },
             defaults={"cpus": 0.1, "mem": 32, "disk": 10},
         ),
-        "fetch": List(ARTIFACT),
-        "healthChecks": List(HEALTH_CHECK, unique=True),
+        "fetch": List(ARTIFACT, max_items=SEVERAL),
+        "healthChecks": List(HEALTH_CHECK, unique=True, max_items=SEVERAL),
         "check": CHECK,
         "instances": COUNT,
         "labels": LABELS,
@@ -270,10 +271,10 @@ APP = Object(
         "mem": AMOUNT,
         "gpus": COUNT,
         "ipAddress": IP_ADDRESS,
-        "networks": List(NETWORK),
-        "ports": List(PORT),
-        "portDefinitions": List(PORT_DEFINITION),
-        "readinessChecks": List(READINESS_CHECK),
+        "networks": List(NETWORK, max_items=SEVERAL),
+        "ports": List(PORT, max_items=SEVERAL),
+        "portDefinitions": List(PORT_DEFINITION, max_items=SEVERAL),
+        "readinessChecks": List(READINESS_CHECK, max_items=SEVERAL),
         "residency": Object(
             {
                 "relaunchEscalationTimeoutSeconds": LONG_COUNT,
@@ -289,7 +290,7 @@ APP = Object(
             {"maximumOverCapacity": SHARE, "minimumHealthCapacity": SHARE},
             required=("maximumOverCapacity", "minimumHealthCapacity"),
         ),
-        "uris": List(LOCATION),
+        "uris": List(LOCATION, max_items=SEVERAL),
         "user": Text(),
         "version": Timestamp(),
         "versionInfo": Object(
@@ -342,7 +343,7 @@ GROUP = Object(
         "id": PathId(),
         "apps": List(_Later(APP.json_schema())),
         "groups": List(_Later({"$ref": "#"})),
-        "dependencies": List(PathId(), unique=True),
+        "dependencies": List(PathId(), unique=True, max_items=SEVERAL),
         "scaleBy": AMOUNT,
         "version": Timestamp(),
         "enforceRole": Flag(),

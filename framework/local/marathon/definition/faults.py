@@ -33,6 +33,10 @@ class InvalidObjectError(ButleryError):
         self.details = details
 
 
+MOST = 1000
+"""Paths that are told of at once, so that no answer grows without end."""
+
+
 class Faults:
     """Gathers all that is wrong with one document, in the order it was found."""
 
@@ -78,6 +82,8 @@ class Faults:
 
 
 def _add(found: dict[str, list[str]], at: str, error: str) -> None:
+    if len(found) >= MOST:
+        return
     errors = found.setdefault(at or "/", [])
     if error not in errors:
         errors.append(error)

@@ -6,6 +6,7 @@ to a whole app. Both leave what they were given as it is, and a complete app as 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -56,12 +57,13 @@ def complete(given: Mapping[str, Any], *, role: str, accepted: tuple[str, ...] |
             "maximumOverCapacity": 0.0 if kept else 1.0,
             "minimumHealthCapacity": 0.5 if kept else 1.0,
         }
+    resident = any("persistent" in one for one in kept)
     if doc.get("unreachableStrategy") is None:
-        resident = any("persistent" in one for one in kept)
         doc["unreachableStrategy"] = "disabled" if resident else {"inactiveAfterSeconds": 0, "expungeAfterSeconds": 0}
     doc["role"] = doc.get("role") or role
-    doc["acceptedResourceRoles"] = _accepted(doc, accepted)
-    doc["healthChecks"] = [_health_check(one, doc) for one in doc.get("healthChecks") or []]
+    doc["acceptedResourceRoles"] = _accepted(doc, None if resident else accepted)
+    doc["healthChecks"] = _distinct([_health_check(one, doc) for one in doc.get("healthChecks") or []])
+    doc["constraints"] = _distinct([_constraint(one) for one in doc.get("constraints") or []])
     doc["env"] = _env(doc)
     return doc
 
@@ -196,7 +198,10 @@ def _volume(volume: Doc) -> Doc:
 
 
 def _accepted(doc: Doc, default: tuple[str, ...] | None) -> list[str] | None:
-    """Roles that the app could not be offered resources of are left out, as Marathon 1.9 does."""
+    """Roles that the app could not be offered resources of are left out, as Marathon 1.9 does.
+
+    The default is not for resident apps, which make reservations of their own and may say nothing but ``*``.
+    """
     roles = doc.get("acceptedResourceRoles")
     if roles is None:
         return list(default) if default else None
@@ -211,6 +216,14 @@ def _health_check(check: Doc, doc: Doc) -> Doc:
     if ports and check["protocol"] != "COMMAND" and "port" not in check:
         check.setdefault("portIndex", 0)
     return check
+
+
+def _constraint(parts: list[str]) -> list[str]:
+    return [part.upper() if place == 1 else part for place, part in enumerate(parts)]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    return list({json.dumps(one, sort_keys=True): one for one in reversed(values)}.values())[::-1]
 
 
 def _env(doc: Doc) -> Doc:

@@ -100,14 +100,14 @@ def _check_linux(container: Container, faults: Faults) -> None:
 def _check_mappings(app: App, container: Container, faults: Faults) -> None:
     mappings, at = container.port_mappings or (), "/container/portMappings"
     names_unique([one.name for one in mappings], at, faults)
-    networks = [one.name for one in app.networks if one.name]
+    networks = {one.name for one in app.networks if one.name}
+    unknown = f"is not one of ({','.join(sorted(networks)[:10])})"
     several = sum(one.mode is NetworkMode.CONTAINER for one in app.networks) > 1
     for place, mapping in enumerate(mappings):
         one_name = mapping.host_port is None or len(mapping.network_names) == 1
         faults.unless(one_name or not several, f"{at}({place})", _ONE_NAME)
         for number, name in enumerate(mapping.network_names):
-            error = f"is not one of ({','.join(networks)})"
-            faults.unless(name in networks, f"{at}({place})/networkNames({number})", error)
+            faults.unless(name in networks, f"{at}({place})/networkNames({number})", unknown)
     asked = Counter(one.host_port for one in mappings if one.host_port)
     faults.unless(all(count == 1 for count in asked.values()), at, "Host ports must be unique.")
 

@@ -162,9 +162,11 @@ class List(msgspec.Struct, frozen=True):
         if not isinstance(value, list | tuple):
             faults.kind(at, "error.expected.jsarray")
             return []
+        if self.max_items is not None and len(value) > self.max_items:
+            faults.unknown(at, "error.maxLength")
+            return []
         read = [self.items.read(one, f"{at}({place})", faults) for place, one in enumerate(value)]
         faults.unless(len(read) >= self.min_items, at, "error.minLength")
-        faults.unless(self.max_items is None or len(read) <= self.max_items, at, "error.maxLength")
         if self.unique and len(read) > 1:
             distinct = {json.dumps(one, sort_keys=True) for one in read}
             faults.unless(len(distinct) == len(read), at, "Elements must be unique.")

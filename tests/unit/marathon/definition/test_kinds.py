@@ -50,6 +50,7 @@ LIMITS: list[tuple[dict[str, Any], str, str]] = [
     ({"cmd": ""}, "/cmd", "error.minLength"),
     ({"cpus": 1e13}, "/cpus", "is greater than 1e+12"),
     ({"mem": 1e308}, "/mem", "is greater than 1e+12"),
+    ({"ports": [0] * 1001}, "/ports", "error.maxLength"),
     ({"constraints": [["hostname"]]}, "/constraints(0)", "error.minLength"),
     ({"constraints": [["hostname", "IS", "a", "b"]]}, "/constraints(0)", "error.maxLength"),
     ({"constraints": [["a", "UNIQUE"], ["a", "UNIQUE"]]}, "/constraints", "Elements must be unique."),

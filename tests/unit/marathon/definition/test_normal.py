@@ -206,6 +206,15 @@ def test_accepted_roles_that_bring_no_offers_are_left_out() -> None:
     settings = Defaults(role="public", accepted_resource_roles=("*", "public"))
     assert made(defaults=settings, acceptedResourceRoles=["public"]).accepted_resource_roles == ("public",)
     assert made(defaults=settings).accepted_resource_roles == ("*", "public")
+    volume = {"containerPath": "data", "mode": "RW", "persistent": {"size": 1}}
+    resident = made(defaults=settings, container={"type": "MESOS", "volumes": [volume]})
+    assert resident.accepted_resource_roles is None
+
+
+def test_operators_are_shown_in_capitals_and_nothing_twice() -> None:
+    app = made(constraints=[["a", "unique"], ["a", "UNIQUE"]], healthChecks=[{}, {"portIndex": 0}])
+    assert app.constraints == (("a", "UNIQUE"),)
+    assert len(app.health_checks) == 1
 
 
 def test_secrets_may_be_referred_to_by_their_source() -> None:
