@@ -62,6 +62,7 @@ bench: ## the figures of docs/performance.rst
 	$(bin)/butlery bench failover --json
 	$(bin)/butlery bench wire --json
 	$(bin)/butlery bench mesos --json
+	$(bin)/butlery bench marathon --json
 
 .PHONY: docs
 docs: venv ## docs/_build/html, warnings as errors

@@ -60,6 +60,17 @@ def test_mesos_loses_and_doubles_nothing() -> None:
     assert all(figures[ratio] > 0 for ratio in ("running_time_ratio", "finish_rate_ratio"))
 
 
+def test_marathon_launches_scales_and_rolls_while_all_subscribers_see_it() -> None:
+    sizes = ("--apps", "12", "--hosts", "3", "--scale-to", "20", "--rolled", "10", "--subscribers", "5")
+    figures = bench("marathon", *sizes)
+    assert (figures["healthy"], figures["failed"], figures["rolled"]) == (12, 0, 10)
+    assert figures["fewest_healthy"] == 9
+    assert figures["subscribers"]["complete"] == 5
+    assert (figures["subscribers"]["doubled"], figures["subscribers"]["out_of_order"]) == (0, 0)
+    assert all(0 < figures[name]["p50_ms"] <= figures[name]["p99_ms"] for name in ("apps_with_tasks", "one_app", "groups"))
+    assert figures["rss_mib"] > 0
+
+
 def test_placement_beats_the_peer_on_the_same_requests() -> None:
     figures = placement_peer.run(rounds=2, warm_up=1, host_counts=(317,), requests=1500)["hosts_317"]
     assert figures["speed_ratio"] > 1
