@@ -18,7 +18,14 @@ from framework.local.marathon.core import effects as ef
 from framework.local.marathon.core.events import DelayReset, KillAsked
 from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.core.scaling import capacities
-from framework.local.marathon.definition.app import App, Group, HealthCheck, UpgradeStrategy
+from framework.local.marathon.definition.app import (
+    App,
+    Group,
+    HealthCheck,
+    ReadinessCheck,
+    Unreachable,
+    UpgradeStrategy,
+)
 from framework.local.marathon.groups import apps_of, with_apps
 from tests.simulation.marathon import World
 from tests.unit.marathon.groups.trees import app, persistent
@@ -30,6 +37,18 @@ SELDOM = (
     "disconnect", "rescind", "wait", "wait_long", "duplicate", "reset", "end", "forced", "crash_between",
 )  # fmt: skip
 STRATEGIES = ((1.0, 1.0), (0.5, 0.0), (1.0, 0.0), (0.0, 0.0), (0.9, 0.3), (0.0, 1.0))
+
+
+READY = ReadinessCheck(
+    name="ready",
+    protocol="HTTP",
+    path="/",
+    port_name="http",
+    interval_seconds=1,
+    timeout_seconds=1,
+    http_status_codes_for_ready=(200,),
+    preserve_last_response=False,
+)
 
 
 class Action(NamedTuple):
@@ -52,6 +71,11 @@ Watch = Callable[[World, Sequence[ef.Effect]], None]
 def made(app_id: str, a: int, b: int) -> App:
     least, over = STRATEGIES[b % len(STRATEGIES)]
     fields: dict[str, Any] = {"cpus": (0.1, 0.5, 1.0)[a % 3]}
+    if app_id == "/g/c":
+        fields["health_checks"] = (health_check("HTTP"), health_check("MESOS_HTTP"))
+    if app_id == "/g/d":
+        fields["readiness_checks"] = (READY,)
+        fields["unreachable_strategy"] = Unreachable(inactive_after_seconds=30, expunge_after_seconds=300)
     if app_id == "/disks":
         fields, over = {"cpus": 0.5, "container": persistent("data")}, 0.0
     return app(
@@ -81,15 +105,14 @@ def putting(*apps: App) -> Callable[[Group, str], Group]:
 
 
 class History:
-    def __init__(self, watch: Watch | None = None, *, crashes: bool = True, faults: bool = True) -> None:
+    def __init__(self, watch: Watch | None = None) -> None:
         self.world = World(watch=watch)
-        self.crashes = crashes
-        self.faults = faults
 
     def play(self, actions: Sequence[Action]) -> None:
         for action in actions:
             self.do(action)
         self.world.failing.clear()
+        self.world.unhealthy.clear()
         for host_id, host in self.world.mesos.hosts.items():
             if not host.up:
                 self.world.mesos.find(host_id)
@@ -119,19 +142,20 @@ class History:
                 world.cancel(running[a % len(running)], force=name == "cancel_forced")
             case "go":
                 world.go()
-            case "crash" if self.crashes:
+            case "crash":
                 world.restart()
-            case "crash_between" if self.crashes:
+            case "crash_between":
                 world.crash_at = a % 3
             case "kill" | "wipe" if alive:
                 world.step(KillAsked((alive[a % len(alive)].instance_id,), wipe=name == "wipe"))
-            case "fail" if self.faults:
-                world.failing.add(app_id)
+            case "fail":
+                (world.failing if a % 2 else world.unhealthy).add(app_id)
             case "mend":
                 world.failing.clear()
-            case "end" if alive and self.faults and not alive[a % len(alive)].away:
+                world.unhealthy.clear()
+            case "end" if alive and not alive[a % len(alive)].away:
                 fake.update(alive[a % len(alive)], ("TASK_FINISHED", "TASK_FAILED", "TASK_ERROR")[b % 3])
-            case "lose_host" if self.faults and hosts[a % len(hosts)].up:
+            case "lose_host" if hosts[a % len(hosts)].up:
                 fake.lose(hosts[a % len(hosts)].id)
             case "find_host" if not hosts[a % len(hosts)].up:
                 fake.find(hosts[a % len(hosts)].id)

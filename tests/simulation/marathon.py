@@ -196,8 +196,7 @@ class FakeMesos:
             self.inbox.append(said)
 
     def run(self, task: FakeTask) -> None:
-        checked = any(each.by_executor for each in task.app.health_checks)
-        self.update(task, "TASK_RUNNING", healthy=True if checked else None)
+        self.update(task, "TASK_RUNNING", healthy=True if _by_executor(task) else None)
 
     def lose(self, host_id: HostId) -> None:
         host = self.hosts[host_id]
@@ -295,7 +294,12 @@ class FakeMesos:
                 state = "TASK_UNREACHABLE" if task.away else task.state
                 if not task.alive:
                     state = "TASK_GONE"
-            self.inbox.append(told.TaskUpdate(task_id, state, host_id, reason="REASON_RECONCILIATION"))
+            healthy = True if task is not None and state == "TASK_RUNNING" and _by_executor(task) else None
+            self.inbox.append(told.TaskUpdate(task_id, state, host_id, reason="REASON_RECONCILIATION", healthy=healthy))
+
+
+def _by_executor(task: FakeTask) -> bool:
+    return any(each.by_executor for each in task.app.health_checks)
 
 
 ENDED = ("TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED", "TASK_LOST")
