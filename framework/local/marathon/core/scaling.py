@@ -94,10 +94,10 @@ def _begin(frame: Frame, acting: Acting) -> None:
     app = action.app
     if action.kind is ActionKind.RESTART:
         state.delays.pop(app.id, None)
+    if action.kind is ActionKind.SCALE and app.version == app.version_info.last_config_change_at:
+        return  # its checks were told of when it was started
     for index in range(len(app.health_checks)):
-        if action.kind is not ActionKind.SCALE:
-            added = action.kind is not ActionKind.STOP
-            frame.publish(HealthCheckSet(app.id, app.version, index, added=added))
+        frame.publish(HealthCheckSet(app.id, app.version, index, added=action.kind is not ActionKind.STOP))
 
 
 def capacities(app: App) -> tuple[int, int]:

@@ -124,7 +124,8 @@ class State:
         self.remember(snapshot.apps)
         self.remember(each.old for deployment in snapshot.deployments for each in deployment.apps)
         for one in snapshot.instances:
-            self.put(one)
+            if self._knows_version(one):  # else its task is killed, as one that nobody knows
+                self.put(one)
         for deployment in snapshot.deployments:
             self.begin(deployment, planning.revert(deployment, snapshot.root), snapshot.root)
 
@@ -233,6 +234,11 @@ class State:
         if app is not None and app.version == instance.version:
             return app
         return self.older[instance.app_id][instance.version]
+
+    def _knows_version(self, instance: Instance) -> bool:
+        app = groups.app_of(self.root, instance.app_id)
+        newest = app is not None and app.version == instance.version
+        return newest or instance.version in self.older.get(instance.app_id, {})
 
     # What is read: control.View
 

@@ -102,10 +102,10 @@ def _lives(frame: Frame, instance: Instance, condition: Condition, update: TaskU
     )
     for kind in ("inactive", "expunge"):
         state.deadlines.drop(kind, instance.id)
-    if now_as != instance:
-        frame.put(now_as)
     if update.state != instance.mesos_state:
         frame.publish(StatusUpdate(now_as, update.state, update.message))
+    if now_as != instance:
+        frame.put(now_as)
     if update.check is not None:
         state.checks[instance.id] = update.check
     if begins:
@@ -124,8 +124,8 @@ def _out_of_sight(frame: Frame, instance: Instance, update: TaskUpdate) -> None:
     if instance.condition in AWAY:
         return
     instance = replace(instance, condition=Condition.UNREACHABLE, since=frame.now, mesos_state=update.state)
-    frame.put(instance)
     frame.publish(StatusUpdate(instance, update.state, update.message))
+    frame.put(instance)
     stop_checks(frame, instance)
     if instance.goal is Goal.DECOMMISSIONED:
         expunge(frame, instance)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from framework.core import events as mesos
 from framework.core.effects import Acknowledge, Kill, Reconcile
@@ -259,3 +261,17 @@ def test_a_framework_that_mesos_removed_starts_all_over() -> None:
     assert world.disk.framework_id is None
     assert world.rest()
     assert world.running() == {"/a": 2}
+
+
+def test_an_instance_of_a_version_that_nobody_knows_any_more_is_left_out_and_its_task_killed() -> None:
+    world = running(small())
+    task = task_of(world, only(world))
+    saved = world.disk.load()
+    lost = replace(saved.instances[0], version="1999-01-01T00:00:00.000Z")
+    world.disk.instances = {lost.id: msgspec.msgpack.encode(lost)}
+    world.disk.apps["/a", lost.version] = msgspec.msgpack.encode(small("/elsewhere"))
+    world.restart()
+    assert world.state.instance(lost.id) is None
+    assert world.rest()
+    assert not task.alive
+    assert world.running() == {"/a": 1}
