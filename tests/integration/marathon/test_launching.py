@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from msgspec.structs import replace
@@ -12,11 +13,15 @@ from msgspec.structs import replace
 from agents.pack import command
 from agents.spec import HostPolicy
 from framework.core.effects import Kill
-from framework.core.offers import Offer
+from framework.core.events import Event, OfferRescinded, OffersReceived
+from framework.core.ids import OfferId
+from framework.core.offers import HostOffers, OfferBook
 from framework.core.resources import Resources
+from framework.edges.mesos.access import Access
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.local.cluster import MesosCluster
+from framework.local.credentials import SCHEDULER
 from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import App, Artifact, PersistentVolume, PortDefinition
 from framework.local.marathon.launching import LaunchSettings, operations
@@ -27,12 +32,13 @@ from tests.fakes.driving import Driving, FastClock, SeededChance
 from tests.integration.agents.conftest import KERNEL, pyz, read, until  # noqa: F401 - a fixture among them
 from tests.integration.agents.test_mesos import sandbox_of
 from tests.integration.conftest import ClusterFactory
-from tests.unit.marathon.matching.hosts import NOW, app, held, instance, resident
+from tests.unit.marathon.matching.hosts import NOW, app, instance, resident
 
 pytestmark = pytest.mark.root
 
 ROLE = "apps"
 OVERHEAD = Resources(cpu_millis=50, mem_mib=32)
+E = TypeVar("E")
 WAITS = "while :; do sleep 0.05; done"
 
 
@@ -41,21 +47,45 @@ class Launcher:
 
     def __init__(self, driving: Driving, executor: Path) -> None:
         self.driving = driving
-        self.matcher = Matcher(MatchSettings(OVERHEAD), SeededChance(), lambda: None)
-        self.seen = 0
+        self._matcher = Matcher(MatchSettings(OVERHEAD), SeededChance(), lambda: None)
+        self._book = OfferBook()
+        self._read = 0
         self._executor = executor
 
-    async def offer(self) -> Offer:
-        """The next one that was not used yet."""
-        found = await self.driving.offer(self.seen)
-        self.seen = len(self.driving.events)
-        return found
+    async def on_offers(self, found: Callable[[list[HostOffers]], E | None]) -> E:
+        """What ``found`` makes of all that is offered, once it does; what Mesos offers comes bit by bit."""
+
+        result: list[E] = []
+
+        def look() -> Event | None:
+            events, self._read = self.driving.events[self._read :], len(self.driving.events)
+            for event in events:
+                if isinstance(event, OffersReceived):
+                    for each in event.offers:
+                        self._book.add(each, NOW)
+                elif isinstance(event, OfferRescinded):
+                    self._book.rescind(event.offer_id)
+            answer = found(list(self._book))
+            if answer is None:
+                return None
+            result.append(answer)
+            return self.driving.events[-1]
+
+        await self.driving.until(look)
+        return result[0]
+
+    def use(self, held: HostOffers) -> tuple[OfferId, ...]:
+        return self._book.take(held.host_id, held.role)
 
     async def launch(self, of: App, waiting: Instance) -> tuple[Instance, Placed]:
-        offered = await self.offer()
         ours = await self.driving.subscribed()
-        placed = self.matcher.make_round([held(offered)], NOW).place(of, waiting, ())
-        assert isinstance(placed, Placed), self.matcher.reasons(of, waiting, (), offered, NOW)
+
+        def found(offers: list[HostOffers]) -> Placed | None:
+            placed = self._matcher.make_round(offers, NOW).place(of, waiting, ())
+            return placed if isinstance(placed, Placed) else None
+
+        placed = await self.on_offers(found)
+        self._book.take(placed.site.host_id, placed.role)
         there = replace(
             waiting,
             site=placed.site,
@@ -66,7 +96,7 @@ class Launcher:
             reserved=waiting.reserved or placed.reserve,
         )
         settings = LaunchSettings(
-            command(str(self._executor), service=True), (), OVERHEAD, HostPolicy(isolation="auto"), ours
+            command(str(self._executor), service=True), (), OVERHEAD, HostPolicy(), ours, SCHEDULER
         )
         made = operations(of, there, placed, settings, str)
         self.driving.driver.accept(placed.offer_ids, placed.site.host_id, made)
@@ -82,13 +112,15 @@ class Launcher:
 
 @pytest.fixture
 def cluster(mesos_cluster: ClusterFactory) -> MesosCluster:
-    return mesos_cluster(hosts=1, isolation=KERNEL)
+    return mesos_cluster(hosts=1, isolation=KERNEL, secured=True)
 
 
 @pytest.fixture
 async def launcher(cluster: MesosCluster, pyz: Path) -> AsyncIterator[Launcher]:  # noqa: F811
-    told = FrameworkSettings("marathon", "root", (ROLE,), 60.0, "localhost")
-    driving = Driving(MesosDriver([cluster.url], told, FastClock(), SeededChance()))
+    told = FrameworkSettings("marathon", "root", (ROLE,), 60.0, "localhost", principal=SCHEDULER)
+    assert cluster.credentials is not None
+    access = Access(cluster.credentials.scheduler.authorization())
+    driving = Driving(MesosDriver([cluster.url], told, FastClock(), SeededChance(), access=access))
     yield Launcher(driving, pyz)
     await driving.end()
 
@@ -150,13 +182,30 @@ async def test_a_resident_instance_finds_its_volume_again_and_leaves_nothing_beh
     until(lambda: read(sandbox_of(cluster, there.task_id) / "data0/visits") == "here\nhere\n", "the second visit")
     await launcher.kill(there)
 
-    offered = await launcher.offer()
     ours = await launcher.driving.subscribed()
     wiping = Matcher(MatchSettings(OVERHEAD), SeededChance(), lambda: ours)
-    volumes, reserved = wiping.leftovers(held(offered), lambda _: False)
+
+    def whole(offers: list[HostOffers]) -> HostOffers | None:
+        """Once the Mesos executor's part is there too."""
+        for each in offers:
+            _, reserved = wiping.leftovers(each, lambda _: False)
+            if sum(piece.thousandths for piece in reserved if piece.name == "cpus") == 150:
+                return each
+        return None
+
+    held = await launcher.on_offers(whole)
+    volumes, reserved = wiping.leftovers(held, lambda _: False)
     assert len(volumes) == 1
-    made: list[Operation] = [DestroyVolumes(volumes, "destroy"), Unreserve(reserved, "unreserve")]
-    launcher.driving.driver.accept((offered.id,), offered.host_id, made)
-    clean = await launcher.offer()
-    assert not clean.reserved_pieces
-    assert not clean.pieces
+    made: list[Operation] = [DestroyVolumes(volumes), Unreserve(reserved)]
+    launcher.driving.driver.accept(launcher.use(held), held.host_id, made)
+
+    def clean(offers: list[HostOffers]) -> bool | None:
+        """Once all of it was offered again."""
+        back = sum(each.available.mem_mib for each in offers) >= held.available.mem_mib
+        return True if back and not any(map(_anything_reserved, offers)) else None
+
+    assert await launcher.on_offers(clean)
+
+
+def _anything_reserved(held: HostOffers) -> bool:
+    return any(offer.reserved_pieces or offer.pieces for offer in held.offers.values())
