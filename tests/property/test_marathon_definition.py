@@ -48,7 +48,7 @@ docker = fields(
     {"image": names},
     network=st.sampled_from(["HOST", "BRIDGE"]),
     forcePullImage=st.booleans(),
-    parameters=st.lists(fields({"key": names, "value": texts}), max_size=2),
+    parameters=st.lists(fields({"key": st.just("env"), "value": texts}), max_size=2),
     portMappings=mappings,
 )
 containers = st.one_of(

@@ -12,6 +12,7 @@ from agents.spec import HostPolicy
 from framework.core.ids import TaskId
 from framework.local.marathon.core.records import LocalVolume
 from framework.local.marathon.definition.app import App, HealthCheck, Network, NetworkMode, Volume
+from framework.local.marathon.definition.rules_container import NAME_PARAMETER
 from framework.local.marathon.environment import Secrets, secret_of
 from framework.local.marathon.matching.match import Placed
 from framework.local.marathon.matching.rules import amount_millis
@@ -40,7 +41,8 @@ def service_of(
     parameters: list[list[str]] = []
     if docker is not None:
         # As Marathon does, so that a container is found by its task.
-        parameters = [[each.key, each.value] for each in docker.parameters] + [["label", f"MESOS_TASK_ID={task_id}"]]
+        parameters = [[each.key, each.value] for each in docker.parameters if each.key != NAME_PARAMETER]
+        parameters.append(["label", f"MESOS_TASK_ID={task_id}"])
     pull_config = docker.pull_config if docker is not None else None
     return ServiceSpec(
         task_id=task_id,

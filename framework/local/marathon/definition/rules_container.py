@@ -7,15 +7,18 @@ from collections.abc import Sequence
 
 import re2
 
+from agents.executor import docker_parameters
 from framework.core import constraints
 from framework.core.templates import Constraint, Operator
-from framework.local.marathon.definition.app import App, Container, NetworkMode, Volume
+from framework.local.marathon.definition.app import App, Container, DockerParameter, NetworkMode, Volume
 from framework.local.marathon.definition.faults import Faults
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _OPTION = _LABEL + r"/[A-Za-z0-9](?:[-A-Za-z0-9\._:]*[A-Za-z0-9])?"
 _label = re2.compile(_LABEL)
 _option = re2.compile(_OPTION)
+NAME_PARAMETER = "name"
+"""Of a container: taken, as the reference's example has it, but the Mesos executor names containers itself."""
 _DRIVER = "dvdi/driver"
 _ONE_KIND = "May specify a single host network, single bridge network, or else 1-to-n container networks"
 _ONE_NAME = (
@@ -81,11 +84,24 @@ def _check_image(app: App, container: Container, faults: Faults) -> None:
     if docker is None:
         return
     faults.unless(docker.credential is None, f"{at}/credential", "must be empty")
+    for place, parameter in enumerate(docker.parameters):
+        error = _parameter_fault(parameter)
+        faults.unless(error is None, f"{at}/parameters({place})", error or "")
     if docker.pull_config is not None:
         if container.type == "DOCKER":
             faults.rule(f"{at}/pullConfig", "pullConfig is not supported with Docker containerizer")
         elif docker.pull_config.secret not in app.secrets:
             faults.rule(f"{at}/pullConfig", "pullConfig.secret must refer to an existing secret")
+
+
+def _parameter_fault(parameter: DockerParameter) -> str | None:
+    if parameter.key == NAME_PARAMETER:
+        return None
+    try:
+        docker_parameters.apply({"HostConfig": {"NetworkMode": "host"}}, [[parameter.key, parameter.value]])
+    except docker_parameters.ParameterError as error:
+        return str(error)
+    return None
 
 
 def _check_linux(container: Container, faults: Faults) -> None:
