@@ -38,7 +38,7 @@ MAX_PENDING_EVENTS = 100_000
 """They pile up only while the state cannot be saved."""
 MAX_ASKING = 1000
 """Changes that wait to be saved."""
-SAVE_TIMEOUT_S = 30.0
+SAVE_TIMEOUT_S = 10.0
 """For one change, while the state cannot be saved."""
 STOP_TIMEOUT_S = 10.0
 """For what is under way when it is told to stop: one write, one request's answer."""
@@ -245,7 +245,7 @@ class Runtime:
 
     async def reset_delay(self, app_id: str) -> bool:
         self._check_serving()
-        known = any(entry.app.id == app_id for entry in self._state.queue())
+        known = app_id in self._state.waiting
         await self._saved(turn(self._state, (DelayReset(app_id),), self._clock.now()))
         return known
 
