@@ -85,7 +85,7 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_app(raw: object, *, group: str = paths.ROOT, defaults: Defaults, version: str, root: Group = EMPTY) -> App:
-    """A whole app. ``group``: where a relative id starts; ``root``: its groups say which roles the app may have.
+    """A whole app. ``group``: where relative ids start, its own and those it depends on; ``root``: its groups say which roles the app may have.
 
     Ports of 0 stay 0: ``groups`` gives them service ports. Raises InvalidJsonError, InvalidObjectError.
     """
@@ -94,7 +94,7 @@ def new_app(raw: object, *, group: str = paths.ROOT, defaults: Defaults, version
     documents.APP.fill(given, "", faults)
     faults.raise_kinds()
     place = _Place(defaults=defaults, version=version, root=root)
-    app = _made(normal.modern(given, faults), paths.absolute(given["id"], group), place, faults)
+    app = _made(normal.modern(given, faults), paths.absolute(given["id"], group), group, place, faults)
     faults.raise_rules()
     return app
 
@@ -123,7 +123,7 @@ def update_app(
     doc = normal.modern(given, faults)
     if existing is not None and partial:
         doc = {**msgspec.to_builtins(existing), **doc}
-    app = _made(doc, app_id, place, faults, existing)
+    app = _made(doc, app_id, paths.ROOT, place, faults, existing)
     faults.raise_rules()
     return app
 
@@ -140,7 +140,7 @@ def app_updates(raw: object) -> tuple[tuple[str, dict[str, object]], ...]:
 def read_group(raw: object, *, group_id: str, defaults: Defaults, version: str, root: Group = EMPTY) -> GroupUpdate:
     """A group update with all below it. ``group_id``: absolute, where the update applies; a relative id of its own
 
-    starts there. A version beside apps and groups is one that was shown, and wants nothing. Raises InvalidJsonError,
+    starts there. What a group and its apps depend on starts at the group, as with Marathon. A version beside apps and groups is one that was shown, and wants nothing. Raises InvalidJsonError,
     InvalidObjectError.
     """
     faults = Faults()
@@ -167,8 +167,8 @@ def shown(app: App) -> bytes:
     return msgspec.json.encode(app)
 
 
-def _made(modern: Doc, app_id: str, place: _Place, faults: Faults, existing: App | None = None) -> App:
-    """``modern``: of the right kinds, without legacy fields."""
+def _made(modern: Doc, app_id: str, group: str, place: _Place, faults: Faults, existing: App | None = None) -> App:
+    """``modern``: of the right kinds, without legacy fields. ``group``: where what it depends on starts."""
     roles = place.roles(app_id)
     doc = normal.complete(
         {**documents.APP.defaults, **modern},
@@ -177,7 +177,7 @@ def _made(modern: Doc, app_id: str, place: _Place, faults: Faults, existing: App
         network=place.defaults.network,
     )
     doc["id"] = app_id
-    doc["dependencies"] = [_dependency(one, app_id) for one in doc.get("dependencies") or ()]
+    doc["dependencies"] = [paths.absolute(one, group) for one in doc.get("dependencies") or ()]
     doc["version"] = place.version
     doc["versionInfo"] = {"lastScalingAt": place.version, "lastConfigChangeAt": place.version}
     app = msgspec.convert(doc, App)
@@ -186,11 +186,6 @@ def _made(modern: Doc, app_id: str, place: _Place, faults: Faults, existing: App
         roles = (*roles, existing.role)
     rules.check_app(app, faults, roles=tuple(dict.fromkeys(roles)))
     return app
-
-
-def _dependency(dependency: str, of: str) -> str:
-    """``..`` starts at what depends, as Marathon's documents have it; other relative ids start at the root."""
-    return paths.absolute(dependency, of if dependency.startswith("..") else paths.ROOT)
 
 
 def _groups(raw: object, faults: Faults, at: str = "", depth: int = 0) -> Doc:
@@ -246,7 +241,7 @@ def _group(given: Doc, own: str, at: str, place: _Place, faults: Faults) -> Grou
         id=own,
         apps=apps,
         groups=groups,
-        dependencies=None if dependencies is None else tuple(_dependency(one, own) for one in dependencies),
+        dependencies=None if dependencies is None else tuple(paths.absolute(one, own) for one in dependencies),
         scale_by=given.get("scaleBy"),
         version=version,
         enforce_role=given.get("enforceRole"),
@@ -259,7 +254,7 @@ def _apps(given: list[Doc], own: str, at: str, place: _Place, faults: Faults) ->
         app_id, here = paths.absolute(one["id"], own), f"{at}/apps({number})"
         faults.unless(paths.parent(app_id) == own, f"{here}/id", paths.not_child(own))
         below = Faults()
-        made.append(_made(normal.modern(one, below), app_id, place, below, place.existing(app_id)))
+        made.append(_made(normal.modern(one, below), app_id, own, place, below, place.existing(app_id)))
         faults.take(below, here)
     faults.unless(len({one.id for one in made}) == len(made), f"{at}/apps", "Elements must be unique.")
     return tuple(made)

@@ -233,8 +233,8 @@ def test_a_command_beside_arguments_is_what_runs_in_an_image() -> None:
 
 
 def test_dependencies_become_absolute() -> None:
-    app = made(id="/product/service/app", dependencies=["../db", "/x/y", "z"])
-    assert app.dependencies == ("/product/service/db", "/x/y", "/z")
+    assert made(id="/a/b", dependencies=["../db", "/x/y", "z"]).dependencies == ("/db", "/x/y", "/z")
+    assert made(id="b", group="/a/c", dependencies=["../db", "z"]).dependencies == ("/a/db", "/a/c/z")
 
 
 def test_relative_ids_start_at_their_group() -> None:

@@ -28,14 +28,14 @@ def faults(raw: object, group_id: str = "/", root: Group = EMPTY) -> dict[str, l
 def test_ids_become_absolute_all_the_way_down() -> None:
     group = read({
         "id": "product",
-        "dependencies": ["/base", "../x"],
-        "apps": [{**SLEEP, "id": "app"}],
+        "dependencies": ["/base", "../x", "y"],
+        "apps": [{**SLEEP, "id": "app", "dependencies": ["service/a", "../x"]}],
         "groups": [{"id": "service", "dependencies": ["../database"], "apps": [{**SLEEP, "id": "/product/service/a"}]}],
     })  # fmt: skip
     assert group.id == "/product"
-    assert group.dependencies == ("/base", "/x")
+    assert group.dependencies == ("/base", "/x", "/product/y")
     assert group.apps is not None
-    assert group.apps[0] == made(id="/product/app")
+    assert group.apps[0] == made(id="/product/app", dependencies=["/product/service/a", "/x"])
     assert group.groups is not None
     (service,) = group.groups
     assert service.id == "/product/service"
