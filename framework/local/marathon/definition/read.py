@@ -6,7 +6,7 @@ form (``normal``), the rules (``rules``, else 422).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -85,9 +85,9 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_app(raw: object, *, group: str = paths.ROOT, defaults: Defaults, version: str, root: Group = EMPTY) -> App:
-    """A whole app. ``group``: where relative ids start, its own and those it depends on; ``root``: its groups say which roles the app may have.
+    """A whole app. ``group``: where relative ids start, its own and those it depends on; ``root``: its groups say which
 
-    Ports of 0 stay 0: ``groups`` gives them service ports. Raises InvalidJsonError, InvalidObjectError.
+    roles the app may have. Ports of 0 stay 0: ``groups`` gives them service ports. Raises InvalidJsonError, InvalidObjectError.
     """
     faults = Faults()
     given = documents.APP.given(raw, "", faults)
@@ -140,8 +140,8 @@ def app_updates(raw: object) -> tuple[tuple[str, dict[str, object]], ...]:
 def read_group(raw: object, *, group_id: str, defaults: Defaults, version: str, root: Group = EMPTY) -> GroupUpdate:
     """A group update with all below it. ``group_id``: absolute, where the update applies; a relative id of its own
 
-    starts there. What a group and its apps depend on starts at the group, as with Marathon. A version beside apps and groups is one that was shown, and wants nothing. Raises InvalidJsonError,
-    InvalidObjectError.
+    starts there, and ids of what a group and its apps depend on at that group. A version beside apps and groups is one
+    that was shown, and wants nothing. Raises InvalidJsonError, InvalidObjectError.
     """
     faults = Faults()
     given = _groups(raw, faults)
@@ -177,7 +177,7 @@ def _made(modern: Doc, app_id: str, group: str, place: _Place, faults: Faults, e
         network=place.defaults.network,
     )
     doc["id"] = app_id
-    doc["dependencies"] = [paths.absolute(one, group) for one in doc.get("dependencies") or ()]
+    doc["dependencies"] = _dependencies(doc.get("dependencies") or (), group)
     doc["version"] = place.version
     doc["versionInfo"] = {"lastScalingAt": place.version, "lastConfigChangeAt": place.version}
     app = msgspec.convert(doc, App)
@@ -186,6 +186,10 @@ def _made(modern: Doc, app_id: str, group: str, place: _Place, faults: Faults, e
         roles = (*roles, existing.role)
     rules.check_app(app, faults, roles=tuple(dict.fromkeys(roles)))
     return app
+
+
+def _dependencies(given: Sequence[str], group: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(paths.absolute(one, group) for one in given))
 
 
 def _groups(raw: object, faults: Faults, at: str = "", depth: int = 0) -> Doc:
@@ -241,7 +245,7 @@ def _group(given: Doc, own: str, at: str, place: _Place, faults: Faults) -> Grou
         id=own,
         apps=apps,
         groups=groups,
-        dependencies=None if dependencies is None else tuple(paths.absolute(one, own) for one in dependencies),
+        dependencies=None if dependencies is None else _dependencies(dependencies, own),
         scale_by=given.get("scaleBy"),
         version=version,
         enforce_role=given.get("enforceRole"),
