@@ -85,9 +85,10 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_app(raw: object, *, group: str = paths.ROOT, defaults: Defaults, version: str, root: Group = EMPTY) -> App:
-    """A whole app. ``group``: where relative ids start, its own and those it depends on; ``root``: its groups say which
+    """A whole app. ``group``: where relative ids start, its own and those it depends on.
 
-    roles the app may have. Ports of 0 stay 0: ``groups`` gives them service ports. Raises InvalidJsonError, InvalidObjectError.
+    The groups of ``root`` say which roles it may have. Ports of 0 stay 0: ``settling`` gives them service ports. Raises
+    InvalidJsonError, InvalidObjectError.
     """
     faults = Faults()
     given = documents.APP.given(raw, "", faults)
