@@ -17,9 +17,9 @@ from framework.local.marathon.core.effects import Effect, SaveRoot
 from framework.local.marathon.core.frame import Frame
 from framework.local.marathon.core.happenings import DeploymentTold, GroupChanged
 from framework.local.marathon.core.offering import conclude
-from framework.local.marathon.core.records import ActionKind, Deployment, Goal
+from framework.local.marathon.core.records import Deployment, Goal
 from framework.local.marathon.core.scaling import perform, stop, toward
-from framework.local.marathon.core.state import Acting, Running, State
+from framework.local.marathon.core.state import Acting, Running, State, outcome_of
 from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.settling import settle as settle_tree
@@ -110,7 +110,8 @@ def lead(frame: Frame) -> None:
 
 
 def _done(frame: Frame, app_id: str, running: Running) -> None:
-    del frame.state.acting[app_id]
+    acting = frame.state.acting.pop(app_id)
+    running.held[app_id] = outcome_of(acting.action)
     running.open.discard(app_id)
     if not running.open:
         _tell(frame, running, "deployment_step_success")
@@ -161,19 +162,10 @@ def _keep(frame: Frame, app_id: str) -> None:
 def _wish(state: State, app_id: str) -> tuple[App, int] | None:
     """The app and its number of instances as of now; of one that a later step is to change, as it was before."""
     deployment_id = state.locks.get(app_id)
-    if deployment_id is None:
-        app = state.app(app_id)
-        return None if app is None else (app, app.instances)
-    deployment = state.running[deployment_id].deployment
-    for step in reversed(deployment.steps[: deployment.current + 1]):
-        for action in step.actions:
-            if action.app.id == app_id:
-                if action.kind is ActionKind.STOP:
-                    return None
-                is_roll = action.kind is ActionKind.RESTART
-                return action.app, action.app.instances if is_roll else action.scale_to
-    old = next((one.old for one in deployment.apps if one.app_id == app_id), None)
-    return None if old is None else (old, old.instances)
+    if deployment_id is not None:
+        return state.running[deployment_id].held[app_id]
+    app = state.app(app_id)
+    return None if app is None else (app, app.instances)
 
 
 def _changed_group(deployment: Deployment) -> str:

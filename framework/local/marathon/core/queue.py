@@ -67,7 +67,7 @@ def back_off(state: State, app: App, launched_at: float | None, now: float) -> N
 
 def entries(state: State) -> list[QueueEntry]:
     waiting = [app_id for app_id in state.waiting if state.book(app_id).scheduled]
-    offers = list(state.seen.values())[: max(8, REASONS_AT_ONCE // max(1, len(waiting)))]
+    offers = list(state.seen.values())[: max(2, REASONS_AT_ONCE // max(1, len(waiting)))]
     return [_entry(state, app_id, offers) for app_id in waiting]
 
 

@@ -21,6 +21,7 @@ from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.queue import Delay, Waiting
 from framework.local.marathon.core.records import (
     Action,
+    ActionKind,
     Condition,
     Deployment,
     Goal,
@@ -74,12 +75,17 @@ class Acting(msgspec.Struct):
 
 
 class Running(msgspec.Struct):
-    """A deployment under way. ``open``: apps whose actions of the current step are not done."""
+    """A deployment under way.
+
+    ``open``: apps whose actions of the current step are not done. ``held``: what each of its apps is kept at while
+    nothing is done to it, and how many of it; None: at nothing.
+    """
 
     deployment: Deployment
     before: Group
     after: Group
     open: set[str]
+    held: dict[str, tuple[App, int] | None]
 
 
 class State:
@@ -130,7 +136,11 @@ class State:
             self.begin(deployment, planning.revert(deployment, snapshot.root), snapshot.root)
 
     def begin(self, deployment: Deployment, before: Group, after: Group) -> Running:
-        running = self.running[deployment.id] = Running(deployment, before, after, set())
+        held = {one.app_id: (one.old, one.old.instances) if one.old else None for one in deployment.apps}
+        running = self.running[deployment.id] = Running(deployment, before, after, set(), held)
+        for step in deployment.steps[: deployment.current]:
+            for action in step.actions:
+                held[action.app.id] = outcome_of(action)
         for app_id in deployment.affected:
             self.locks[app_id] = deployment.id
         return running
@@ -287,6 +297,17 @@ class State:
 
     def queue(self) -> Sequence[QueueEntry]:
         return queue.entries(self)
+
+
+def outcome_of(action: Action) -> tuple[App, int] | None:
+    """The app and its number of instances once the action is done; None: it is gone."""
+    match action.kind:
+        case ActionKind.STOP:
+            return None
+        case ActionKind.RESTART:
+            return action.app, action.app.instances
+        case _:
+            return action.app, action.scale_to
 
 
 INSTANCE_DEADLINES = ("launch", "kill", "inactive", "expunge", "viable")
