@@ -28,7 +28,7 @@ def modern(given: Mapping[str, Any], faults: Faults) -> Doc:
     _networked(doc, faults)
     container = doc.get("container")
     if container and _image(container) and doc.get("cmd") and doc.get("args"):
-        del doc["args"]  # the reference's example has both: the command is what runs
+        del doc["args"]  # Marathon's own example has both: the command is what runs
     return doc
 
 
@@ -102,10 +102,10 @@ def _networked(doc: Doc, faults: Faults) -> None:
     mode = docker.get("network")
     if container is not None:
         doc["container"] = container = _own_mappings(container, faults)
-    if _bridged_docker(container, mode):
-        # The reference's example gives ipAddress and portDefinitions too, which Docker's own bridge has no use for.
+    if address is not None and _bridged_docker(container, mode):
+        # Marathon's own example gives ipAddress and portDefinitions too, which Docker's bridge has no use for.
         doc.pop("portDefinitions", None)
-        address = {"labels": address["labels"]} if address and "labels" in address else None
+        address = {"labels": address.get("labels", {})}
     elif address is not None:
         faults.unless(not doc.get("portDefinitions"), "/", "cannot specify both an IP address and port")
     if address is not None and container is not None:
@@ -124,7 +124,10 @@ def _networked(doc: Doc, faults: Faults) -> None:
 
 
 def _bridged_docker(container: Doc | None, mode: str | None) -> bool:
-    return container is not None and container["type"] == "DOCKER" and mode == "BRIDGE"
+    """Whether Docker's own bridge and port mappings are all that the app needs."""
+    if container is None or container["type"] != "DOCKER":
+        return False
+    return mode == "BRIDGE" and bool(container.get("portMappings"))
 
 
 def _network(mode: str, address: Doc | None) -> Doc:
@@ -227,7 +230,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 def _env(doc: Doc) -> Doc:
-    """A reference may name a secret's source instead, as the reference's example does."""
+    """A reference may name a secret's source instead, as Marathon's own example does."""
     secrets = doc.get("secrets") or {}
     by_source = {one["source"]: name for name, one in reversed(secrets.items())}
     return {

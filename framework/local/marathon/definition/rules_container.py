@@ -18,7 +18,7 @@ _OPTION = _LABEL + r"/[A-Za-z0-9](?:[-A-Za-z0-9\._:]*[A-Za-z0-9])?"
 _label = re2.compile(_LABEL)
 _option = re2.compile(_OPTION)
 NAME_PARAMETER = "name"
-"""Of a container: taken, as the reference's example has it, but the Mesos executor names containers itself."""
+"""Of a container: taken, as Marathon's own example has it, but the Mesos executor names containers itself."""
 _DRIVER = "dvdi/driver"
 _ONE_KIND = "May specify a single host network, single bridge network, or else 1-to-n container networks"
 _ONE_NAME = (

@@ -163,6 +163,8 @@ def test_containers_have_one_port_unless_they_say() -> None:
     assert none.container.port_mappings == ()
     more = made(container=IMAGE, networks=bridge, portDefinitions=[{}, {}])
     assert len(more.service_ports) == 2
+    old = made(container={"docker": {"image": "a", "network": "BRIDGE"}}, ports=[0, 0, 0])
+    assert len(old.service_ports) == 3
 
 
 def test_port_mappings_are_left_out_with_the_hosts_network() -> None:
@@ -242,7 +244,7 @@ def test_relative_ids_start_at_their_group() -> None:
     assert made(id="../app", group="/a/b").id == "/a/app"
 
 
-def test_a_document_that_contradicts_itself_as_the_references_example_does_is_taken() -> None:
+def test_a_document_that_contradicts_itself_as_marathons_own_example_does_is_taken() -> None:
     app = made(
         cmd="sleep 1000",
         args=["sleep", "100"],

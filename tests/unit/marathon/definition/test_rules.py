@@ -111,6 +111,8 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
     ({"container": {"docker": {"image": "a", "network": "NONE"}}}, "/container/docker/network",
      "unsupported docker network type NONE"),
     ({"ipAddress": {"networkName": "a"}, "ports": [0]}, "/", "cannot specify both an IP address and port"),
+    ({"ipAddress": {}, "ports": [0], "container": {"docker": {"image": "a", "network": "BRIDGE"}}}, "/",
+     "cannot specify both an IP address and port"),
     ({"ipAddress": {"discovery": {}}, "container": IMAGE}, "/ipAddress",
      "ipAddress/discovery is not allowed for Docker containers"),
     ({"ipAddress": {"networkName": "n", "discovery": {"ports": [{"name": "a"}]}},
