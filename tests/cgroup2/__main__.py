@@ -86,6 +86,9 @@ def _faults(verdict: dict[str, Any]) -> list[str]:
     found += [f"{name}: held by {verdict[name]}" for name in EXPECTED if verdict[name]["isolation"] != "cgroup2"]
     if "limit 64 MiB" not in verdict["memory_hog"]["message"]:
         found.append(f"memory_hog: {verdict['memory_hog']['message']}")
+    hog = verdict["service_memory_hog"]
+    if (hog["state"], hog["message"]) != ("TASK_FAILED", "out of memory: peak 64 MiB, limit 64 MiB"):
+        found.append(f"service_memory_hog: {hog}")
     if verdict["background_child"]["leftover_processes"] != 3:
         found.append(f"background_child: {verdict['background_child']}")
     if not 0 <= verdict["gone_s"] <= 5 or not 0 <= verdict["executor_killed"]["gone_s"] <= 5 or verdict["left"]:

@@ -22,6 +22,21 @@ NOT_BUILDS = ("butlery-test.service", "butlery-executor")
 
 MEMORY_HOG = 'python3 -c "kept = []\nwhile True: kept.append(bytearray(1 << 20))"; echo survived; sleep 600'
 FORK_BOMB = 'while :; do sh "$0" & sh "$0" & sleep 1; done'
+SERVICE = """
+import json, select, sys, time
+sys.path.insert(0, sys.argv[1])
+from agents.executor.services import Service
+from agents.service_spec import ServiceSpec
+said, poll = [], select.poll()
+one = Service(ServiceSpec("t", 500, 64, sys.argv[2]), sys.argv[3], poll, lambda *what: said.append(what), False)
+one.start()
+while not one.ended:
+    for fd, _ in poll.poll(min(1.0, one.patience_s(time.monotonic())) * 1000):
+        one.read(fd)
+    one.tend(time.monotonic())
+print(json.dumps({"state": said[-1][1], "message": said[-1][2], **said[-1][3]}), flush=True)
+one.leave(0)
+"""
 HIDING = "sleep 600 & setsid sleep 600 & (setsid setsid sleep 600 &) ; sleep 1; echo hidden"
 
 
@@ -56,6 +71,13 @@ def start(script: str, user: int = 0, **wanted: Any) -> subprocess.Popen[str]:
         os.chown(sandbox, user, user)
     command = [sys.executable, "-S", "-E", PYZ, "--run", str(sandbox / "spec.json"), "--sandbox", str(sandbox)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=become)
+
+
+def service(script: str) -> subprocess.Popen[str]:
+    """A service; its last line is its final status."""
+    sandbox = tempfile.mkdtemp(prefix="sandbox-", dir="/var/tmp")
+    command = [sys.executable, "-S", "-E", "-c", SERVICE, PYZ, script, sandbox]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def end(process: subprocess.Popen[str]) -> dict[str, Any]:
@@ -117,6 +139,7 @@ def main() -> None:
     verdict: dict[str, Any] = {"python": sys.version.split()[0], "kernel": os.uname().release}
     neighbour = start("sleep 20; echo well")
     verdict["memory_hog"] = end(start(MEMORY_HOG))
+    verdict["service_memory_hog"] = end(service(f"({MEMORY_HOG}); sleep 600"))
     verdict["cpu_hog"] = end(start("while :; do :; done", timeout_s=10.0))
     verdict["fork_bomb"] = end(start(FORK_BOMB, mem_mib=256))
     verdict["background_child"] = end(start(HIDING))

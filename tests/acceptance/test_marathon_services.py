@@ -1,0 +1,137 @@
+"""Apps of the Marathon-compatible server that do something: health, readiness, volumes, Docker, limits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cluster import interruptible, temporary_cluster
+from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_api, sleeper
+from tests.integration.agents.conftest import DockerDaemon, docker_daemon
+
+__all__ = ["docker_daemon"]  # the fixture of that name
+
+pytestmark = pytest.mark.root
+
+HOST = {"count": 2, "cpus": 4, "mem_mib": 1024, "disk_mib": 1024, "ports": 50}
+SERVE = "exec python3 -m http.server --bind 127.0.0.1 $PORT0"
+
+
+@pytest.fixture(scope="module")
+def server(docker_daemon: DockerDaemon) -> Iterator[MarathonServer]:
+    sections = {
+        "agents": {"docker_socket": docker_daemon.socket},
+        "local": {"hosts": [HOST], "allocation_interval_s": 0.1, "marathon": {"role": "apps"}},
+    }
+    with interruptible(), temporary_cluster(sections, print, scheduler=False) as cluster:
+        yield MarathonServer(cluster)
+
+
+@pytest.fixture
+def api(server: MarathonServer) -> Iterator[MarathonApi]:
+    with marathon_api(server) as api:
+        yield api
+
+
+def check(protocol: str, **fields: Any) -> dict[str, Any]:
+    times = {"gracePeriodSeconds": 60, "intervalSeconds": 1, "timeoutSeconds": 5, "maxConsecutiveFailures": 2}
+    return {"protocol": protocol, "portIndex": 0, **times, **fields}
+
+
+def test_the_servers_own_health_and_readiness_checks(api: MarathonApi) -> None:
+    web = sleeper(
+        "/web",
+        cmd=f"touch index.html; {SERVE}",
+        portDefinitions=[{"port": 0, "name": "http"}],
+        healthChecks=[check("HTTP", path="/index.html"), check("TCP")],
+        readinessChecks=[{"name": "up", "portName": "http", "path": "/index.html", "intervalSeconds": 2,
+                          "timeoutSeconds": 1, "preserveLastResponse": True}],
+    )  # fmt: skip
+    api.deploy("POST", "/v2/apps", web)
+    app = api.wait_for("/web", lambda app: app["tasksHealthy"] == 1, "is healthy")
+    (task,) = app["tasks"]
+    assert [one["alive"] for one in task["healthCheckResults"]] == [True, True]
+    port = task["ports"][0]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/index.html", timeout=10) as answer:
+        assert answer.status == 200
+
+
+def test_a_sick_one_is_replaced(api: MarathonApi) -> None:
+    cmd = "touch well; (sleep 3; rm -f well) & exec sleep 600"
+    command = check("COMMAND", command={"value": "test -e well"}, delaySeconds=0)
+    del command["portIndex"]
+    api.deploy("POST", "/v2/apps", sleeper("/sick", cmd=cmd, healthChecks=[command]))
+    (first,) = api.tasks("/sick")
+    api.wait_for("/sick", lambda app: [one["id"] for one in app["tasks"]] not in ([first["id"]], []), "another")
+
+
+def test_one_over_its_memory_backs_off_with_its_reason(api: MarathonApi) -> None:
+    hog = 'python3 -c "x = bytearray(200 << 20)"; sleep 600'
+    api.change("POST", "/v2/apps", sleeper("/hog", cmd=hog))
+    app = api.wait_for("/hog", lambda app: app.get("lastTaskFailure"), "fails")
+    assert app["lastTaskFailure"]["message"] == "out of memory: peak 32 MiB, limit 32 MiB"
+
+
+def test_a_volume_outlives_its_task(api: MarathonApi) -> None:
+    volume = {"containerPath": "data", "mode": "RW", "persistent": {"size": 16}}
+    resident = sleeper(
+        "/resident",
+        cmd="echo $MESOS_TASK_ID >> data/tasks; exec sleep 600",
+        container={"type": "MESOS", "volumes": [volume]},
+        upgradeStrategy={"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
+    )
+    api.deploy("POST", "/v2/apps", resident)
+    api.deploy("POST", "/v2/apps/resident/restart")
+    (task,) = api.tasks("/resident")
+    (seen,) = {path.read_text() for path in Path(api.server.cluster.directory).rglob("roles/apps/*/tasks")}
+    assert seen.splitlines()[-1] == task["id"]
+    assert len(seen.splitlines()) == 2
+
+
+def test_docker(api: MarathonApi, docker_daemon: DockerDaemon) -> None:
+    web = sleeper(
+        "/team/web",
+        cmd="mkdir /www; echo $FOO > /www/index.html; exec httpd -f -p 8000 -h /www",
+        env={"FOO": "bar"},
+        networks=[{"mode": "container", "name": "apps"}],
+        container={
+            "type": "DOCKER",
+            "docker": {"image": docker_daemon.image, "parameters": [{"key": "hostname", "value": "deep"}]},
+            "portMappings": [{"containerPort": 8000, "hostPort": 0, "name": "http"}],
+        },
+        healthChecks=[check("HTTP"), check("MESOS_HTTP", delaySeconds=0)],
+    )
+    docker = ["docker", "-H", "unix://" + docker_daemon.socket]
+    subprocess.run([*docker, "network", "create", "apps"], check=True, capture_output=True, timeout=60)
+    try:
+        api.deploy("POST", "/v2/apps", web)
+        (task,) = api.wait_for("/team/web", lambda app: app["tasksHealthy"] == 1, "is healthy")["tasks"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{task['ports'][0]}/", timeout=10) as answer:
+            assert answer.read() == b"bar\n"
+        (name,) = docker_daemon.names()
+        shown = subprocess.run([*docker, "inspect", name], check=True, capture_output=True, timeout=60).stdout
+        assert json.loads(shown)[0]["Config"]["Hostname"] == "deep"
+        addresses = [one["ipAddress"] for one in task["ipAddresses"]]
+        assert json.loads(shown)[0]["NetworkSettings"]["Networks"]["apps"]["IPAddress"] in addresses
+        api.deploy("DELETE", "/v2/apps/team/web")
+        assert docker_daemon.names() == []
+    finally:
+        api.clear()
+        subprocess.run([*docker, "network", "rm", "apps"], check=True, capture_output=True, timeout=60)
+
+
+def test_an_image_that_does_not_exist_holds_nobody_else_up(api: MarathonApi) -> None:
+    container = {"type": "DOCKER", "docker": {"image": "127.0.0.1:9/no/such:1"}}
+    api.change("POST", "/v2/apps", sleeper("/missing", container=container))
+    app = api.wait_for("/missing", lambda app: app.get("lastTaskFailure"), "fails")
+    assert app["lastTaskFailure"]["message"].startswith("image 127.0.0.1:9/no/such:1 cannot be had: ")
+    api.change("POST", "/v2/apps", sleeper("/other"))
+    api.wait_for("/other", lambda app: app["tasksRunning"] == 1, "runs")
+    (queued,) = [one for one in api.get("/v2/queue")["queue"] if one["app"]["id"] == "/missing"]
+    assert queued["delay"]["timeLeftSeconds"] >= 0
