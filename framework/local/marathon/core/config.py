@@ -16,6 +16,7 @@ class Config(msgspec.Struct, frozen=True):
     revive_interval_s: float = 1.0  # least time between two asks for offers
     launch_timeout_s: float = 300.0  # --task_launch_timeout and --task_launch_confirm_timeout: until a task runs
     reconcile_interval_s: float = 600.0  # --reconciliation_interval
+    reconcile_retry_s: float = 2.0  # then Mesos is asked again of tasks it was silent about, later each time
     scale_interval_s: float = 300.0  # --scale_apps_interval: all apps are looked at though nothing was told of them
     viable_s: float = 60.0  # a task that ran so long ends its app's back-off
     kill_retry_s: float = 10.0  # --kill_retry_timeout

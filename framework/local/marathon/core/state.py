@@ -10,7 +10,7 @@ import msgspec
 
 from framework.core.deadlines import Deadlines
 from framework.core.events import CheckResult
-from framework.core.ids import FrameworkId, HostId
+from framework.core.ids import FrameworkId, HostId, TaskId
 from framework.core.offers import HostOffers, Offer, OfferBook
 from framework.core.pieces import Piece
 from framework.local.marathon import groups, planning
@@ -122,6 +122,8 @@ class State:
         self.readiness_results: dict[str, dict[str, ReadinessResult]] = {}
         self.failures = {one.app_id: one for one in snapshot.failures}
         self.kills: dict[str, int] = {}  # how often each instance was asked to end
+        self.unanswered: dict[TaskId, HostId] = {}  # tasks that Mesos was asked about and has said nothing of
+        self.asked_again = 0  # how often, about those
         self.freed: dict[HostId, float] = {}  # when what nobody wants on a host was last given back
         self.suppressed = False
         self.unserved = False  # whether something new waits that no offer held was of use for

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from framework.core import events as mesos
 from framework.core.effects import DeclineInverse, Reconcile, SaveFrameworkId
@@ -128,16 +128,40 @@ def _disconnected(frame: Frame) -> None:
     lose_all(frame.state)
     frame.state.connected = False
     frame.state.deadlines.drop("reconcile", "")
+    frame.state.deadlines.drop("ask again", "")
 
 
 def _reconcile(frame: Frame) -> None:
     """Asks of every task that we know, and then of all that Mesos knows."""
     state = frame.state
-    known = list(_known_tasks(state))
-    for start in range(0, len(known), RECONCILE_AT_ONCE):
-        frame.call(Reconcile(tuple(known[start : start + RECONCILE_AT_ONCE])))
+    state.unanswered = dict(_known_tasks(state))
+    state.asked_again = 0
+    _ask_of(frame, list(state.unanswered.items()))
     frame.call(Reconcile(()))
     state.deadlines.set("reconcile", "", frame.now + state.config.reconcile_interval_s)
+    _ask_again_later(state, frame.now)
+
+
+def _ask_again(frame: Frame) -> None:
+    """A Mesos master that has just started says nothing of the tasks of hosts that are not back yet."""
+    state = frame.state
+    state.unanswered = {
+        task_id: host_id for task_id, host_id in state.unanswered.items() if tasks.instance_of(state, task_id)
+    }
+    _ask_of(frame, list(state.unanswered.items()))
+    state.asked_again += 1
+    _ask_again_later(state, frame.now)
+
+
+def _ask_again_later(state: State, now: float) -> None:
+    wait_s = state.config.reconcile_retry_s * 2**state.asked_again
+    if state.unanswered and wait_s < state.config.reconcile_interval_s:
+        state.deadlines.set("ask again", "", now + wait_s)
+
+
+def _ask_of(frame: Frame, known: Sequence[tuple[TaskId, HostId]]) -> None:
+    for start in range(0, len(known), RECONCILE_AT_ONCE):
+        frame.call(Reconcile(tuple(known[start : start + RECONCILE_AT_ONCE])))
 
 
 def _known_tasks(state: State) -> Iterator[tuple[TaskId, HostId]]:
@@ -184,6 +208,8 @@ def _due(frame: Frame, kind: str, key: str) -> None:
                 state.unserved = True
         case "reconcile":
             _reconcile(frame)
+        case "ask again":
+            _ask_again(frame)
         case "scale":
             state.look_at_all()
             state.deadlines.set("scale", "", frame.now + state.config.scale_interval_s)

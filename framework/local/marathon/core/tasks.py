@@ -54,6 +54,7 @@ def condition_of(update: TaskUpdate) -> Condition:
 def take_update(frame: Frame, update: TaskUpdate) -> None:
     if update.uuid and update.host_id is not None:
         frame.call(Acknowledge(update.task_id, update.host_id, update.uuid))
+    frame.state.unanswered.pop(update.task_id, None)
     condition = condition_of(update)
     instance = instance_of(frame.state, update.task_id)
     if instance is None:
@@ -117,7 +118,7 @@ def _lives(frame: Frame, instance: Instance, condition: Condition, update: TaskU
     if now_as.goal is not Goal.RUNNING and not state.deadlines.has("kill", instance.id):
         ask(frame, now_as)
     elif update.healthy is not None and condition is Condition.RUNNING:
-        health.told_by_executor(frame, now_as, update.healthy)
+        health.told_by_executor(frame, now_as, update, healthy=update.healthy)
 
 
 def _out_of_sight(frame: Frame, instance: Instance, update: TaskUpdate) -> None:

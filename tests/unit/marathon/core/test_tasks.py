@@ -239,8 +239,29 @@ def test_all_tasks_are_asked_for_after_every_subscription_and_now_and_then() -> 
     world.watch = lambda _world, effects: asked.extend(each for each in effects if isinstance(each, Reconcile))
     world.mesos.connect()
     world.deliver()
+    world.deliver()
     world.advance(601.0)
     assert [{task_id for task_id, _ in each.tasks} for each in asked] == [known, set(), known, set()]
+
+
+def test_of_tasks_that_a_new_mesos_master_is_silent_about_it_is_asked_again_later_each_time() -> None:
+    world = running(small(instances=2))
+    silent, told_of = (one.task_id for one in world.state.instances("/a"))
+    asked: list[Reconcile] = []
+    world.mesos.connect()
+    world.deliver()
+    world.watch = lambda _world, effects: asked.extend(each for each in effects if isinstance(each, Reconcile))
+    answers, world.mesos.inbox = world.mesos.inbox, []
+    world.step(*(each for each in answers if isinstance(each, mesos.TaskUpdate) and each.task_id == told_of))
+    for _ in range(100):
+        world.advance(1.0)
+        world.mesos.inbox.clear()
+    assert [[task_id for task_id, _ in each.tasks] for each in asked] == [[silent]] * 5
+    world.advance(30.0)
+    world.deliver()
+    asked.clear()
+    world.advance(60.0)
+    assert asked == []
 
 
 def test_subscribing_is_told_as_the_first_time_or_again() -> None:

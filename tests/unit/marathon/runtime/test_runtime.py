@@ -127,7 +127,7 @@ async def test_updates_that_nobody_can_save_are_bounded(rig: Rig, monkeypatch: p
         rig.driver.tell(TaskUpdate(TaskId(f"t{number}"), "TASK_RUNNING", samples.HOST.id, uuid=b"u" * 16))
     assert len(rig.runtime._events) == 5
     rig.store.failing = None
-    rig.clock.advance(10)
+    rig.clock.advance(6)
     await asked
 
 
