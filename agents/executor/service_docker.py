@@ -215,6 +215,9 @@ class DockerService:
                 self._signal(self._stop_signal)
 
     def _listen(self, output: socket.socket, raw: bytes, waiting: tuple[socket.socket, Response]) -> None:
+        if self._output is not None:  # of an engine that is gone, but this has not been read from it yet
+            self._watch.drop(self._output.fileno())
+            self._output.close()
         output.setblocking(False)
         waiting[0].setblocking(False)
         self._output, self._raw, self._waiting = output, b"", waiting

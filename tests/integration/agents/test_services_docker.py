@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import secrets
 import signal
 import socket
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -292,3 +294,73 @@ def test_a_tcp_check_reaches_what_listens_inside_alone(services: Services, netwo
         while (status := one.agent.state())["state"] != "TASK_KILLED":
             pass
         assert status["healthy"] is False
+
+
+class CutProxy:
+    """Between executor and engine: what is open can be cut, and new connections refused for a while."""
+
+    def __init__(self, path: Path, engine: str) -> None:
+        self.path = str(path)
+        self.refusing = False
+        self._engine = engine
+        self._open: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def cut(self) -> None:
+        for one in self._open:
+            with contextlib.suppress(OSError):  # one that has ended by itself
+                one.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self.cut()
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+        for one in self._open:
+            one.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                made, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.refusing:
+                made.close()
+                continue
+            other = socket.socket(socket.AF_UNIX)
+            other.connect(self._engine)
+            self._open += [made, other]
+            for source, target in ((made, other), (other, made)):
+                thread = threading.Thread(target=self._pass_on, args=(source, target))
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_an_engine_that_comes_back_with_its_containers(services: Services, open_dir: Path) -> None:
+    proxy = CutProxy(open_dir / "engine.sock", services.daemon.socket)
+    try:
+        one = services("trap 'echo bye; exit 3' TERM; while :; do echo more; sleep 0.1; done",
+                       host=ServiceHost(docker_socket=proxy.path))  # fmt: skip
+        one.running()
+        until(lambda: "more" in one.out(), "its output")
+        proxy.refusing = True
+        proxy.cut()
+        before = one.out()
+        proxy.refusing = False
+        until(lambda: one.out() != before, "more of its output")
+        assert one.kill()["message"] == "Container exited with status 3"
+        assert one.out().endswith("bye\n")
+    finally:
+        proxy.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import pwd
 import signal
 import socket
 from pathlib import Path
@@ -38,7 +39,8 @@ def test_a_service_that_ends_by_itself(start: Start, agent: OddAgent, sandbox: P
     final = states(agent, "TASK_STARTING", "TASK_RUNNING", "TASK_FAILED")
     assert final["message"] == "Command exited with status 3"
     assert started.code() == 0
-    assert (sandbox / "stdout").read_text() == f"{sandbox}\nbar {Path.home()}\n"
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    assert (sandbox / "stdout").read_text() == f"{sandbox}\nbar {home}\n"
     assert "bad\n" in started.log()
 
 
