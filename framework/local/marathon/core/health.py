@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from framework.core.events import TaskUpdate
 from framework.local.marathon.core.effects import StartChecks, StartReadiness, StopReadiness
 from framework.local.marathon.core.events import HealthProbed, ReadinessProbed
 from framework.local.marathon.core.frame import Frame
@@ -28,11 +29,19 @@ def start_checks(frame: Frame, instance: Instance) -> None:
         frame.check(StartReadiness(app, instance))
 
 
-def told_by_executor(frame: Frame, instance: Instance, healthy: bool) -> None:
-    """The task's Mesos executor tells the result of the checks that it makes; it also acts on failures itself."""
+def told_by_executor(frame: Frame, instance: Instance, update: TaskUpdate, *, healthy: bool) -> None:
+    """The task's Mesos executor tells what the checks find that it makes; it also kills where they fail too often.
+
+    Every update repeats what was last found, so that only one that came of a check is a new failure.
+    """
+    results = frame.state.results.get(instance.id, {})
+    found_now = update.reason == "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED"
     for index, check in enumerate(frame.state.spec(instance).health_checks):
-        if check.by_executor:
-            _found(frame, instance, index, alive=healthy, cause="" if healthy else "told by the executor")
+        last = results.get(index)
+        if check.by_executor and (found_now or last is None or last.alive is not healthy):
+            _found(frame, instance, index, alive=healthy, cause=update.message)
+            if not healthy:
+                frame.publish(HealthCheckFailed(instance, index))
     _weigh(frame, instance.id)
 
 

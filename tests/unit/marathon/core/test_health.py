@@ -115,6 +115,15 @@ def test_what_the_executor_checks_is_told_with_its_tasks_updates() -> None:
     world.step(update(instance, "TASK_RUNNING", healthy=False))
     assert only(world).healthy is False
     assert only(world).goal is Goal.RUNNING, "its executor kills it, where it is to be killed"
+    world.step(update(instance, "TASK_RUNNING", healthy=False, reason="REASON_TASK_CHECK_STATUS_UPDATED"))
+    assert [one.consecutive_failures for one in world.state.health(instance.id)] == [1]
+    again = update(
+        instance, "TASK_RUNNING", healthy=False, reason="REASON_TASK_HEALTH_CHECK_STATUS_UPDATED", message="no"
+    )
+    world.step(again)
+    assert [one.consecutive_failures for one in world.state.health(instance.id)] == [2]
+    assert [one.last_failure_cause for one in world.state.health(instance.id)] == ["no"]
+    assert len(told(world, HealthCheckFailed)) == 2
     world.step(update(instance, "TASK_RUNNING", healthy=True))
     assert only(world).healthy is True
     assert world.checked == {}
