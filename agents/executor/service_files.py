@@ -85,6 +85,9 @@ def link(sandbox: str, mounts: list[ServiceMount], secrets: dict[str, str], uid:
 
 
 def own(path: str, uid: int, gid: int) -> None:
-    """Makes a persistent volume the service's user's, as Mesos does; what is in it stays as it is. Raises OSError."""
-    if os.geteuid() == 0:
+    """Makes a persistent volume the service's user's, as Mesos does; what is in it stays as it is. Raises OSError.
+
+    Root, who needs none of that, leaves it whose it is: an image may have given it to a user of its own.
+    """
+    if os.geteuid() == 0 and uid != 0:
         os.chown(path, uid, gid)

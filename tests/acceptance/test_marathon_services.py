@@ -78,20 +78,28 @@ def test_one_over_its_memory_backs_off_with_its_reason(api: MarathonApi) -> None
     assert app["lastTaskFailure"]["message"] == "out of memory: peak 32 MiB, limit 32 MiB"
 
 
-def test_a_volume_outlives_its_task(api: MarathonApi) -> None:
-    volume = {"containerPath": "data", "mode": "RW", "persistent": {"size": 16}}
+@pytest.mark.parametrize("kind", ["processes", "container"])
+def test_a_volume_outlives_its_task(api: MarathonApi, docker_daemon: DockerDaemon, kind: str) -> None:
+    container: dict[str, Any] = {
+        "type": "MESOS",
+        "volumes": [{"containerPath": "data", "mode": "RW", "persistent": {"size": 16}}],
+    }
+    inside = "$MESOS_SANDBOX/data"
+    if kind == "container":
+        container["type"], container["docker"] = "DOCKER", {"image": docker_daemon.image}
+        container["volumes"] += [{"containerPath": "/deep/data", "hostPath": "data", "mode": "RW"}]
+        inside = "/deep/data"
     resident = sleeper(
         "/resident",
-        cmd="echo $MESOS_TASK_ID >> data/tasks; exec sleep 600",
-        container={"type": "MESOS", "volumes": [volume]},
+        cmd=f"echo $MESOS_TASK_ID >> {inside}/tasks; exec sleep 600",
+        container=container,
         upgradeStrategy={"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
     )
     api.deploy("POST", "/v2/apps", resident)
     api.deploy("POST", "/v2/apps/resident/restart")
     (task,) = api.tasks("/resident")
-    (seen,) = {path.read_text() for path in Path(api.server.cluster.directory).rglob("roles/apps/*/tasks")}
-    assert seen.splitlines()[-1] == task["id"]
-    assert len(seen.splitlines()) == 2
+    seen = [path.read_text().split() for path in Path(api.server.cluster.directory).rglob("roles/apps/*/tasks")]
+    assert [len(tasks) for tasks in seen if task["id"] in tasks] == [2]
 
 
 def test_docker(api: MarathonApi, docker_daemon: DockerDaemon) -> None:

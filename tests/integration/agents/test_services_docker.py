@@ -163,9 +163,12 @@ def test_over_its_memory(services: Services) -> None:
 
 def test_what_it_is_made_of(services: Services, open_dir: Path) -> None:
     shared = open_dir / "shared"
-    shared.mkdir()
+    shared.mkdir(mode=0o777)
+    shared.chmod(0o777)
+    small = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=1777"}
     one = services(
-        "cat /run/secret; echo of > /shared/proof; echo kept > /kept/file; id -u; exec sleep 600",
+        "cat /run/secret; touch /small/x; touch /host-etc/butlery || echo read-only; echo of > /shared/proof;"
+        "echo kept > /kept/file; id -u; exec sleep 600",
         cpu_limit_millis=1500,
         mem_limit_mib=128,
         parameters=[
@@ -181,11 +184,15 @@ def test_what_it_is_made_of(services: Services, open_dir: Path) -> None:
             ServiceMount("", "/run/secret", content=base64.b64encode(b"hush\n").decode()),
             ServiceMount(str(shared), "/shared"),
             ServiceMount("butlery-kept", "/kept", driver="local"),
+            ServiceMount("butlery-small", "/small", driver="local", driver_options=small),
+            ServiceMount("/etc", "/host-etc", read_only=True),
         ],
         user="0",
     )
     one.running()
     until(lambda: "1234" in one.out(), "its output")
+    assert "read-only\n" in one.out()
+    assert (shared / "proof").read_text() == "of\n"
     made = services.inspect()
     host = made["HostConfig"]
     assert (host["Memory"], host["CpuQuota"], host["ShmSize"], host["CapAdd"]) == (
@@ -195,9 +202,9 @@ def test_what_it_is_made_of(services: Services, open_dir: Path) -> None:
     assert "MORE=yes" in made["Config"]["Env"]
     one.kill()
     one.process.wait(TIMEOUT_S)
-    assert "butlery-kept" in services.docker("volume", "ls", "-q")
-    services.docker("volume", "rm", "butlery-kept")
-    assert not list(Path("/run/butlery/services").iterdir())
+    assert json.loads(services.docker("volume", "inspect", "butlery-small"))[0]["Options"] == small
+    services.docker("volume", "rm", "butlery-kept", "butlery-small")
+    assert not Path("/run/butlery/services", f"butlery-s{one.process.pid}").exists()
 
 
 def test_what_cannot_be_described(services: Services) -> None:
