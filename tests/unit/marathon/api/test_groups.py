@@ -16,7 +16,7 @@ AROUND = {
     "id": "/team",
     "apps": [
         {"id": "a", "cmd": "sleep 1", "dependencies": ["/team/b"]},
-        {"id": "b", "cmd": "sleep 1", "dependencies": ["../a"]},
+        {"id": "b", "cmd": "sleep 1", "dependencies": ["a"]},
     ],
 }
 
