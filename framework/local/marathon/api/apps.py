@@ -14,7 +14,7 @@ from framework.local.marathon.api.render import APP_EMBEDS, Embed, deployments_b
 from framework.local.marathon.api.selectors import selector
 from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.definition.read import app_updates, new_app, update_app
+from framework.local.marathon.definition.read import app_updates, new_app, update_app, version_asked
 from framework.local.marathon.groups import app_of, apps_of, group_of, put_app, remove_app
 
 _LIST_EMBEDS = frozenset({Embed.COUNTS, Embed.DEPLOYMENTS})
@@ -140,6 +140,7 @@ async def _update_several(call: Call, *, partial: bool, may_create: bool) -> Ans
 
 
 async def delete(call: Call) -> Answer:
+    """Unless ``force=false`` is said, deployments of the app are no hindrance, as with the real one."""
     app_id = call.id
 
     def change(root: Group, _version: str) -> Group:
@@ -147,7 +148,7 @@ async def delete(call: Call) -> Answer:
             raise unknown_app(app_id)
         return remove_app(root, app_id)
 
-    return deployed(await call.control.deploy(change, force=call.flag("force")))
+    return deployed(await call.control.deploy(change, force=call.flag("force", True)))
 
 
 async def restart(call: Call) -> Answer:
@@ -209,11 +210,12 @@ def _updated(
 
 async def _version_asked(call: Call, app_id: str, raw: object) -> App | None:
     """The app of then, where the document says nothing but the version to go back to."""
-    if not isinstance(raw, dict) or not raw.keys() <= {"id", "version"} or not isinstance(raw.get("version"), str):
+    asked = version_asked(raw)
+    if asked is None:
         return None
-    app = await call.control.app_at(app_id, raw["version"])
+    app = await call.control.app_at(app_id, asked)
     if app is None:
-        raise unknown_app(app_id, raw["version"])
+        raise unknown_app(app_id, asked)
     return app
 
 

@@ -9,7 +9,7 @@ from framework.local.marathon.api.problems import RefusedError, unknown_group
 from framework.local.marathon.api.render import GROUP_EMBEDS, embeds
 from framework.local.marathon.definition.app import Group
 from framework.local.marathon.definition.faults import Detail, InvalidObjectError
-from framework.local.marathon.definition.read import GroupUpdate, read_enforce_role, read_group
+from framework.local.marathon.definition.read import GroupUpdate, group_version_asked, read_enforce_role, read_group
 
 _PARTS = {"group.apps": "apps", "group.groups": "groups", "group.pods": "pods"}
 _ALL_PARTS = frozenset(_PARTS.values())
@@ -111,12 +111,10 @@ def _read(call: Call, raw: object, group_id: str, new_version: str, root: Group)
 
 async def _of_version(call: Call, raw: object, group_id: str) -> Group | None:
     """The group of then, where the document asks for a version; nothing else of it counts."""
-    asked = raw.get("version") if isinstance(raw, dict) else None
-    if not isinstance(raw, dict) or not isinstance(asked, str):
+    asked = group_version_asked(raw)
+    if asked is None:
         return None
-    if not raw.keys() <= {"id", "version", "scaleBy"}:
-        return None
-    given = raw.get("id")
+    given = raw.get("id") if isinstance(raw, dict) else None
     if isinstance(given, str):
         group_id = absolute(given if given.startswith("/") else f"{group_id}/{given}")
     group = await call.control.group_at(group_id, asked)

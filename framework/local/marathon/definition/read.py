@@ -15,18 +15,21 @@ from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.faults import Faults
 from framework.local.marathon.definition.normal import Doc
 from framework.local.marathon.definition.parsing import parse
+from framework.local.marathon.definition.schema import Object
 
 __all__ = [
     "EMPTY",
     "Defaults",
     "GroupUpdate",
     "app_updates",
+    "group_version_asked",
     "new_app",
     "parse",
     "read_enforce_role",
     "read_group",
     "shown",
     "update_app",
+    "version_asked",
 ]
 
 EMPTY = Group(id=paths.ROOT, apps={}, groups={}, version="1970-01-01T00:00:00.000Z")
@@ -138,6 +141,16 @@ def app_updates(raw: object) -> tuple[tuple[str, dict[str, object]], ...]:
     return tuple((paths.absolute(one["id"]), one) for one in listed)
 
 
+def version_asked(raw: object) -> str | None:
+    """The version that an app's update wants back, where it says nothing else. Raises InvalidJsonError."""
+    return _asked(documents.APP, raw, {"id", "version"})
+
+
+def group_version_asked(raw: object) -> str | None:
+    """The same of a group's; ``scaleBy`` beside it does not count. Raises InvalidJsonError."""
+    return _asked(documents.GROUP, raw, {"id", "version", "scaleBy"})
+
+
 def read_group(raw: object, *, group_id: str, defaults: Defaults, version: str, root: Group = EMPTY) -> GroupUpdate:
     """A group update with all below it. ``group_id``: absolute, where the update applies; a relative id of its own
 
@@ -166,6 +179,16 @@ def read_enforce_role(raw: object) -> bool | None:
 def shown(app: App) -> bytes:
     """As the API tells it, in JSON."""
     return msgspec.json.encode(app)
+
+
+def _asked(kind: Object, raw: object, alone: set[str]) -> str | None:
+    if not isinstance(raw, Mapping) or raw.get("version") is None:
+        return None
+    faults = Faults()
+    given = kind.given(raw, "", faults)
+    faults.raise_kinds()
+    version: str = given["version"]
+    return version if given.keys() <= alone else None
 
 
 def _made(modern: Doc, app_id: str, group: str, place: _Place, faults: Faults, existing: App | None = None) -> App:

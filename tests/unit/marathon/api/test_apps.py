@@ -122,6 +122,26 @@ async def test_a_locked_app_is_told_with_the_deployments_that_lock_it(api: Askin
     assert (await api("PUT", "/v2/apps/web?force=true", {"instances": 2})).status_code == 200
 
 
+async def test_a_delete_is_forced_unless_it_says_otherwise(api: Asking, marathon: FakeMarathon) -> None:
+    marathon.holding = True
+    await api.made("/web")
+    assert (await api("DELETE", "/v2/apps/web?force=false")).status_code == 409
+    assert (await api("DELETE", "/v2/apps/web")).status_code == 200
+
+
+async def test_a_version_is_gone_back_to_only_where_it_is_one(api: Asking) -> None:
+    await api.made("/web")
+    for body in ({"version": "yesterday"}, {"version": 1}):
+        answer = await api("PUT", "/v2/apps/web", body)
+        assert (answer.status_code, answer.json()["details"][0]["path"]) == (400, "/version")
+    missing = {"version": "2001-01-01T00:00:00.000Z", "cmd": None, "unheard-of": 1}
+    answer = await api("PUT", "/v2/apps/web", missing)
+    assert (answer.status_code, answer.json()["message"]) == (
+        404,
+        "App '/web' does not exist in version 2001-01-01T00:00:00.000Z",
+    )
+
+
 async def test_too_many_deployments_and_a_full_disk(api: Asking, marathon: FakeMarathon) -> None:
     marathon.holding, marathon.limit = True, 1
     await api.made("/one")
