@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from tests.contract.marathon_api.directions import as_answer
 from tests.contract.marathon_api.exchanges import nearest
 from tests.contract.marathon_api.kinds import (
     ACTION,
@@ -24,7 +25,6 @@ from tests.contract.marathon_api.kinds import (
     STRING,
     TASK_STATE,
     TIME,
-    as_answer,
 )
 from tests.contract.marathon_api.notation import Schema, either, extended, record, several
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import jsonschema_rs
 
 from tests.contract.marathon_api import kinds
+from tests.contract.marathon_api.directions import as_answer, as_request, as_update
 from tests.contract.marathon_api.notation import Schema, either, several
 
 NOTHING = "nothing"
@@ -173,10 +174,10 @@ def nearest(error: jsonschema_rs.ValidationError) -> list[jsonschema_rs.Validati
 
 @cache
 def _answered(kind: str) -> Any:
-    return jsonschema_rs.validator_for(kinds.as_answer(json.loads(kind)))
+    return jsonschema_rs.validator_for(as_answer(json.loads(kind)))
 
 
 @cache
 def _sent(kind: str, *, update: bool) -> Any:
     schema = json.loads(kind)
-    return jsonschema_rs.validator_for(kinds.as_update(schema) if update else kinds.as_request(schema))
+    return jsonschema_rs.validator_for(as_update(schema) if update else as_request(schema))

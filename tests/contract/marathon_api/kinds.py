@@ -1,15 +1,14 @@
 """JSON Schemas (draft 2020-12) of the bodies of Marathon's v2 API, as version 1.9 answers them.
 
 Written from the types of Marathon's RAML (docs/v2 of mesosphere/marathon). They are those of answers: closed, without
-nulls. ``as_request`` and ``as_update`` make of them what may be sent.
+nulls. ``directions`` makes of them what may be sent.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from tests.contract.marathon_api.notation import (
     Schema,
+    defaulted,
     demanding,
     either,
     extended,
@@ -77,14 +76,17 @@ DOCKER = record(
     portMappings_=several({"$ref": "#/$defs/PortMapping"}),
     privileged_=BOOLEAN,
 )
-PORT_MAPPING = record(
-    containerPort=ANY_PORT,
-    hostPort_=ANY_PORT,
-    labels_=LABELS,
-    name_=LEGACY_NAME,
-    protocol_=PORT_PROTOCOL,
-    servicePort_=ANY_PORT,
-    networkNames_=several(SHORT_NAME),
+PORT_MAPPING = defaulted(
+    record(
+        containerPort=ANY_PORT,
+        hostPort_=ANY_PORT,
+        labels_=LABELS,
+        name_=LEGACY_NAME,
+        protocol_=PORT_PROTOCOL,
+        servicePort_=ANY_PORT,
+        networkNames_=several(SHORT_NAME),
+    ),
+    "containerPort",
 )
 CSI_OPTIONS = record(
     pluginName=text(1),
@@ -121,15 +123,18 @@ VOLUME = either(
     record(containerPath=text(1), hostPath=text(1), mode=READ_MODE),
 )
 LINUX_INFO = record(
-    seccomp_=record(profileName_=STRING, unconfined=BOOLEAN),
+    seccomp_=defaulted(record(profileName_=STRING, unconfined=BOOLEAN), "unconfined"),
     ipcInfo_=record(mode=one_of("PRIVATE", "SHARE_PARENT"), shmSize_=number()),
 )
-CONTAINER = record(
-    type=one_of("MESOS", "DOCKER"),
-    docker_=DOCKER,
-    linuxInfo_=LINUX_INFO,
-    volumes_=several(VOLUME),
-    portMappings_=several({"$ref": "#/$defs/PortMapping"}),
+CONTAINER = defaulted(
+    record(
+        type=one_of("MESOS", "DOCKER"),
+        docker_=DOCKER,
+        linuxInfo_=LINUX_INFO,
+        volumes_=several(VOLUME),
+        portMappings_=several({"$ref": "#/$defs/PortMapping"}),
+    ),
+    "type",
 )
 HEALTH_CHECK = record(
     command_=record(value=STRING),
@@ -472,37 +477,3 @@ DEFINITIONS: dict[str, Schema] = {
     "GroupInfo": GROUP_INFO,
     "GroupUpdate": GROUP_UPDATE,
 }
-
-
-def as_answer(kind: Schema) -> Schema:
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **kind, "$defs": DEFINITIONS}
-
-
-def as_request(kind: Schema) -> Schema:
-    """Unknown fields are passed over, a null is as good as nothing, ids may be relative."""
-    opened: Schema = _opened(as_answer(kind))
-    return opened
-
-
-def as_update(kind: Schema) -> Schema:
-    """Of an app that is there, or of several: nothing is required but, of several, which."""
-    if kind.get("type") == "array":
-        return as_request({**kind, "items": {**kind["items"], "required": ["id"]}})
-    return as_request({**kind, "required": []})
-
-
-def _opened(kind: Any) -> Any:
-    if isinstance(kind, list):
-        return [_opened(one) for one in kind]
-    if not isinstance(kind, dict):
-        return kind
-    if kind == PATH_ID:
-        return text(1, pattern=ANY_ID)
-    opened = {name: _opened(value) for name, value in kind.items()}
-    if opened.get("additionalProperties") is False:
-        del opened["additionalProperties"]
-        opened["properties"] = {
-            name: value if name in opened["required"] else either(value, {"type": "null"})
-            for name, value in opened["properties"].items()
-        }
-    return opened

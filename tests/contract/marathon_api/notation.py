@@ -28,6 +28,11 @@ def demanding(kind: Schema, *names: str) -> Schema:
     return {**kind, "required": sorted({*kind["required"], *names})}
 
 
+def defaulted(kind: Schema, *names: str) -> Schema:
+    """These fields may be left out of what is sent, and are always answered. JSON Schema knows no such keyword."""
+    return {**kind, "defaulted": list(names)}
+
+
 def several(kind: Schema, **limits: Any) -> Schema:
     return {"type": "array", "items": kind, **limits}
 
