@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from framework.errors import InputError
+from framework.local.cluster import MesosCluster
 from framework.local.spec import HostShape
 from tests.acceptance.marathon_process import MarathonProcess
 from tests.acceptance.marathon_server import MarathonApi, checked, marathon_api, names, sleeper
@@ -125,6 +127,18 @@ def test_kill_9_again_and_again_in_the_middle(
         assert api.get("/v2/apps")["apps"] == []
 
 
+def _restart(mesos: MesosCluster) -> None:
+    """Who tries to reach it meanwhile may, for a moment, hold its port."""
+
+    def restarted() -> bool:
+        with suppress(InputError):
+            mesos.restart()
+            return True
+        return False
+
+    eventually(restarted, "Mesos to be back")
+
+
 @pytest.mark.parametrize("both", [False, True], ids=["Mesos", "Mesos and the server"])
 def test_kill_9_of_mesos_in_the_middle_of_a_roll(api: MarathonApi, server: MarathonProcess, both: bool) -> None:
     tasks = Tasks(server, "crash")
@@ -133,7 +147,7 @@ def test_kill_9_of_mesos_in_the_middle_of_a_roll(api: MarathonApi, server: Marat
     if both:
         server.end9()
     server.mesos.kill9()
-    server.mesos.restart()
+    _restart(server.mesos)
     if both:
         server.start()
     api.wait_deployed()
@@ -155,7 +169,7 @@ def test_while_mesos_is_away_it_starts_answers_and_goes_on_when_it_is_back(
     assert names(api.tasks("/stays")) == before
     api.change("POST", "/v2/apps", checked("/later"))
     assert api.app("/later")["tasksRunning"] == 0
-    server.mesos.restart()
+    _restart(server.mesos)
     api.wait_deployed()
     assert names(api.tasks("/stays")) == before
     assert api.app("/later")["tasksHealthy"] == 1
