@@ -146,7 +146,7 @@ class Runtime:
         now = self._clock.now()
         try:
             effects += turn(self._state, events or (Tick(),), now)
-            if not await self._save([effect for effect in effects if isinstance(effect, _SAVES)]):
+            if not await self._save([effect for effect in effects if isinstance(effect, _SAVES)], asking):
                 return
             for done in asking:
                 if not done.done():
@@ -156,8 +156,10 @@ class Runtime:
         self._told_at = now
         await self._performer.perform(effects)
 
-    async def _save(self, frame: Sequence[Save]) -> bool:
+    async def _save(self, frame: Sequence[Save], asking: Sequence[asyncio.Future[None]]) -> bool:
         """Writes the frame; while that cannot be done nothing else is, for a call must never run ahead of its cause.
+
+        Who asks for it is told so then, though it may still be done.
 
         False where it was told to stop before it could: Mesos tells of it all again.
         """
@@ -169,6 +171,7 @@ class Runtime:
                 if not self._saving_fails:
                     log.error("the state cannot be saved; waiting until it can", reason=str(error))
                 self._saving_fails = str(error)
+                _fail(asking, self._saving_fails)
                 if await until_set(self._stopped, self._clock, jittered(self._chance, attempt, base_s=0.2, cap_s=5.0)):
                     return False
                 attempt += 1
