@@ -6,6 +6,7 @@ import os
 from binascii import a2b_base64
 
 from agents.executor import users
+from agents.executor.slot import leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def secrets_dir(name: str) -> str:
     """Where the files of service ``name``'s secrets are: in memory, and outside the sandbox, which people may read."""
     if os.geteuid() == 0:
         return os.path.join(users.RUN_DIR, "services", name)
-    return os.path.join(MEMORY_DIR, "butlery-%d-%s" % (os.geteuid(), name))
+    return os.path.join(MEMORY_DIR, "butlery-services-%d" % os.geteuid(), name)
 
 
 def write_secrets(name: str, mounts: list[ServiceMount], uid: int, gid: int) -> dict[str, str]:
@@ -32,7 +33,8 @@ def write_secrets(name: str, mounts: list[ServiceMount], uid: int, gid: int) -> 
     if not found:
         return made
     directory = secrets_dir(name)
-    remove(name)
+    for one in [name, *leftovers(os.path.dirname(directory))]:
+        remove(one)
     target = ""
     try:
         os.makedirs(os.path.dirname(directory), mode=0o711, exist_ok=True)

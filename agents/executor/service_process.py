@@ -7,7 +7,7 @@ import signal
 import time
 from functools import partial
 
-from agents.executor import linux, processes, service_files
+from agents.executor import linux, processes, service_files, slot
 from agents.executor.environment import PATH
 from agents.executor.limits import Wanted
 from agents.executor.process_body import NOT_EXECUTABLE, READ_BYTES, default_signals
@@ -71,7 +71,7 @@ class ProcessService:
     def __init__(
         self,
         spec: ServiceSpec,
-        slot: Slot,
+        taken: Slot,
         watch: Watch,
         on_run: Callable[[], None],
         on_end: Callable[[], None],
@@ -80,11 +80,11 @@ class ProcessService:
         self.reason = ""
         self.passed = False
         self._spec = spec
-        self._slot = slot
+        self._slot = taken
         self._watch = watch
         self._on_run = on_run
         self._on_end = on_end
-        self._limits = slot.limits(wanted_of(spec))
+        self._limits = taken.limits(wanted_of(spec))
         self._pid = 0
         self._ended = False
         self._fds: list[tuple[int, Rotated]] = []  # where its output comes, and where that goes
@@ -108,6 +108,7 @@ class ProcessService:
                 os.chown(sandbox, uid, gid)
             secrets = service_files.write_secrets(self._slot.name, spec.mounts, uid, gid)
             service_files.link(sandbox, spec.mounts, secrets, uid, gid)
+            slot.sweep(self._slot)
             self._limits.create()
             self._heed_limits()
         except (service_files.MountError, OSError) as error:

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from agents.executor import users
 from agents.executor.isolation import detect
+from agents.executor.limits import Wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from agents.executor.limits import Limits, Wanted
+    from agents.executor.limits import Limits
     from agents.spec import HostPolicy
+
+
+SERVICE_PREFIX = "butlery-s"  # of names of services, before the process id of the guard
+SWEEP_ATTEMPTS = 20  # each of 5 ms: what is killed is gone by then, or left to the next service of the host
 
 
 class Slot:
@@ -73,7 +79,7 @@ def take_service(docker_socket: str | None, sandbox: str, beyond: bool) -> Slot:
 
     kernel's groups that can be had. ``beyond``: its limit of memory is more than Mesos knows of.
     """
-    name = "butlery-s%d" % os.getpid()
+    name = "%s%d" % (SERVICE_PREFIX, os.getpid())
     if docker_socket is not None:
         return Slot("docker", "it has an image", name, sandbox, None, {}, docker_socket, service=True)
     if os.geteuid() == 0:
@@ -91,6 +97,28 @@ def take_service(docker_socket: str | None, sandbox: str, beyond: bool) -> Slot:
     except (NoGroupError, OSError) as error:
         return Slot("watchdog", str(error), name, sandbox, None, {}, "", service=True)
     return Slot("cgroup2", "a cgroup v2 group at %s" % group, name, sandbox, None, {"": group}, "", service=True)
+
+
+def sweep(taken: Slot) -> None:
+    """Ends what services of this host left behind whose guard and driver were both killed, beside ``taken``."""
+    for parent in {os.path.dirname(path) for path in taken.dirs.values()}:
+        for name in leftovers(parent):
+            dirs = {key: os.path.join(os.path.dirname(path), name) for key, path in taken.dirs.items()}
+            limits = Slot(taken.mode, "", name, "", None, dirs, "", service=True).limits(Wanted(0, 0, 0))
+            for _ in range(SWEEP_ATTEMPTS):
+                if limits.kill() and limits.remove():
+                    break
+                time.sleep(0.005)
+
+
+def leftovers(directory: str) -> list[str]:
+    """Names below ``directory`` of services whose guard is gone."""
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    ours = [name for name in names if name.startswith(SERVICE_PREFIX) and name[len(SERVICE_PREFIX) :].isdigit()]
+    return [name for name in ours if not os.path.exists("/proc/" + name[len(SERVICE_PREFIX) :])]
 
 
 def take(policy: HostPolicy, sandbox: str) -> tuple[Slot, int | None]:

@@ -303,6 +303,24 @@ def test_a_tcp_check_reaches_what_listens_inside_alone(services: Services, netwo
         assert status["healthy"] is False
 
 
+def test_what_a_killed_guard_and_driver_leave_is_ended_by_the_next_service(services: Services) -> None:
+    secret = ServiceMount("", "key", content=base64.b64encode(b"hush").decode())
+    one = services("(setsid setsid sleep 600 & echo $! > pid); exec sleep 600", image=None, mounts=[secret])
+    one.running()
+    until(lambda: read(one.sandbox / "pid") != "", "the hidden one")
+    guard = one.process.pid
+    below = processes.descendants(guard)
+    os.kill(below[0], signal.SIGSTOP)
+    os.kill(guard, signal.SIGKILL)
+    os.kill(below[0], signal.SIGKILL)
+    one.process.wait(TIMEOUT_S)
+    other = services("exec sleep 600", image=None, mounts=[secret])
+    other.running()
+    until(lambda: not processes.living(below), "their end")
+    until(lambda: not (one.sandbox / "key").exists(), "the end of the secret's file")
+    other.kill()
+
+
 class CutProxy:
     """Between executor and engine: what is open can be cut, and new connections refused for a while."""
 
