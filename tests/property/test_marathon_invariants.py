@@ -318,13 +318,13 @@ def test_a_crash_at_any_frame_leads_to_the_same_end(seed: int, crashes: list[tup
         for _ in range(3):
             changes = [made(chance.choice(IDS), chance.randrange(256), chance.randrange(256)) for _ in range(2)]
             ends.update({one.id: one for one in changes})
-            world.deploy(putting(*changes), force=True)
+            world.deploy(putting(*changes))
             for turn in range(chance.randrange(12)):
                 for at, calls in crashes:
                     if at == turn:
                         world.crash_at = calls
                 world.go()
-        assert world.rest()
+            assert world.rest()
         tasks = [(task.app.id, task.app.cmd) for task in world.mesos.alive()]
         return sorted((app_id, cmd, tasks.count((app_id, cmd))) for app_id, cmd in set(tasks))
 

@@ -48,7 +48,9 @@ def toward(frame: Frame, app: App, count: int, kill: Sequence[str] = ()) -> bool
         for one in to_scale_down(book, app, book.wanted - count, kill):
             end(frame, one, ended_goal(one))
     else:
-        schedule(frame, app, count - book.wanted - book.doomed)
+        missing = count - book.wanted - book.doomed
+        schedule(frame, app, missing)
+        _unschedule(frame, app, -missing)
     book = frame.state.book(app.id)
     return book.wanted == count and not book.doomed and book.good + book.away >= count
 
@@ -83,6 +85,13 @@ def schedule(frame: Frame, app: App, count: int) -> None:
                 since=frame.now,
             )
         )
+
+
+def _unschedule(frame: Frame, app: App, count: int) -> None:
+    """Takes so many out of the launch queue again that a roll, of which nothing came, had more room for."""
+    book = frame.state.book(app.id)
+    for instance_id in list(book.scheduled)[: max(0, count)]:
+        end(frame, book.instances[instance_id], ended_goal(book.instances[instance_id]))
 
 
 def _anew(frame: Frame, instance: Instance) -> Instance:
