@@ -27,7 +27,7 @@ from tests.contract.marathon_api.notation import (
 NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SEGMENT = rf"(\.\.|({NAME}\.)*{NAME})"
 ABSOLUTE_ID = rf"^/({_SEGMENT}(/{_SEGMENT})*)?$"
-ANY_ID = rf"^/?({_SEGMENT}(/{_SEGMENT})*/?)?$"
+ANY_ID = rf"^/*({_SEGMENT}(/+{_SEGMENT})*/*)?$"
 
 BOOLEAN: Schema = {"type": "boolean"}
 COUNT = integer(0)
