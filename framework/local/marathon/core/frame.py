@@ -68,12 +68,17 @@ class Frame:
 
     def drop(self, instance: Instance) -> None:
         """Forgets the instance; tells of how it ended."""
-        was = self.state.instance(instance.id)
-        self.state.remove(instance)
+        state = self.state
+        was = state.instance(instance.id)
+        in_the_way = bool(state.spec(instance).constraints)
+        state.remove(instance)
         if was is not None and was.condition is not instance.condition:
             self.publish(InstanceChanged(instance, instance.condition, instance.goal))
         self.save("instance", instance.id, DropInstance(instance.id))
         self.watch(instance.app_id)
+        if in_the_way and instance.app_id in state.waiting:
+            state.eager[instance.app_id] = None
+            state.unserved = True
 
     def forget_garbage(self, instance: Instance) -> None:
         """Nothing is reserved for it any more, or nobody can tell."""

@@ -72,6 +72,12 @@ def ask(frame: Frame, instance: Instance) -> None:
     state.deadlines.set("kill", instance.id, frame.now + wait_s)
 
 
+def ask_anew(frame: Frame, instance: Instance) -> None:
+    """As ``ask``, where what was asked so far cannot have been heard."""
+    frame.state.kills.pop(instance.id, None)
+    ask(frame, instance)
+
+
 def without_task(frame: Frame, instance: Instance) -> None:
     """The instance has no task any more and is not to get one: what is reserved for it stays, or goes, or there is
 

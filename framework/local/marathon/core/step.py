@@ -13,7 +13,7 @@ from framework.local.marathon.core.effects import Effect
 from framework.local.marathon.core.events import DelayReset, Event, HealthProbed, KillAsked, ReadinessProbed
 from framework.local.marathon.core.frame import Frame
 from framework.local.marathon.core.happenings import Registered
-from framework.local.marathon.core.killing import AWAY, ask, end, expunge
+from framework.local.marathon.core.killing import AWAY, ask, ask_anew, end, expunge
 from framework.local.marathon.core.offering import conclude, lose_all, take_in
 from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.core.state import State, task_lives
@@ -122,6 +122,9 @@ def _subscribed(frame: Frame, event: mesos.Subscribed) -> None:
     state.unserved = False
     state.eager.update(dict.fromkeys(state.waiting))
     _reconcile(frame)
+    for instance in state.all_instances():
+        if instance.kill_asked_at is not None and task_lives(instance.condition):
+            ask_anew(frame, instance)  # what was asked of a connection that was lost may be lost with it
 
 
 def _disconnected(frame: Frame) -> None:

@@ -10,7 +10,7 @@ from framework.core.ids import TaskId
 from framework.local.marathon.core import health
 from framework.local.marathon.core.frame import Frame
 from framework.local.marathon.core.happenings import StatusUpdate, UnknownTerminated
-from framework.local.marathon.core.killing import AWAY, ask, end, expunge, stop_checks, without_task
+from framework.local.marathon.core.killing import AWAY, ask_anew, end, expunge, stop_checks, without_task
 from framework.local.marathon.core.queue import back_off
 from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.core.state import State, task_lives
@@ -115,8 +115,9 @@ def _lives(frame: Frame, instance: Instance, condition: Condition, update: TaskU
             state.deadlines.set("viable", instance.id, frame.now + state.config.viable_s)
     if condition is Condition.RUNNING and instance.condition is not Condition.RUNNING:
         health.start_checks(frame, now_as)
-    if now_as.goal is not Goal.RUNNING and not state.deadlines.has("kill", instance.id):
-        ask(frame, now_as)
+    unheard = instance.condition in AWAY or not state.deadlines.has("kill", instance.id)
+    if now_as.kill_asked_at is not None and unheard:
+        ask_anew(frame, now_as)
     elif update.healthy is not None and condition is Condition.RUNNING:
         health.told_by_executor(frame, now_as, update, healthy=update.healthy)
 

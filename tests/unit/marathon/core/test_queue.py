@@ -221,3 +221,16 @@ def test_constraints_look_at_instances_of_the_present_configuration() -> None:
     for _ in range(5):
         world.go()
     assert [one.count for one in world.state.queue()] == [1]
+
+
+def test_one_that_was_in_the_way_of_a_constraint_makes_room_at_once() -> None:
+    world = running(small(constraints=(("hostname", "UNIQUE"),), instances=3))
+    world.deploy(put(small(constraints=(("hostname", "UNIQUE"),), instances=4)))
+    for _ in range(8):
+        world.go()
+    assert world.state.waiting
+    revived: list[Effect] = []
+    world.watch = lambda _world, effects: revived.extend(each for each in effects if isinstance(each, Revive))
+    world.mesos.update(world.mesos.alive("/a")[0], "TASK_KILLED")
+    world.deliver()
+    assert revived

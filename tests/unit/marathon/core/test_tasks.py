@@ -22,6 +22,7 @@ from framework.local.marathon.core.tasks import condition_of
 from framework.local.marathon.definition.app import Unreachable
 from tests.simulation.marathon import World
 from tests.unit.marathon.core.worlds import conditions, only, put, running, small, task_of, told, update
+from tests.unit.marathon.groups.trees import persistent
 
 PATIENT = Unreachable(inactive_after_seconds=60, expunge_after_seconds=300)
 
@@ -296,3 +297,25 @@ def test_an_instance_of_a_version_that_nobody_knows_any_more_is_left_out_and_its
     assert world.rest()
     assert not task.alive
     assert world.running() == {"/a": 1}
+
+
+def test_a_kill_whose_connection_was_lost_is_asked_for_at_once_over_the_next() -> None:
+    world = running(small())
+    instance = only(world)
+    world.mesos.disconnect()
+    world.step(mesos.Disconnected("gone"), KillAsked((instance.id,)))
+    assert not task_of(world, instance).kill_asked
+    world.mesos.connect()
+    world.deliver()
+    assert task_of(world, instance).kill_asked
+
+
+def test_a_kill_is_asked_for_at_once_of_one_that_comes_back_into_sight() -> None:
+    world = running(small(unreachable_strategy="disabled", container=persistent("data"), over=0.0))
+    task = task_of(world, only(world))
+    world.mesos.lose(task.host_id)
+    world.deliver()
+    world.step(KillAsked((only(world).id,)))
+    world.mesos.find(task.host_id)
+    world.deliver()
+    assert task.kill_asked
