@@ -93,10 +93,11 @@ class Matcher:
 
 
 class OfferRound:
-    """First fit over the hosts in one order, the biggest first, which packs; see ``framework.core.placement``.
+    """First fit over the hosts in one order, those with the least room first, which packs from round to round too: one
 
-    Hosts with GPUs come last. What is left of a host only shrinks within a round, so an instance of the same demands as
-    an earlier one is not tried again where that one did not fit.
+    host is filled before the next is begun, and large instances find a whole one. Hosts with GPUs come last. What is
+    left of a host only shrinks within a round, so an instance of the same demands as an earlier one is not tried again
+    where that one did not fit.
     """
 
     def __init__(self, offers: Iterable[HostOffers], now: float, *, settings: MatchSettings, chance: Chance) -> None:
@@ -234,7 +235,7 @@ class _Group:
 
 
 def _order(room: Room) -> tuple[bool, int, int, str, str]:
-    return room.has_gpus, -room.mem_mib, -room.cpu_millis, room.site.host_id, room.role
+    return room.has_gpus, room.mem_mib, room.cpu_millis, room.site.host_id, room.role
 
 
 def _with_ports(demand: Demand, ports: Sequence[int]) -> Resources:
