@@ -140,7 +140,7 @@ class _Bench:
         for name, path in paths.items():
             took_ms = [self.client.read(path()) * 1000 for _ in range(READS)]
             p50, p99 = (rounded(percentile(took_ms, share), 1) for share in (0.5, 0.99))
-            figures[name] = {"p50_ms": p50, "p99_ms": p99, "count": len(took_ms)}
+            figures[name] = {"p50_ms": p50, "p99_ms": p99, "max_ms": rounded(max(took_ms), 1), "count": len(took_ms)}
             self._say(f"{name}: p50 {p50} ms, p99 {p99} ms")
         return figures
 
