@@ -2,7 +2,9 @@
 
 The package was built on a system with OpenSSL 1.0 and libcurl 3, which Debian 12 has no more. Mesos calls them only for
 TLS, JSON web tokens and downloads of container images, all of which are off here. So each function of a stand-in says
-its name and aborts; one of our own that returned something would be worse.
+its name and aborts; one of our own that returned something would be worse. Only curl is asked for by whoever launches a
+task: where a URI is to be cached, Mesos' agent asks for its size first. Curl then fails to start, as it may, and the
+agent has the URI fetched without its cache.
 """
 
 from __future__ import annotations
@@ -19,6 +21,11 @@ SONAMES = {
     "libcurl.so.4": ("CURL_OPENSSL_3",),
 }
 COMPILE_TIMEOUT_S = 300
+FAILING = {
+    "curl_global_init": "int curl_global_init(long flags) { (void)flags; return 2; }",  # CURLE_FAILED_INIT
+    "curl_easy_init": "void *curl_easy_init(void) { return NULL; }",
+    "curl_easy_cleanup": "void curl_easy_cleanup(void *handle) { (void)handle; }",  # which is NULL
+}
 
 
 def build(library: Path, out: Path) -> None:
@@ -63,7 +70,10 @@ def _soname_of(name: str, version: str) -> str:
 
 def _source(symbols: list[tuple[str, str]]) -> str:
     functions = [
-        f'void {name}(void) {{ fputs("{name} was called, which this build of Mesos lacks\\n", stderr); abort(); }}'
+        FAILING.get(
+            name,
+            f'void {name}(void) {{ fputs("{name} was called, which this build of Mesos lacks\\n", stderr); abort(); }}',
+        )
         for name, _ in symbols
     ]
     return "\n".join(["#include <stdio.h>", "#include <stdlib.h>", *functions, ""])

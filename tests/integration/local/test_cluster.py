@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -175,6 +178,21 @@ def test_uris_are_fetched_into_the_sandbox(mesos_cluster: ClusterFactory, tmp_pa
     with TinyFramework(cluster.url) as framework:
         framework.launch(f"exec ./program {PRETENDING}", uris=[{"value": str(program), "executable": True}])
         framework.status("TASK_FINISHED")
+
+
+def test_a_uri_to_be_cached_does_not_take_mesos_down(mesos_cluster: ClusterFactory, tmp_path: Path) -> None:
+    cluster = mesos_cluster(isolation="watchdog")
+    (tmp_path / "program").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    files = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), files) as server, TinyFramework(cluster.url) as framework:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}/program"
+            uri = {"value": url, "executable": True, "cache": True}
+            framework.launch(f"exec ./program {PRETENDING}", uris=[uri])
+            framework.status("TASK_FINISHED")
+        finally:
+            server.shutdown()
 
 
 def test_a_uri_that_is_not_there_fails_the_task_with_its_name(mesos_cluster: ClusterFactory) -> None:
