@@ -267,10 +267,10 @@ class ProcessService:
 
     def _take_end(self, status: int) -> None:
         verdict = self._limits.check(time.monotonic()) or self._limits.hindsight()
+        if status and verdict is not None and verdict[0] == "oom":
+            self._over(verdict)
+            return
         if os.WIFSIGNALED(status):
-            if verdict is not None and verdict[0] == "oom":
-                self._over(verdict)
-                return
             number = os.WTERMSIG(status)
             core = " (core dumped)" if os.WCOREDUMP(status) else ""
             self.message = "Command terminated with signal %s%s" % (signal.strsignal(number) or number, core)
@@ -278,8 +278,6 @@ class ProcessService:
             code = os.WEXITSTATUS(status)
             self.passed = code == 0
             self.message = "Command exited with status %d" % code
-            if not self.passed and verdict is not None and verdict[0] == "oom":
-                self.message += "; " + verdict[1]
         self._ended = True
         self._on_end()
 
