@@ -7,6 +7,7 @@ gives the offers of every host that something was placed on to Mesos in one ACCE
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -109,6 +110,7 @@ class OfferRound:
         self._start: dict[_Kind, int] = {}
         self._refused: set[_Kind] = set()
         self._groups: dict[tuple[str, str], _Group] = {}
+        self._values_of: dict[str, frozenset[str | None]] = {}
 
     def place(self, app: App, instance: Instance, siblings: Sequence[Instance]) -> Placed | Refused:
         """As ``Round.place``."""
@@ -120,9 +122,10 @@ class OfferRound:
             return Refused()
         group = self._group(app, demand, instance, siblings) if demand.counted else None
         spreads = group.spreads if group is not None else {}
+        spread_by = tuple([each.field for each in demand.counted if each.operator is Operator.GROUP_BY])
         # Whom GROUP_BY keeps from a host now it may let there once others have come to the rest.
-        shrinking = not any(each.operator is Operator.GROUP_BY for each in demand.counted)
-        index = self._first(demand, instance, spreads, self._start.get(kind, 0))
+        shrinking = not spread_by
+        index = self._best(demand, instance, spreads, self._start.get(kind, 0), spread_by)
         if index is None:
             if shrinking:
                 self._refused.add(kind)
@@ -151,7 +154,33 @@ class OfferRound:
             known = self._groups[key] = _Group(len(siblings), spreads)
         return known
 
-    def _first(self, demand: Demand, instance: Instance, spreads: Mapping[str, Spread], start: int) -> int | None:
+    def _best(
+        self, demand: Demand, instance: Instance, spreads: Mapping[str, Spread], start: int, spread_by: Sequence[str]
+    ) -> int | None:
+        """The first room that will do; of an app that is to be spread, the first where none of it is yet.
+
+        GROUP_BY without a number would let all of an app come to the first value, and Marathon lets them.
+        """
+        fitting = self._fitting(demand, instance, spreads, start)
+        first = next(fitting, None)
+        fields = [each for each in spread_by if not spreads[each].counts.keys() >= self._values(each)]
+        if first is None or not fields:
+            return first
+        return next((index for index in chain((first,), fitting) if self._is_new(index, fields, spreads)), first)
+
+    def _is_new(self, index: int, fields: Iterable[str], spreads: Mapping[str, Spread]) -> bool:
+        site = self._rooms[index].site
+        return any(value_of(each, site.hostname, site.attributes) not in spreads[each].counts for each in fields)
+
+    def _values(self, field: str) -> frozenset[str | None]:
+        known = self._values_of.get(field)
+        if known is None:
+            sites = [room.site for room in self._rooms]
+            known = frozenset(value_of(field, site.hostname, site.attributes) for site in sites) - {None}
+            self._values_of[field] = known
+        return known
+
+    def _fitting(self, demand: Demand, instance: Instance, spreads: Mapping[str, Spread], start: int) -> Iterator[int]:
         need, free = demand.total, demand.free
         cpu_millis, mem_mib, disk_mib = need.cpu_millis, need.mem_mib, need.disk_mib
         rooms = self._rooms
@@ -162,8 +191,7 @@ class OfferRound:
             ):
                 continue
             if next(self._against(demand, instance, room, spreads), None) is None:
-                return index
-        return None
+                yield index
 
     def _against(self, demand: Demand, instance: Instance, room: Room, spreads: Mapping[str, Spread]) -> Iterator[str]:
         return against(demand, instance, room, spreads, self._settings, self._now)

@@ -153,6 +153,18 @@ def test_group_by_spreads_evenly() -> None:
     assert sorted(racks) == ["rack0"] * 3 + ["rack1"] * 3 + ["rack2"] * 3
 
 
+def test_group_by_without_a_number_spreads_over_what_is_offered_too() -> None:
+    of = app(cpus=0.1, constraints=(("rack", "GROUP_BY"),))
+    here = round_of(*[offer(str(nth), rack=f"rack{nth % 3}", mem_mib=4096 - nth) for nth in range(6)], offer("none"))
+    siblings: list[Instance] = []
+    for nth in range(7):
+        found = here.place(of, instance(of, str(nth)), siblings)
+        assert isinstance(found, Placed)
+        siblings.append(launched(instance(of, str(nth)), found))
+    racks = [one.site.attributes["rack"] for one in siblings if one.site]
+    assert sorted(map(racks.count, set(racks))) == [2, 2, 3]
+
+
 def test_max_per_and_cluster_and_several_constraints_at_once() -> None:
     of = app(constraints=(("rack", "CLUSTER"), ("hostname", "MAX_PER", "1"), ("os", "UNLIKE", "win.*")))
     offers = [
