@@ -2,7 +2,8 @@
 
 The tree of groups is kept as its changes: each group and each app's version with the first root (``since``) that it is
 in and the first that it is not (``until``; none: it is in the newest). So a frame costs by what it changes, and each
-of the last ``MAX_VERSIONS`` roots can be made again.
+of the last ``MAX_VERSIONS`` roots can be made again. Of an app that there is its own last versions stay besides, however
+many roots other apps have made since.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import EMPTY
 
 MAX_VERSIONS = 50
-"""Roots that are kept, as Marathon's ``--zk_max_versions`` has it."""
+"""Roots that are kept, and versions of each app that there is, as Marathon's ``--zk_max_versions`` has it."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -240,7 +241,13 @@ def _save_root(db: sqlite3.Connection, before: Group, save: SaveRoot) -> set[tup
     db.execute("DELETE FROM roots WHERE number <= ?", (number - MAX_VERSIONS,))
     oldest = number - MAX_VERSIONS + 1
     db.execute("DELETE FROM groups WHERE until <= ?", (oldest,))
-    return set(db.execute("DELETE FROM members WHERE until <= ? RETURNING app_id, version", (oldest,)).fetchall())
+    unused = set(db.execute("DELETE FROM members WHERE until <= ? RETURNING app_id, version", (oldest,)).fetchall())
+    for app_id, kept in (*((each, MAX_VERSIONS) for each in changed), *((each, 0) for each in save.removed)):
+        unused.update(db.execute(_BEYOND, (app_id, kept)).fetchall())
+    return unused
+
+
+_BEYOND = "SELECT id, version FROM apps WHERE id = ? ORDER BY version DESC LIMIT -1 OFFSET ?"
 
 
 def _group_changes(before: Group | None, after: Group) -> tuple[list[str], list[tuple[str, _GroupRecord]]]:
@@ -271,11 +278,14 @@ def _record_of(group: Group, root_version: str) -> _GroupRecord:
 
 
 def _forget_apps(db: sqlite3.Connection, unused: Iterable[tuple[str, str]]) -> None:
+    """But for those that a root or an instance still has, and the last ones of an app that there is."""
     db.executemany(
         "DELETE FROM apps WHERE id = ?1 AND version = ?2 "
         "AND NOT EXISTS (SELECT 1 FROM members WHERE app_id = ?1 AND version = ?2) "
-        "AND NOT EXISTS (SELECT 1 FROM instances WHERE app_id = ?1 AND version = ?2)",
-        list(unused),
+        "AND NOT EXISTS (SELECT 1 FROM instances WHERE app_id = ?1 AND version = ?2) "
+        "AND NOT (EXISTS (SELECT 1 FROM members WHERE app_id = ?1 AND until IS NULL) "
+        "AND (SELECT count(*) FROM apps WHERE id = ?1 AND version > ?2) < ?3)",
+        [(app_id, version, MAX_VERSIONS) for app_id, version in unused],
     )
 
 

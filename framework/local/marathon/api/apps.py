@@ -163,10 +163,9 @@ async def restart(call: Call) -> Answer:
 
 
 async def versions(call: Call) -> Answer:
-    known = await call.control.versions(call.id)
-    if not known:
+    if call.view.app(call.id) is None:
         raise unknown_app(call.id)
-    return encoded({"versions": known})
+    return encoded({"versions": await call.control.versions(call.id)})
 
 
 async def version(call: Call) -> Answer:

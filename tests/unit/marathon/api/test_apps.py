@@ -127,6 +127,7 @@ async def test_a_delete_is_forced_unless_it_says_otherwise(api: Asking, marathon
     await api.made("/web")
     assert (await api("DELETE", "/v2/apps/web?force=false")).status_code == 409
     assert (await api("DELETE", "/v2/apps/web")).status_code == 200
+    assert (await api("GET", "/v2/apps/web/versions")).status_code == 404
 
 
 async def test_a_version_is_gone_back_to_only_where_it_is_one(api: Asking) -> None:

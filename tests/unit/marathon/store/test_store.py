@@ -170,6 +170,7 @@ def test_every_kept_root_can_be_made_again_after_many_changes(path: Path) -> Non
     chance = random.Random(7)
     names = ["/a", "/a-b/c", "/dev", "/dev0/x", "/deve/lop/er", "/deve/lop/z", "/p/q/r/s"]
     roots: list[Group] = []
+    known: dict[str, set[str]] = {name: set() for name in names}
     root, store = EMPTY, MarathonStore(path)
     for number in range(MAX_VERSIONS + 30):
         some = chance.sample(names, 3)
@@ -186,6 +187,12 @@ def test_every_kept_root_can_be_made_again_after_many_changes(path: Path) -> Non
                 saved = SaveRoot(root, saved.apps, saved.removed)
         store.commit([saved])
         roots.append(root)
+        of_roots = {(one.id, one.version) for each in roots[-MAX_VERSIONS:] for one in apps_of(each)}
+        present = {one.id for one in apps_of(root)}
+        for name, versions in known.items():
+            versions |= {version for of, version in of_roots if of == name}
+            last = set(sorted(versions)[-MAX_VERSIONS:]) if name in present else set()
+            known[name] = {version for version in versions if version in last or (name, version) in of_roots}
         if chance.random() < 0.1:
             store = reopened(store)
             assert store.load().root == root
@@ -194,9 +201,25 @@ def test_every_kept_root_can_be_made_again_after_many_changes(path: Path) -> Non
     for one in kept:
         assert store.group_at("/", one.version) == one
     assert store.group_at("/", roots[-MAX_VERSIONS - 1].version) is None
-    needed = {(one.id, one.version) for each in kept for one in apps_of(each)}
-    assert {(name, version) for name in names for version in store.versions(name)} == needed
+    assert {name: set(store.versions(name)) for name in names} == known
     store.close()
+
+
+def test_an_app_keeps_its_versions_however_often_others_change(store: MarathonStore) -> None:
+    root, saved = grown(EMPTY, 0, app("/a"), app("/b"))
+    first = root.apps["/a"].version
+    store.commit([saved])
+    root, saved = grown(root, 1, app("/a", instances=2))
+    second = root.apps["/a"].version
+    store.commit([saved])
+    for number in range(2, MAX_VERSIONS + 10):
+        root, saved = grown(root, number, app("/b", instances=number))
+        store.commit([saved])
+    assert store.versions("/a") == [second, first]
+    assert len(store.versions("/b")) == MAX_VERSIONS
+    root, saved = grown(root, MAX_VERSIONS + 10, removed=("/a",))
+    store.commit([saved])
+    assert store.versions("/a") == [second]  # of roots before
 
 
 def test_an_old_version_is_kept_for_as_long_as_an_instance_has_it(store: MarathonStore) -> None:
