@@ -17,6 +17,7 @@ from framework.local.marathon.core.killing import AWAY, ask, ask_anew, end, expu
 from framework.local.marathon.core.offering import conclude, lose_all, take_in
 from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.core.state import State, task_lives
+from framework.ports import jittered
 
 INVERSE_REFUSE_S = 600.0
 """Apps stay until their host goes; Mesos need not ask again soon."""
@@ -157,8 +158,9 @@ def _ask_again(frame: Frame) -> None:
 
 
 def _ask_again_later(state: State, now: float) -> None:
-    wait_s = state.config.reconcile_retry_s * 2**state.asked_again
-    if state.unanswered and wait_s < state.config.reconcile_interval_s:
+    config = state.config
+    if state.unanswered and config.reconcile_retry_s * 2**state.asked_again < config.reconcile_interval_s:
+        wait_s = jittered(state.chance, state.asked_again, config.reconcile_retry_s, config.reconcile_interval_s)
         state.deadlines.set("ask again", "", now + wait_s)
 
 

@@ -257,7 +257,8 @@ def test_of_tasks_that_a_new_mesos_master_is_silent_about_it_is_asked_again_late
     for _ in range(100):
         world.advance(1.0)
         world.mesos.inbox.clear()
-    assert [[task_id for task_id, _ in each.tasks] for each in asked] == [[silent]] * 5
+    assert {task_id for each in asked for task_id, _ in each.tasks} == {silent}
+    assert 5 <= len(asked) <= 6
     world.advance(30.0)
     world.deliver()
     asked.clear()
