@@ -194,7 +194,7 @@ class OfferRound:
                 yield index
 
     def _against(self, demand: Demand, instance: Instance, room: Room, spreads: Mapping[str, Spread]) -> Iterator[str]:
-        return against(demand, instance, room, spreads, self._settings, self._now)
+        return against(demand, instance, room, spreads, self._now)
 
     def _take(self, room: Room, app_id: str, demand: Demand) -> Placed:
         ports = chosen(port_ranges(demand, room), demand.asked, self._chance)

@@ -53,25 +53,25 @@ def reasons_for(
     """
     demand = demand_of(app, instance.role, settings)
     spreads = spreads_of(demand, list(members(demand, instance, siblings))) if demand.counted else {}
-    return tuple(against(demand, instance, Room.of_offer(offer), spreads, settings, now))
+    return tuple(against(demand, instance, Room.of_offer(offer), spreads, now))
 
 
 def against(
-    demand: Demand, instance: Instance, room: Room, spreads: Mapping[str, Spread], settings: MatchSettings, now: float
+    demand: Demand, instance: Instance, room: Room, spreads: Mapping[str, Spread], now: float
 ) -> Iterator[Reason]:
     """Every reason that bars the instance from the room, in the funnel's order; none where it may be taken."""
     if room.role != instance.role:
         yield Reason.UNFULFILLED_ROLE
         return
     if instance.reserved:
-        yield from _against_return(demand, instance, room, settings, now)
+        yield from _against_return(demand, instance, room, now)
         return
     resident = bool(demand.volumes)
     if _wrong_role(demand, room, resident=resident):
         yield Reason.UNFULFILLED_ROLE
     if not fixed_met(demand, room.site) or not counted_met(demand, room.site, spreads):
         yield Reason.UNFULFILLED_CONSTRAINT
-    if room.window is not None and in_maintenance(room.window, settings.draining_s, now):
+    if room.window is not None and in_maintenance(room.window, now):
         yield Reason.MAINTENANCE
     if resident:
         yield from _against_volumes(demand, room)
@@ -117,15 +117,13 @@ def _against_volumes(demand: Demand, room: Room) -> Iterator[Reason]:
         yield Reason.DISK
 
 
-def _against_return(
-    demand: Demand, instance: Instance, room: Room, settings: MatchSettings, now: float
-) -> Iterator[Reason]:
+def _against_return(demand: Demand, instance: Instance, room: Room, now: float) -> Iterator[Reason]:
     """Of one that has its reservation somewhere: its volumes are there and nowhere else, so no constraint bars it."""
     kept = room.kept_for(instance)
     if kept is None:
         yield Reason.NO_RESERVATION
         return
-    if room.window is not None and in_maintenance(room.window, settings.draining_s, now):
+    if room.window is not None and in_maintenance(room.window, now):
         yield Reason.MAINTENANCE
     lacking = list(_lacking(demand.need, kept.amounts))
     # The Mesos executor may have grown since: it takes of what is free too.

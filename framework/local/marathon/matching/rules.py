@@ -19,9 +19,7 @@ from framework.local.marathon.matching.ports import Asked, asked_by
 
 UNRESERVED = "*"
 GPU_LABEL = "GPU_SCHEDULING_BEHAVIOR"
-"""Label by which an app without GPUs takes hosts that have some: ``unrestricted``."""
-
-REGION = "@region"
+"""Label by which an app without GPUs takes hosts that have some: ``unrestricted``. Else they are left to others."""
 
 
 class MatchSettings(msgspec.Struct, frozen=True):
@@ -33,9 +31,6 @@ class MatchSettings(msgspec.Struct, frozen=True):
 
     overhead: Resources
     default_accepted_roles: tuple[str, ...] = ()  # empty: what is reserved and what is not
-    gpus_restricted: bool = True  # hosts with GPUs are left to apps that ask for some
-    draining_s: float = 0.0  # before its maintenance a host gets no new tasks for so long
-    home_region: str | None = None  # of the Mesos master; hosts of others are for apps that constrain ``@region``
 
 
 class Demand(NamedTuple):
@@ -51,7 +46,6 @@ class Demand(NamedTuple):
     counted: tuple[Constraint, ...]  # judged by where the other instances are too
     volumes: tuple[tuple[str, PersistentVolume], ...]  # by container path
     spares_gpus: bool  # whether hosts with GPUs are left to others
-    home_region: str | None  # that a host must be in, if it is in any
     same_config_since: str  # instances of this version and later count for ``counted``; empty without any
 
 
@@ -61,7 +55,7 @@ def demand_of(app: App, role: str, settings: MatchSettings) -> Demand:
     constraints = _constraints(app.constraints)
     counted = tuple([each for each in constraints if each is not None and counts(each)])
     volumes = app.container.volumes if app.container else ()
-    restricted = settings.gpus_restricted and app.labels.get(GPU_LABEL, "restricted") == "restricted"
+    restricted = app.labels.get(GPU_LABEL, "restricted") == "restricted"
     need = Resources(amount_millis(app.cpus), math.ceil(app.mem), math.ceil(app.disk), app.gpus)
     overhead = overhead_of(app, settings.overhead)
     return Demand(
@@ -75,7 +69,6 @@ def demand_of(app: App, role: str, settings: MatchSettings) -> Demand:
         counted=counted,
         volumes=tuple([(each.container_path, each.persistent) for each in volumes if each.persistent is not None]),
         spares_gpus=restricted and not app.gpus,
-        home_region=None if any(parts[0] == REGION for parts in app.constraints) else settings.home_region,
         same_config_since=app.version_info.last_config_change_at if counted else "",
     )
 
@@ -111,8 +104,6 @@ def _as_used(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 def fixed_met(demand: Demand, site: Site) -> bool:
     """Whether the host satisfies the constraints that depend on it alone."""
-    if demand.home_region is not None and site.region not in (None, demand.home_region):
-        return False
     for each in demand.fixed:
         if each is None or not allows(each, value_of(each.field, site.hostname, site.attributes)):
             return False
@@ -154,5 +145,5 @@ def spreads_of(demand: Demand, placed: Sequence[Instance]) -> dict[str, Spread]:
     return spreads
 
 
-def in_maintenance(window: Window, draining_s: float, now: float) -> bool:
-    return now >= window.start_at - draining_s and not window.over(now)
+def in_maintenance(window: Window, now: float) -> bool:
+    return now >= window.start_at and not window.over(now)

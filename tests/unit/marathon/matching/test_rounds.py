@@ -101,24 +101,22 @@ def test_accepted_roles_choose_between_what_is_reserved_and_what_is_not() -> Non
 def test_hosts_with_gpus_are_left_to_apps_that_ask_for_some() -> None:
     assert refused(app(), offer(gpus=1)) == ("DeclinedScarceResources",)
     assert place(app(gpus=1), offer(gpus=1)).resources.gpus == 1
-    assert place(app(labels={"GPU_SCHEDULING_BEHAVIOR": "unrestricted"}), offer(gpus=1))
-    assert place(app(), offer(gpus=1), gpus_restricted=False)
-    assert place(app(), offer("1", gpus=1, cpus=64), offer("2"), gpus_restricted=False).site.hostname == "host2.example"
+    taking = app(labels={"GPU_SCHEDULING_BEHAVIOR": "unrestricted"})
+    assert place(taking, offer(gpus=1))
+    assert place(taking, offer("1", gpus=1, cpus=64), offer("2")).site.hostname == "host2.example"
 
 
 def test_a_host_in_maintenance_gets_nothing_new() -> None:
     soon = Window(NOW + 50, 100.0)
     assert place(app(), offer(window=soon))
-    assert refused(app(), offer(window=soon), draining_s=60.0) == ("AgentMaintenance",)
     assert refused(app(), offer(window=soon), now=NOW + 50) == ("AgentMaintenance",)
     assert place(app(), offer(window=soon), now=NOW + 151)
 
 
-def test_without_a_region_constraint_an_app_stays_in_the_home_region() -> None:
-    away = offer("1", at_region="west", at_zone="a")
-    assert refused(app(), away, home_region="east") == ("UnfulfilledConstraint",)
-    assert place(app(), offer(), home_region="east")
-    assert place(app(constraints=(("@region", "IS", "west"),)), away, home_region="east")
+def test_a_region_is_a_field_like_others() -> None:
+    east, west = offer("1", at_region="east", at_zone="a"), offer("2", at_region="west", at_zone="a")
+    assert place(app(constraints=(("@region", "IS", "west"),)), east, west).site.hostname == "host2.example"
+    assert refused(app(constraints=(("@region", "IS", "west"),)), offer()) == ("UnfulfilledConstraint",)
 
 
 def test_the_host_with_the_least_room_is_filled_first() -> None:
