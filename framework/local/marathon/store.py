@@ -2,8 +2,8 @@
 
 The tree of groups is kept as its changes: each group and each app's version with the first root (``since``) that it is
 in and the first that it is not (``until``; none: it is in the newest). So a frame costs by what it changes, and each
-of the last ``MAX_VERSIONS`` roots can be made again. Of an app that there is its own last versions stay besides, however
-many roots other apps have made since.
+of the last ``MAX_VERSIONS`` roots can be made again. Of an app that there is its own last versions stay besides,
+however many roots other apps have made since.
 """
 
 from __future__ import annotations
