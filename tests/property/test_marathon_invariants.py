@@ -362,3 +362,13 @@ def test_an_app_that_always_fails_backs_off_within_its_bounds_and_holds_nobody_u
     assert world.running().get("/good") == 1
     world.failing.clear()
     assert world.rest()
+
+
+@given(HISTORIES)
+def test_the_same_history_has_the_same_effects(actions: list[Action]) -> None:
+    def played() -> list[list[ef.Effect]]:
+        turns: list[list[ef.Effect]] = []
+        History(lambda _world, effects: turns.append(list(effects))).play(actions)
+        return turns
+
+    assert played() == played()
