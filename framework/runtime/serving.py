@@ -45,7 +45,7 @@ def listen(host: str, port: int, section: str) -> socket.socket:
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
-            fault = Fault(f"{section}.port", f"port {port} is taken; choose another, or 0 for a free one")
+            fault = Fault(f"{section}.port", f"port {port} is taken; set another")
             raise InputError([fault]) from error
         raise InputError([Fault(f"{section}.host", f"cannot listen on {host}:{port}: {error.strerror}")]) from error
     return listener
