@@ -22,6 +22,7 @@ from agents.executor import processes
 from agents.pack import command
 from agents.service_spec import ServiceCheck, ServiceHost, ServiceMount, ServicePort, ServiceSpec
 from framework.local.cluster import free_port
+from tests.fakes.image_registry import ImageRegistry
 from tests.fakes.odd_agent import TIMEOUT_S, OddAgent
 from tests.integration.agents.conftest import DockerDaemon, read, until
 
@@ -207,6 +208,14 @@ def test_what_it_is_made_of(services: Services, open_dir: Path) -> None:
     assert not Path("/run/butlery/services", f"butlery-s{one.process.pid}").exists()
 
 
+def test_its_user_has_the_sandbox(services: Services) -> None:
+    one = services("cd $MESOS_SANDBOX && echo of > mine; id -u; exec sleep 600", user="1234")
+    one.running()
+    until(lambda: "1234" in one.out(), "its output")
+    assert (one.sandbox / "mine").stat().st_uid == 1234
+    one.kill()
+
+
 def test_what_cannot_be_described(services: Services) -> None:
     assert services("true", parameters=[["nosuch", "x"]]).failed() == "parameter 'nosuch' of docker run is not known"
     assert "is the executor's own" in services("true", parameters=[["name", "x"]]).failed()
@@ -215,6 +224,25 @@ def test_what_cannot_be_described(services: Services) -> None:
 def test_an_image_that_does_not_exist(services: Services) -> None:
     one = services("true", image="127.0.0.1:9/no/such:1")
     assert one.failed().startswith("image 127.0.0.1:9/no/such:1 cannot be had: ")
+
+
+def test_an_image_of_a_registry_that_asks_who_one_is(services: Services) -> None:
+    registry = ImageRegistry("team", "hush")
+    auths = {registry.image.partition("/")[0]: {"auth": base64.b64encode(b"team:hush").decode()}}
+    config = json.dumps({"auths": auths})
+    try:
+        message = services("true", image=registry.image).failed()
+        assert message.startswith(f"image {registry.image} cannot be had: ")
+        pulls = []
+        for force in (False, False, True):
+            one = services("echo $FROM", image=registry.image, registry_config=config, force_pull=force)
+            assert [one.running()["state"], one.agent.state()["state"]] == ["TASK_RUNNING", "TASK_FINISHED"]
+            assert one.out() == "registry\n"
+            assert "hush" not in read(one.sandbox / "stderr")
+            pulls.append(registry.pulls)
+        assert 0 < pulls[0] == pulls[1] < pulls[2]
+    finally:
+        registry.close()
 
 
 def test_no_engine(services: Services) -> None:
