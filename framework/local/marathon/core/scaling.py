@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from framework.local.marathon.core.books import alive
+from framework.local.marathon.core.books import Book, alive
 from framework.local.marathon.core.effects import DropFailure
 from framework.local.marathon.core.frame import Frame
 from framework.local.marathon.core.happenings import AppTerminated, HealthCheckSet
-from framework.local.marathon.core.killing import end, ended_goal, to_scale_down
+from framework.local.marathon.core.killing import AWAY, end, ended_goal, to_scale_down
 from framework.local.marathon.core.records import ActionKind, Condition, Goal, Instance
 from framework.local.marathon.core.state import Acting
 from framework.local.marathon.definition.app import App
@@ -39,9 +39,10 @@ def perform(frame: Frame, acting: Acting) -> bool:
 
 
 def toward(frame: Frame, app: App, count: int, kill: Sequence[str] = ()) -> bool:
-    """Ends what is too much and schedules what is missing; whether so many are there and do their work.
+    """Ends what is too much and schedules what is missing; whether so many are there, and those that this version of
 
-    What is dying still takes its place, so that there are never more at once than wanted.
+    the app has brought do their work. What is dying still takes its place, so that there are never more at once than
+    wanted.
     """
     book = frame.state.book(app.id)
     if book.wanted > count:
@@ -52,7 +53,21 @@ def toward(frame: Frame, app: App, count: int, kill: Sequence[str] = ()) -> bool
         schedule(frame, app, missing)
         _unschedule(frame, app, -missing)
     book = frame.state.book(app.id)
-    return book.wanted == count and not book.doomed and book.good + book.away >= count
+    return book.wanted == count and not book.doomed and (book.good + book.away >= count or not _awaits(book, app))
+
+
+def _awaits(book: Book, app: App) -> bool:
+    """Whether one that came with this version does not do its work yet.
+
+    As with Marathon, those from before are not waited for: an app that is ill can be scaled, and others go on.
+    """
+    return any(
+        one.version >= app.version
+        and one.goal is Goal.RUNNING
+        and one.condition not in AWAY
+        and not book.is_good(one.id)
+        for one in reversed(book.instances.values())  # the last to come are the last to be well
+    )
 
 
 def stop(frame: Frame, app_id: str) -> bool:

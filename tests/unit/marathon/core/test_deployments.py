@@ -98,6 +98,24 @@ def test_a_scaling_waits_until_its_instances_are_healthy_and_ready() -> None:
     assert [one.ready for one in world.state.readiness("/a")] == [True]
 
 
+def test_what_was_there_before_a_scaling_is_not_waited_for() -> None:
+    world = running(small(instances=3, health_checks=checked(failures=0)))
+    world.unhealthy.add("/a")
+    while any(one.healthy for one in world.state.instances("/a")):
+        world.go()
+    world.deploy(put(small(instances=2, health_checks=checked(failures=0))))
+    world.go()
+    assert world.state.deployments() == []
+    assert world.running() == {"/a": 2}
+    world.deploy(put(small(instances=3, health_checks=checked(failures=0))))
+    for _ in range(5):
+        world.go()
+    assert world.running() == {"/a": 3}
+    assert world.state.deployments()
+    world.unhealthy.clear()
+    assert world.rest()
+
+
 def test_scaling_down_kills_those_named_first() -> None:
     world = running(small(instances=4))
     oldest = world.state.instances("/a")[0]
