@@ -17,8 +17,13 @@ from framework.local.marathon.control import (
     Started,
     TooManyDeploymentsError,
 )
-from framework.local.marathon.core.happenings import DeploymentTold, Happening
-from framework.local.marathon.core.records import (
+from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.definition.read import EMPTY
+from framework.local.marathon.groups.planning import conflicts, plan, revert
+from framework.local.marathon.groups.settling import settle
+from framework.local.marathon.groups.tree import app_of, apps_of, group_of
+from framework.local.marathon.happenings import DeploymentTold, Happening
+from framework.local.marathon.records import (
     Condition,
     Deployment,
     Goal,
@@ -29,11 +34,6 @@ from framework.local.marathon.core.records import (
     Step,
     TaskFailure,
 )
-from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.definition.read import EMPTY
-from framework.local.marathon.groups import app_of, apps_of, group_of
-from framework.local.marathon.planning import conflicts, plan, revert
-from framework.local.marathon.settling import settle
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -9,11 +9,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from framework.local.marathon.core.records import ActionKind, Deployment
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.faults import InvalidObjectError
 from framework.local.marathon.definition.read import EMPTY
-from framework.local.marathon.groups import (
+from framework.local.marathon.groups.planning import conflicts, plan, revert
+from framework.local.marathon.groups.settling import check, settle
+from framework.local.marathon.groups.tree import (
     app_of,
     apps_of,
     group_of,
@@ -24,8 +25,7 @@ from framework.local.marathon.groups import (
     remove_group,
     with_apps,
 )
-from framework.local.marathon.planning import conflicts, plan, revert
-from framework.local.marathon.settling import check, settle
+from framework.local.marathon.records import ActionKind, Deployment
 from tests.unit.marathon.groups.trees import VERSIONS, app, external
 
 # Few, so that changes meet: an app in the place of a group, waiting for another, and again what it was.

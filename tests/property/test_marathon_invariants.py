@@ -16,7 +16,6 @@ from framework.core import events as told
 from framework.local.marathon.control import AppLockedError
 from framework.local.marathon.core import effects as ef
 from framework.local.marathon.core.events import DelayReset, KillAsked
-from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.core.scaling import capacities
 from framework.local.marathon.definition.app import (
     App,
@@ -26,7 +25,8 @@ from framework.local.marathon.definition.app import (
     Unreachable,
     UpgradeStrategy,
 )
-from framework.local.marathon.groups import apps_of, with_apps
+from framework.local.marathon.groups.tree import apps_of, with_apps
+from framework.local.marathon.records import Condition, Goal, Instance
 from tests.simulation.marathon import World
 from tests.unit.marathon.groups.trees import app, persistent
 

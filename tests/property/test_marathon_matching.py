@@ -14,7 +14,6 @@ from framework.core.constraints import Spread, allows, parse, value_of
 from framework.core.offers import Offer
 from framework.core.pieces import Piece, Reservation
 from framework.core.resources import Resources
-from framework.local.marathon.core.records import Instance
 from framework.local.marathon.definition.app import (
     App,
     Container,
@@ -26,6 +25,7 @@ from framework.local.marathon.definition.app import (
     Volume,
 )
 from framework.local.marathon.matching.match import Placed, Refused
+from framework.local.marathon.records import Instance
 from tests.unit.marathon.matching.hosts import (
     NOW,
     OVERHEAD,

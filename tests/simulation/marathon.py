@@ -23,12 +23,12 @@ from framework.local.marathon.core import effects as ef
 from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.deploying import cancel, deploy
 from framework.local.marathon.core.events import Event, HealthProbed, ReadinessProbed
-from framework.local.marathon.core.records import Deployment, Instance, LocalVolume, Site, TaskFailure
 from framework.local.marathon.core.state import Snapshot, State
 from framework.local.marathon.core.step import resume, turn
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import EMPTY
 from framework.local.marathon.matching.match import Placed, Refused
+from framework.local.marathon.records import Deployment, Instance, LocalVolume, Site, TaskFailure
 from tests.fakes.driving import SeededChance
 
 MASTER = "http://127.0.0.1:5050"

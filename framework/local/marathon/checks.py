@@ -17,8 +17,8 @@ import aiohttp
 import msgspec
 
 from framework.local.marathon.core.events import Event, HealthProbed, ReadinessProbed
-from framework.local.marathon.core.records import Instance
 from framework.local.marathon.definition.app import App, HealthCheck, NetworkMode, ReadinessCheck
+from framework.local.marathon.records import Instance
 from framework.log import get_logger
 from framework.ports import Chance, Clock
 

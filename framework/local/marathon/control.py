@@ -9,8 +9,9 @@ import msgspec
 
 from framework.core.ids import FrameworkId
 from framework.errors import ButleryError
-from framework.local.marathon.core.happenings import Happening
-from framework.local.marathon.core.records import (
+from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.happenings import Happening
+from framework.local.marathon.records import (
     Deployment,
     HealthResult,
     Instance,
@@ -18,7 +19,6 @@ from framework.local.marathon.core.records import (
     Step,
     TaskFailure,
 )
-from framework.local.marathon.definition.app import App, Group
 
 
 class AppLockedError(ButleryError):

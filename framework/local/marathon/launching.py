@@ -13,12 +13,12 @@ from agents.spec import HostPolicy
 from framework.core.ids import FrameworkId
 from framework.core.pieces import Piece, Reservation, Volume
 from framework.core.resources import ZERO, Resources
-from framework.local.marathon.core.records import Instance
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.environment import Secrets, environment
 from framework.local.marathon.matching.match import Placed
 from framework.local.marathon.matching.pools import reservation
 from framework.local.marathon.matching.rules import overhead_of
+from framework.local.marathon.records import Instance
 from framework.local.marathon.service import service_of, volume_name
 from framework.ports import CreateVolumes, LaunchTasks, MesosExecutor, Operation, Reserve, TaskLaunch, Uri
 

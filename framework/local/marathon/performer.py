@@ -10,9 +10,9 @@ from framework.core.events import TaskUpdate
 from framework.errors import ButleryError
 from framework.local.marathon.core import effects as ef
 from framework.local.marathon.core.events import Event
-from framework.local.marathon.core.happenings import Happening
-from framework.local.marathon.core.records import Instance
 from framework.local.marathon.definition.app import App
+from framework.local.marathon.happenings import Happening
+from framework.local.marathon.records import Instance
 from framework.log import get_logger
 from framework.ports import DestroyVolumes, LaunchTasks, Operation, SchedulerDriver, Unreserve
 

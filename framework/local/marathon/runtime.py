@@ -11,18 +11,18 @@ from framework.core.events import Event as MesosEvent
 from framework.core.events import FrameworkRemoved, Subscribed, TaskUpdate, Tick
 from framework.core.ids import FrameworkId
 from framework.errors import FrameworkRemovedError, StoreFullError, UnavailableError
-from framework.local.marathon import planning
 from framework.local.marathon.control import Started, View
 from framework.local.marathon.core import deploying
 from framework.local.marathon.core.effects import Effect, Save
 from framework.local.marathon.core.events import DelayReset, Event, HealthProbed, KillAsked, ReadinessProbed
-from framework.local.marathon.core.happenings import Happening
-from framework.local.marathon.core.records import Step
 from framework.local.marathon.core.state import State
 from framework.local.marathon.core.step import resume, turn
 from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.groups import planning
+from framework.local.marathon.groups.settling import settle
+from framework.local.marathon.happenings import Happening
 from framework.local.marathon.performer import Checks, MakeOperations, Performer
-from framework.local.marathon.settling import settle
+from framework.local.marathon.records import Step
 from framework.local.marathon.store import MarathonStore
 from framework.log import get_logger
 from framework.ports import Chance, Clock, SchedulerDriver, jittered

@@ -27,7 +27,7 @@ from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.effects import Placement
 from framework.local.marathon.core.state import State
 from framework.local.marathon.definition.read import Defaults
-from framework.local.marathon.groups import apps_of, group_of, top_of
+from framework.local.marathon.groups.tree import apps_of, group_of, top_of
 from framework.local.marathon.launching import LaunchSettings, operations
 from framework.local.marathon.matching.match import Matcher
 from framework.local.marathon.matching.rules import MatchSettings

@@ -10,12 +10,12 @@ from typing import Any, assert_never
 from agents.service_spec import ServiceCheck, ServiceMount, ServicePort, ServiceSpec
 from agents.spec import HostPolicy
 from framework.core.ids import TaskId
-from framework.local.marathon.core.records import LocalVolume
 from framework.local.marathon.definition.app import App, HealthCheck, Network, NetworkMode, Volume
 from framework.local.marathon.definition.rules_container import NAME_PARAMETER
 from framework.local.marathon.environment import Secrets, secret_of
 from framework.local.marathon.matching.match import Placed
 from framework.local.marathon.matching.rules import amount_millis
+from framework.local.marathon.records import LocalVolume
 
 UNLIMITED = "unlimited"
 

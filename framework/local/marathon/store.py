@@ -27,11 +27,11 @@ from framework.local.marathon.core.effects import (
     SaveInstance,
     SaveRoot,
 )
-from framework.local.marathon.core.records import Deployment, Instance, Step, TaskFailure
 from framework.local.marathon.core.state import Snapshot
 from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import EMPTY
+from framework.local.marathon.records import Deployment, Instance, Step, TaskFailure
 
 MAX_VERSIONS = 50
 """Roots that are kept, and versions of each app that there is, as Marathon's ``--zk_max_versions`` has it."""

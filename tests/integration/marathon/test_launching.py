@@ -22,11 +22,11 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.local.cluster import MesosCluster
 from framework.local.credentials import SCHEDULER
-from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import App, Artifact, PersistentVolume, PortDefinition
 from framework.local.marathon.launching import LaunchSettings, operations
 from framework.local.marathon.matching.match import Matcher, Placed
 from framework.local.marathon.matching.rules import MatchSettings
+from framework.local.marathon.records import Condition, Instance
 from framework.ports import DestroyVolumes, Operation, Unreserve
 from tests.fakes.driving import Driving, FastClock, SeededChance
 from tests.integration.agents.conftest import KERNEL, pyz, read, until  # noqa: F401 - a fixture among them

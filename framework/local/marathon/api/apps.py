@@ -12,10 +12,10 @@ from framework.local.marathon.api.happened import Posted
 from framework.local.marathon.api.problems import RefusedError, unknown_app, unknown_group
 from framework.local.marathon.api.render import APP_EMBEDS, Embed, deployments_by_app, embeds
 from framework.local.marathon.api.selectors import selector
-from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import app_updates, new_app, update_app, version_asked
-from framework.local.marathon.groups import app_of, apps_of, group_of, put_app, remove_app
+from framework.local.marathon.groups.tree import app_of, apps_of, group_of, put_app, remove_app
+from framework.local.marathon.records import Condition, Instance
 
 _LIST_EMBEDS = frozenset({Embed.COUNTS, Embed.DEPLOYMENTS})
 """Of /v2/apps, whatever is asked for, as Marathon has it; so the next, of /v2/apps/{id}."""

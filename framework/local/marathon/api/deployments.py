@@ -15,7 +15,7 @@ from framework.local.marathon.api.happened import actions_of, steps_of
 from framework.local.marathon.api.problems import RefusedError
 from framework.local.marathon.api.render import readiness_result, stamp
 from framework.local.marathon.control import NoSuchDeploymentError, QueueEntry, UnusedOffer
-from framework.local.marathon.core.records import Deployment
+from framework.local.marathon.records import Deployment
 
 _ENTRIES_AT_ONCE = 20
 

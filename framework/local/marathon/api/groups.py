@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from framework.local.marathon import groups
 from framework.local.marathon.api.exchange import Answer, Call, absolute, deployed, encoded, listed
 from framework.local.marathon.api.happened import steps_of
 from framework.local.marathon.api.problems import RefusedError, unknown_group
@@ -10,6 +9,7 @@ from framework.local.marathon.api.render import GROUP_EMBEDS, embeds
 from framework.local.marathon.definition.app import Group
 from framework.local.marathon.definition.faults import Detail, InvalidObjectError
 from framework.local.marathon.definition.read import GroupUpdate, group_version_asked, read_enforce_role, read_group
+from framework.local.marathon.groups import tree
 
 _PARTS = {"group.apps": "apps", "group.groups": "groups", "group.pods": "pods"}
 _ALL_PARTS = frozenset(_PARTS.values())
@@ -29,7 +29,7 @@ async def apps(call: Call) -> Answer:
     if group is None:
         raise unknown_group(call.id)
     wanted = embeds(call.several("embed"), GROUP_EMBEDS)
-    return Answer(listed(await call.render.app_infos(call.view, groups.apps_of(group), wanted)))
+    return Answer(listed(await call.render.app_infos(call.view, tree.apps_of(group), wanted)))
 
 
 async def versions(call: Call) -> Answer:
@@ -55,11 +55,11 @@ async def create(call: Call) -> Answer:
         update = _read(call, raw, group_id, new_version, root)
         made.append(update.id)
         # As in Marathon, the root is always there already.
-        if groups.group_of(root, update.id) is not None:
+        if tree.group_of(root, update.id) is not None:
             raise RefusedError(409, f"Group {update.id} is already created. Use PUT to change this group.")
-        if groups.app_of(root, update.id) is not None:
+        if tree.app_of(root, update.id) is not None:
             raise RefusedError(409, f"An app with the path {update.id} already exists.")
-        return groups.apply_group_update(root, update)
+        return tree.apply_group_update(root, update)
 
     started = await call.control.deploy(change, force=call.flag("force"))
     return deployed(started, 201, f"{str(call.request.base_url).rstrip('/')}/v2/groups{made[0]}")
@@ -71,8 +71,8 @@ async def update(call: Call) -> Answer:
 
     def change(root: Group, new_version: str) -> Group:
         if then is not None:
-            return groups.put_group(root, then)
-        return groups.apply_group_update(root, _read(call, raw, group_id, new_version, root))
+            return tree.put_group(root, then)
+        return tree.apply_group_update(root, _read(call, raw, group_id, new_version, root))
 
     if call.flag("dryRun"):
         steps = call.control.plan(change(call.view.root, call.control.new_version()))
@@ -83,13 +83,13 @@ async def update(call: Call) -> Answer:
 async def patch(call: Call) -> Answer:
     """Only a top-level group says whether it enforces its role."""
     enforce, group_id = read_enforce_role(await call.document(any_type=True)), call.id
-    if not groups.is_top(group_id):
+    if not tree.is_top(group_id):
         raise InvalidObjectError([Detail("/", ["is not a top-level group"])])
 
     def change(root: Group, _version: str) -> Group:
-        if groups.group_of(root, group_id) is None:
+        if tree.group_of(root, group_id) is None:
             raise unknown_group(group_id)
-        return groups.set_enforce_role(root, group_id, enforce)
+        return tree.set_enforce_role(root, group_id, enforce)
 
     return deployed(await call.control.deploy(change, force=call.flag("force")))
 
@@ -98,9 +98,9 @@ async def delete(call: Call) -> Answer:
     group_id = call.id
 
     def change(root: Group, _version: str) -> Group:
-        if groups.group_of(root, group_id) is None:
+        if tree.group_of(root, group_id) is None:
             raise unknown_group(group_id)
-        return groups.remove_group(root, group_id)
+        return tree.remove_group(root, group_id)
 
     return deployed(await call.control.deploy(change, force=call.flag("force")))
 

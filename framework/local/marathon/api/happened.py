@@ -8,7 +8,8 @@ import msgspec
 
 from framework.local.marathon.api.render import Renderer, ip_addresses, stamp
 from framework.local.marathon.control import View
-from framework.local.marathon.core.happenings import (
+from framework.local.marathon.definition.app import App
+from framework.local.marathon.happenings import (
     AppTerminated,
     DeploymentTold,
     GroupChanged,
@@ -22,8 +23,7 @@ from framework.local.marathon.core.happenings import (
     UnhealthyKill,
     UnknownTerminated,
 )
-from framework.local.marathon.core.records import Instance, Step
-from framework.local.marathon.definition.app import App
+from framework.local.marathon.records import Instance, Step
 
 
 class Attached(msgspec.Struct, frozen=True):

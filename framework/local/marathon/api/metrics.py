@@ -15,7 +15,7 @@ from typing import Any
 
 from framework.local.marathon.api.exchange import TEXT, Answer, Call, encoded
 from framework.local.marathon.api.statistics import STAGED, TaskCounts
-from framework.local.marathon.groups import apps_of, groups_of
+from framework.local.marathon.groups.tree import apps_of, groups_of
 
 KEPT = 2048
 """Durations that percentiles are made of: the last so many requests of a kind."""

@@ -17,9 +17,9 @@ import msgspec
 
 from framework.local.marathon.api.statistics import TaskCounts, task_stats
 from framework.local.marathon.control import View
-from framework.local.marathon.core.records import Condition, HealthResult, Instance, ReadinessResult, TaskFailure
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import shown
+from framework.local.marathon.records import Condition, HealthResult, Instance, ReadinessResult, TaskFailure
 
 SLICE = 100
 """Apps that are put together before the loop goes on: some 5 ms, with their tasks."""

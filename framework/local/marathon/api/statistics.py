@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import VersionInfo
+from framework.local.marathon.records import Condition, Instance
 
 STAGED = frozenset({Condition.PROVISIONED, Condition.STAGING, Condition.STARTING})
 

@@ -11,10 +11,10 @@ from framework.local.marathon.api.apps import scaled_down
 from framework.local.marathon.api.exchange import TEXT, Answer, Call, absolute, listed
 from framework.local.marathon.api.problems import bad_request, unknown_app, unknown_group, unknown_task
 from framework.local.marathon.api.render import SLICE, has_task
-from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.definition.faults import Detail, InvalidJsonError
-from framework.local.marathon.groups import apps_of
+from framework.local.marathon.groups.tree import apps_of
+from framework.local.marathon.records import Condition, Instance
 
 _STATUSES = {"running": Condition.RUNNING, "staging": Condition.STAGING}
 _ID = re.compile(r"([^.\s/]+\.(?:instance|marathon)-[^.\s/]+)(?:\._?[^.\s/]+\.\d+)?")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import App, NetworkMode, PortMapping
+from framework.local.marathon.records import Condition, Instance
 
 
 def endpoints(app: App, instances: Iterable[Instance], networks: frozenset[str]) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.definition.app import App
+from framework.local.marathon.records import Condition, Goal, Instance
 
 _ALIVE = frozenset({
     Condition.PROVISIONED, Condition.STAGING, Condition.STARTING, Condition.RUNNING, Condition.KILLING,

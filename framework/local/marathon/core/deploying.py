@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from framework.local.marathon import planning
 from framework.local.marathon.control import (
     AppLockedError,
     NoSuchDeploymentError,
@@ -15,14 +14,15 @@ from framework.local.marathon.control import (
 )
 from framework.local.marathon.core.effects import Effect, SaveRoot
 from framework.local.marathon.core.frame import Frame
-from framework.local.marathon.core.happenings import DeploymentTold, GroupChanged
 from framework.local.marathon.core.offering import conclude
-from framework.local.marathon.core.records import Deployment, Goal
 from framework.local.marathon.core.scaling import perform, stop, toward
 from framework.local.marathon.core.state import Acting, Running, State, outcome_of
 from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.settling import settle as settle_tree
+from framework.local.marathon.groups import planning
+from framework.local.marathon.groups.settling import settle as settle_tree
+from framework.local.marathon.happenings import DeploymentTold, GroupChanged
+from framework.local.marathon.records import Deployment, Goal
 
 
 def deploy(

@@ -19,10 +19,10 @@ from framework.core.effects import (
 )
 from framework.core.ids import HostId, OfferId
 from framework.core.pieces import Piece
-from framework.local.marathon.core.happenings import Happening
-from framework.local.marathon.core.records import Deployment, Instance, TaskFailure
 from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.happenings import Happening
 from framework.local.marathon.matching.match import Placed
+from framework.local.marathon.records import Deployment, Instance, TaskFailure
 
 
 class SaveRoot(msgspec.Struct, frozen=True):

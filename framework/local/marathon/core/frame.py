@@ -15,10 +15,10 @@ from framework.local.marathon.core.effects import (
     SaveFailure,
     SaveInstance,
 )
-from framework.local.marathon.core.happenings import Happening, InstanceChanged
 from framework.local.marathon.core.queue import Waiting
-from framework.local.marathon.core.records import Condition, Deployment, Goal, Instance, TaskFailure
 from framework.local.marathon.core.state import State
+from framework.local.marathon.happenings import Happening, InstanceChanged
+from framework.local.marathon.records import Condition, Deployment, Goal, Instance, TaskFailure
 
 
 class Frame:

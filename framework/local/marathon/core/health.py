@@ -8,16 +8,16 @@ from framework.core.events import TaskUpdate
 from framework.local.marathon.core.effects import StartChecks, StartReadiness, StopReadiness
 from framework.local.marathon.core.events import HealthProbed, ReadinessProbed
 from framework.local.marathon.core.frame import Frame
-from framework.local.marathon.core.happenings import HealthChanged, HealthCheckFailed, UnhealthyKill
 from framework.local.marathon.core.killing import end
-from framework.local.marathon.core.records import (
+from framework.local.marathon.definition.app import HealthCheck
+from framework.local.marathon.happenings import HealthChanged, HealthCheckFailed, UnhealthyKill
+from framework.local.marathon.records import (
     Condition,
     Goal,
     HealthResult,
     Instance,
     ReadinessResult,
 )
-from framework.local.marathon.definition.app import HealthCheck
 
 
 def start_checks(frame: Frame, instance: Instance) -> None:

@@ -11,9 +11,9 @@ from framework.core.effects import Kill, Reconcile
 from framework.local.marathon.core.books import Book, alive
 from framework.local.marathon.core.effects import StopChecks, StopReadiness
 from framework.local.marathon.core.frame import Frame
-from framework.local.marathon.core.records import Condition, Goal, Instance, Site
 from framework.local.marathon.core.state import task_lives
 from framework.local.marathon.definition.app import App
+from framework.local.marathon.records import Condition, Goal, Instance, Site
 from framework.ports import jittered
 
 AWAY = (Condition.UNREACHABLE, Condition.UNREACHABLE_INACTIVE)

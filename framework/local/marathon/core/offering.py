@@ -12,10 +12,10 @@ from framework.core.offers import HostOffers, Offer
 from framework.local.marathon.core.effects import Free, Launch, Placement
 from framework.local.marathon.core.frame import Frame
 from framework.local.marathon.core.queue import Waiting, delay_of
-from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.core.state import State
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.matching.match import Placed, Refused, Round
+from framework.local.marathon.records import Condition, Instance
 
 FREE_AGAIN_S = 10.0
 """What nobody wants on a host is given back at most so often, should Mesos refuse it."""

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from framework.local.marathon.core.books import Book, alive
 from framework.local.marathon.core.effects import DropFailure
 from framework.local.marathon.core.frame import Frame
-from framework.local.marathon.core.happenings import AppTerminated, HealthCheckSet
 from framework.local.marathon.core.killing import AWAY, end, ended_goal, to_scale_down
-from framework.local.marathon.core.records import ActionKind, Condition, Goal, Instance
 from framework.local.marathon.core.state import Acting
 from framework.local.marathon.definition.app import App
+from framework.local.marathon.happenings import AppTerminated, HealthCheckSet
+from framework.local.marathon.records import ActionKind, Condition, Goal, Instance
 
 
 def perform(frame: Frame, acting: Acting) -> bool:

@@ -13,13 +13,16 @@ from framework.core.events import CheckResult
 from framework.core.ids import FrameworkId, HostId, TaskId
 from framework.core.offers import HostOffers, Offer, OfferBook
 from framework.core.pieces import Piece
-from framework.local.marathon import groups, planning
 from framework.local.marathon.control import QueueEntry
 from framework.local.marathon.core import queue
 from framework.local.marathon.core.books import Book, works
 from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.queue import Delay, Waiting
-from framework.local.marathon.core.records import (
+from framework.local.marathon.core.versions import milliseconds, stamp
+from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.groups import planning, tree
+from framework.local.marathon.matching.match import MakeRound
+from framework.local.marathon.records import (
     Action,
     ActionKind,
     Condition,
@@ -30,9 +33,6 @@ from framework.local.marathon.core.records import (
     ReadinessResult,
     TaskFailure,
 )
-from framework.local.marathon.core.versions import milliseconds, stamp
-from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.matching.match import MakeRound
 from framework.ports import Chance
 
 
@@ -188,7 +188,7 @@ class State:
 
     def look_at_all(self) -> None:
         self.dirty.update(dict.fromkeys(self.books))
-        self.dirty.update(dict.fromkeys(app.id for app in groups.apps_of(self.root)))
+        self.dirty.update(dict.fromkeys(app.id for app in tree.apps_of(self.root)))
 
     def _bury(self, instance: Instance) -> None:
         """Only what is reserved for it is left."""
@@ -242,23 +242,23 @@ class State:
 
     def spec(self, instance: Instance) -> App:
         """The app in the version that the instance is of."""
-        app = groups.app_of(self.root, instance.app_id)
+        app = tree.app_of(self.root, instance.app_id)
         if app is not None and app.version == instance.version:
             return app
         return self.older[instance.app_id][instance.version]
 
     def _knows_version(self, instance: Instance) -> bool:
-        app = groups.app_of(self.root, instance.app_id)
+        app = tree.app_of(self.root, instance.app_id)
         newest = app is not None and app.version == instance.version
         return newest or instance.version in self.older.get(instance.app_id, {})
 
     # What is read: control.View
 
     def app(self, app_id: str) -> App | None:
-        return groups.app_of(self.root, app_id)
+        return tree.app_of(self.root, app_id)
 
     def group(self, group_id: str) -> Group | None:
-        return groups.group_of(self.root, group_id)
+        return tree.group_of(self.root, group_id)
 
     def instances(self, app_id: str) -> Sequence[Instance]:
         return tuple(self.book(app_id).instances.values())

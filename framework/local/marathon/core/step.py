@@ -12,11 +12,11 @@ from framework.local.marathon.core.deploying import go_on, lead
 from framework.local.marathon.core.effects import Effect
 from framework.local.marathon.core.events import DelayReset, Event, HealthProbed, KillAsked, ReadinessProbed
 from framework.local.marathon.core.frame import Frame
-from framework.local.marathon.core.happenings import Registered
 from framework.local.marathon.core.killing import AWAY, ask, ask_anew, end, expunge
 from framework.local.marathon.core.offering import conclude, lose_all, take_in
-from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.core.state import State, task_lives
+from framework.local.marathon.happenings import Registered
+from framework.local.marathon.records import Condition, Goal, Instance
 from framework.ports import jittered
 
 INVERSE_REFUSE_S = 600.0

@@ -9,11 +9,11 @@ from framework.core.events import TaskUpdate
 from framework.core.ids import TaskId
 from framework.local.marathon.core import health
 from framework.local.marathon.core.frame import Frame
-from framework.local.marathon.core.happenings import StatusUpdate, UnknownTerminated
 from framework.local.marathon.core.killing import AWAY, ask_anew, end, expunge, stop_checks, without_task
 from framework.local.marathon.core.queue import back_off
-from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.core.state import State, task_lives
+from framework.local.marathon.happenings import StatusUpdate, UnknownTerminated
+from framework.local.marathon.records import Condition, Goal, Instance
 
 _CONDITIONS = {
     "TASK_STAGING": Condition.STAGING,

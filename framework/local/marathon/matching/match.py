@@ -18,13 +18,13 @@ from framework.core.offers import HostOffers, Offer
 from framework.core.pieces import Piece
 from framework.core.resources import Resources
 from framework.core.templates import Operator
-from framework.local.marathon.core.records import Instance, LocalVolume, Site
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.matching.ports import chosen
 from framework.local.marathon.matching.reasons import against, port_ranges, reasons_for
 from framework.local.marathon.matching.residency import disks_for, leftovers, root_mib, volumes_on
 from framework.local.marathon.matching.room import Room
 from framework.local.marathon.matching.rules import Demand, MatchSettings, demand_of, members, spreads_of
+from framework.local.marathon.records import Instance, LocalVolume, Site
 from framework.ports import Chance
 
 

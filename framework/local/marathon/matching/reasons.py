@@ -8,7 +8,6 @@ from enum import StrEnum
 from framework.core.constraints import Spread
 from framework.core.offers import Offer
 from framework.core.resources import ZERO, Resources
-from framework.local.marathon.core.records import Instance
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.matching.ports import Ranges, suffice
 from framework.local.marathon.matching.residency import disks_for, root_mib
@@ -24,6 +23,7 @@ from framework.local.marathon.matching.rules import (
     members,
     spreads_of,
 )
+from framework.local.marathon.records import Instance
 
 
 class Reason(StrEnum):

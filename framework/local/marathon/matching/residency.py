@@ -11,9 +11,9 @@ from framework.core.ids import FrameworkId
 from framework.core.offers import HostOffers
 from framework.core.pieces import PER_UNIT, Piece
 from framework.core.templates import Constraint, Operator
-from framework.local.marathon.core.records import LocalVolume
 from framework.local.marathon.definition.app import PersistentVolume
 from framework.local.marathon.matching.pools import DISK, FRAMEWORK_LABEL, label_of, reserved_for
+from framework.local.marathon.records import LocalVolume
 from framework.ports import Chance
 
 ROOT, PATH, MOUNT = "root", "path", "mount"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from framework.core.offers import HostOffers, Offer, Window
 from framework.core.pieces import PER_UNIT, Piece
 from framework.core.resources import Resources
-from framework.local.marathon.core.records import Instance, Site
 from framework.local.marathon.matching.pools import PORTS, Pool, reserved_for, thousandths
 from framework.local.marathon.matching.ports import Ranges, less, runs, without
+from framework.local.marathon.records import Instance, Site
 
 
 class Room:

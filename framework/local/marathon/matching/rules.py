@@ -13,9 +13,9 @@ from framework.core.constraints import Spread, allows, counts, parse, value_of
 from framework.core.offers import Window
 from framework.core.resources import Resources
 from framework.core.templates import Constraint, Operator
-from framework.local.marathon.core.records import Instance, Site
 from framework.local.marathon.definition.app import App, PersistentVolume
 from framework.local.marathon.matching.ports import Asked, asked_by
+from framework.local.marathon.records import Instance, Site
 
 UNRESERVED = "*"
 GPU_LABEL = "GPU_SCHEDULING_BEHAVIOR"

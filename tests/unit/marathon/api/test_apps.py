@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from framework.errors import StoreFullError
-from framework.local.marathon.core.records import Condition, HealthResult, ReadinessResult, TaskFailure
+from framework.local.marathon.records import Condition, HealthResult, ReadinessResult, TaskFailure
 from tests.fakes.marathon_control import NOW, FakeMarathon
 from tests.unit.marathon.api.asking import Asking
 

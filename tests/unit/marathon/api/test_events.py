@@ -13,7 +13,7 @@ import pytest
 
 from framework.core.ids import FrameworkId
 from framework.local.marathon.api import events as streams
-from framework.local.marathon.core.happenings import (
+from framework.local.marathon.happenings import (
     AppTerminated,
     DeploymentTold,
     GroupChanged,
@@ -27,7 +27,7 @@ from framework.local.marathon.core.happenings import (
     UnhealthyKill,
     UnknownTerminated,
 )
-from framework.local.marathon.core.records import Condition, Goal
+from framework.local.marathon.records import Condition, Goal
 from tests.contract.marathon_api.events import EVENTS, faults_of_event
 from tests.fakes.marathon_control import FakeMarathon
 from tests.unit.marathon.api.serving import DEADLINE_S, Server

@@ -12,8 +12,8 @@ import pytest
 from framework.core.resources import Resources
 from framework.local.marathon.api import ApiSettings, make_app
 from framework.local.marathon.control import QueueEntry, UnusedOffer
-from framework.local.marathon.core.records import ReadinessResult
 from framework.local.marathon.definition.read import Defaults
+from framework.local.marathon.records import ReadinessResult
 from tests.fakes.marathon_control import NOW, FakeMarathon
 from tests.unit.marathon.api.asking import Asking
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from framework.local.marathon.core.records import Condition, LocalVolume
+from framework.local.marathon.records import Condition, LocalVolume
 from tests.fakes.marathon_control import FakeMarathon
 from tests.unit.marathon.api.asking import Asking
 

@@ -16,7 +16,6 @@ from framework.core.ids import HostId
 from framework.local.marathon import checks as checks_module
 from framework.local.marathon.checks import Checker
 from framework.local.marathon.core.events import Event, HealthProbed, ReadinessProbed
-from framework.local.marathon.core.records import Condition, Goal, Instance, Site
 from framework.local.marathon.definition.app import (
     App,
     Container,
@@ -27,6 +26,7 @@ from framework.local.marathon.definition.app import (
     PortMapping,
     ReadinessCheck,
 )
+from framework.local.marathon.records import Condition, Goal, Instance, Site
 from tests.fakes.clockwork import ManualClock, eventually
 from tests.fakes.driving import SeededChance
 from tests.unit.marathon.matching.hosts import app as made_app

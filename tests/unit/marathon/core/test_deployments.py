@@ -9,10 +9,10 @@ from framework.core import events as mesos
 from framework.core.effects import Kill
 from framework.local.marathon.control import AppLockedError, NoSuchDeploymentError, TooManyDeploymentsError
 from framework.local.marathon.core.config import Config
-from framework.local.marathon.core.happenings import AppTerminated, DeploymentTold, GroupChanged, HealthCheckSet
-from framework.local.marathon.core.records import Condition, Goal
 from framework.local.marathon.core.scaling import capacities
 from framework.local.marathon.definition.app import ReadinessCheck
+from framework.local.marathon.happenings import AppTerminated, DeploymentTold, GroupChanged, HealthCheckSet
+from framework.local.marathon.records import Condition, Goal
 from tests.simulation.marathon import World
 from tests.unit.marathon.core.worlds import (
     checked,

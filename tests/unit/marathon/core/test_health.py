@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from framework.local.marathon.core.effects import StartChecks, StopChecks
 from framework.local.marathon.core.events import HealthProbed, ReadinessProbed
-from framework.local.marathon.core.happenings import HealthChanged, HealthCheckFailed, UnhealthyKill
-from framework.local.marathon.core.records import Goal, Instance
 from framework.local.marathon.core.step import turn
 from framework.local.marathon.definition.app import ReadinessCheck
+from framework.local.marathon.happenings import HealthChanged, HealthCheckFailed, UnhealthyKill
+from framework.local.marathon.records import Goal, Instance
 from tests.simulation.marathon import World
 from tests.unit.marathon.core.worlds import checked, only, put, running, small, task_of, told, update
 

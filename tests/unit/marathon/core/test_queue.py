@@ -15,7 +15,7 @@ from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.effects import Effect, Launch
 from framework.local.marathon.core.events import DelayReset
 from framework.local.marathon.core.killing import to_scale_down
-from framework.local.marathon.core.records import Condition, Goal, Instance, Site
+from framework.local.marathon.records import Condition, Goal, Instance, Site
 from tests.simulation.marathon import World
 from tests.unit.marathon.core.worlds import conditions, put, running, small
 

@@ -8,10 +8,10 @@ import pytest
 
 from framework.local.marathon.core.effects import Effect, Free
 from framework.local.marathon.core.events import KillAsked
-from framework.local.marathon.core.happenings import InstanceChanged
-from framework.local.marathon.core.records import Condition, Goal
 from framework.local.marathon.core.scaling import capacities
 from framework.local.marathon.definition.app import App
+from framework.local.marathon.happenings import InstanceChanged
+from framework.local.marathon.records import Condition, Goal
 from tests.simulation.marathon import World
 from tests.unit.marathon.core.worlds import commands, only, put, running, small, task_of, told, without
 from tests.unit.marathon.groups.trees import persistent

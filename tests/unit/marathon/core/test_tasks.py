@@ -15,11 +15,11 @@ from framework.core.events import CheckResult, TaskUpdate
 from framework.core.ids import HostId, TaskId
 from framework.local.marathon.core.effects import Effect
 from framework.local.marathon.core.events import KillAsked
-from framework.local.marathon.core.happenings import InstanceChanged, Registered, StatusUpdate, UnknownTerminated
-from framework.local.marathon.core.records import Condition, Goal
 from framework.local.marathon.core.step import turn
 from framework.local.marathon.core.tasks import condition_of
 from framework.local.marathon.definition.app import Unreachable
+from framework.local.marathon.happenings import InstanceChanged, Registered, StatusUpdate, UnknownTerminated
+from framework.local.marathon.records import Condition, Goal
 from tests.simulation.marathon import World
 from tests.unit.marathon.core.worlds import conditions, only, put, running, small, task_of, told, update
 from tests.unit.marathon.groups.trees import persistent

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from framework.core.events import TaskUpdate
-from framework.local.marathon.core.happenings import DeploymentTold
-from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import App, Group, HealthCheck, UpgradeStrategy
-from framework.local.marathon.groups import with_apps
+from framework.local.marathon.groups.tree import with_apps
+from framework.local.marathon.happenings import DeploymentTold
+from framework.local.marathon.records import Condition, Instance
 from tests.simulation.marathon import FakeTask, World
 from tests.unit.marathon.groups.trees import app
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.faults import InvalidObjectError
 from framework.local.marathon.definition.read import EMPTY, GroupUpdate
-from framework.local.marathon.groups import (
+from framework.local.marathon.groups.tree import (
     Difference,
     NoSuchGroupError,
     app_of,

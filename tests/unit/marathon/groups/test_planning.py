@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from framework.local.marathon.core.records import AppChange, Deployment, GroupChange
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import EMPTY, GroupUpdate
-from framework.local.marathon.groups import (
+from framework.local.marathon.groups.planning import conflicts, plan, revert
+from framework.local.marathon.groups.settling import settle
+from framework.local.marathon.groups.tree import (
     app_of,
     apply_group_update,
     apps_of,
@@ -17,8 +18,7 @@ from framework.local.marathon.groups import (
     set_enforce_role,
     with_apps,
 )
-from framework.local.marathon.planning import conflicts, plan, revert
-from framework.local.marathon.settling import settle
+from framework.local.marathon.records import AppChange, Deployment, GroupChange
 from tests.unit.marathon.groups.trees import VERSIONS, app, tree
 
 

@@ -17,7 +17,15 @@ from framework.local.marathon.definition.app import (
 )
 from framework.local.marathon.definition.faults import Detail, InvalidObjectError
 from framework.local.marathon.definition.read import EMPTY, GroupUpdate
-from framework.local.marathon.groups import (
+from framework.local.marathon.groups.settling import (
+    assign_service_ports,
+    check,
+    is_only_scale_change,
+    is_upgrade,
+    settle,
+    stamp_versions,
+)
+from framework.local.marathon.groups.tree import (
     app_of,
     apply_group_update,
     apps_of,
@@ -25,14 +33,6 @@ from framework.local.marathon.groups import (
     put_app,
     remove_app,
     with_apps,
-)
-from framework.local.marathon.settling import (
-    assign_service_ports,
-    check,
-    is_only_scale_change,
-    is_upgrade,
-    settle,
-    stamp_versions,
 )
 from tests.unit.marathon.groups.trees import VERSIONS, app, external, mapped, persistent, tree
 

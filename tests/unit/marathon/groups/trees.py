@@ -20,8 +20,8 @@ from framework.local.marathon.definition.app import (
     Volume,
 )
 from framework.local.marathon.definition.read import EMPTY
-from framework.local.marathon.groups import with_apps
-from framework.local.marathon.settling import settle
+from framework.local.marathon.groups.settling import settle
+from framework.local.marathon.groups.tree import with_apps
 
 VERSIONS = [f"2020-01-01T00:00:0{number}.000Z" for number in range(10)]
 

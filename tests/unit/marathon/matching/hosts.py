@@ -10,7 +10,6 @@ from framework.core.ids import FrameworkId, HostId, OfferId
 from framework.core.offers import HostOffers, Offer, Window
 from framework.core.pieces import PER_UNIT, DiskSource, Piece, Reservation, Volume
 from framework.core.resources import ZERO, Resources
-from framework.local.marathon.core.records import Condition, Goal, Instance
 from framework.local.marathon.definition.app import (
     App,
     Container,
@@ -24,6 +23,7 @@ from framework.local.marathon.definition.app import (
 from framework.local.marathon.definition.app import Volume as AppVolume
 from framework.local.marathon.matching.match import Matcher, OfferRound, Placed, Refused
 from framework.local.marathon.matching.rules import MatchSettings
+from framework.local.marathon.records import Condition, Goal, Instance
 
 OLD, NEW = "2020-01-01T00:00:00.000Z", "2020-01-02T00:00:00.000Z"
 NOW = 1_000_000.0

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from framework.core.offers import Offer, Window
 from framework.core.pieces import Reservation
-from framework.local.marathon.core.records import LocalVolume
 from framework.local.marathon.definition.app import PersistentVolume
 from framework.local.marathon.matching.match import Placed, Refused
+from framework.local.marathon.records import LocalVolume
 from tests.unit.marathon.matching.hosts import (
     NOW,
     app,

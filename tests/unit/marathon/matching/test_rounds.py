@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from framework.core.offers import Window
 from framework.core.resources import Resources
-from framework.local.marathon.core.records import Condition, Instance
 from framework.local.marathon.definition.app import ExecutorResources, VersionInfo
 from framework.local.marathon.matching.match import Placed, Refused
+from framework.local.marathon.records import Condition, Instance
 from tests.unit.marathon.matching.hosts import (
     NEW,
     NOW,

@@ -17,14 +17,14 @@ from framework.core.resources import Resources
 from framework.errors import StoreError
 from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.effects import Placement, Save
-from framework.local.marathon.core.happenings import Happening
-from framework.local.marathon.core.records import Instance
 from framework.local.marathon.core.state import State
 from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.groups import with_apps
+from framework.local.marathon.groups.tree import with_apps
+from framework.local.marathon.happenings import Happening
 from framework.local.marathon.launching import LaunchSettings, operations
 from framework.local.marathon.matching.match import Matcher
 from framework.local.marathon.matching.rules import MatchSettings
+from framework.local.marathon.records import Instance
 from framework.local.marathon.runtime import Runtime
 from framework.local.marathon.secret_store import SecretFiles
 from framework.local.marathon.store import MarathonStore

@@ -12,9 +12,9 @@ from framework.core.ids import TaskId
 from framework.errors import FrameworkRemovedError, MesosRefusedError, StoreError, StoreFullError, UnavailableError
 from framework.local.marathon import runtime as runtime_module
 from framework.local.marathon.core.effects import SaveInstance, SaveRoot
-from framework.local.marathon.core.happenings import DeploymentTold, InstanceChanged
-from framework.local.marathon.core.records import Condition
 from framework.local.marathon.definition.app import App, Group, SecretRef, SecretSource
+from framework.local.marathon.happenings import DeploymentTold, InstanceChanged
+from framework.local.marathon.records import Condition
 from tests.fakes import samples
 from tests.fakes.clockwork import eventually, quiet
 from tests.fakes.mesos_edges import Accepted

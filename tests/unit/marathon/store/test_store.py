@@ -25,7 +25,11 @@ from framework.local.marathon.core.effects import (
     SaveInstance,
     SaveRoot,
 )
-from framework.local.marathon.core.records import (
+from framework.local.marathon.core.versions import stamp
+from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.definition.read import EMPTY
+from framework.local.marathon.groups.tree import apps_of, with_apps
+from framework.local.marathon.records import (
     Action,
     ActionKind,
     AppChange,
@@ -38,10 +42,6 @@ from framework.local.marathon.core.records import (
     Step,
     TaskFailure,
 )
-from framework.local.marathon.core.versions import stamp
-from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.definition.read import EMPTY
-from framework.local.marathon.groups import apps_of, with_apps
 from framework.local.marathon.store import MAX_VERSIONS, MarathonStore
 from tests.unit.marathon.groups.trees import app
 

@@ -12,8 +12,8 @@ from msgspec.structs import fields, replace
 
 from framework.local.marathon.definition.app import App, ExternalVolume, Group, VersionInfo, Volume
 from framework.local.marathon.definition.faults import Detail, InvalidObjectError
-from framework.local.marathon.dependencies import Dependencies
-from framework.local.marathon.groups import (
+from framework.local.marathon.groups.dependencies import Dependencies
+from framework.local.marathon.groups.tree import (
     Difference,
     app_of,
     apps_of,

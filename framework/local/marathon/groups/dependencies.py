@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 
 from framework.local.marathon.definition.app import Group
-from framework.local.marathon.groups import app_of, apps_of, group_of, groups_above
+from framework.local.marathon.groups.tree import app_of, apps_of, group_of, groups_above
 
 
 class _Visit(Enum):

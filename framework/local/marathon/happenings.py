@@ -7,8 +7,8 @@ from typing import TypeAlias
 import msgspec
 
 from framework.core.ids import FrameworkId
-from framework.local.marathon.core.records import Condition, Deployment, Goal, Instance
 from framework.local.marathon.definition.app import Group
+from framework.local.marathon.records import Condition, Deployment, Goal, Instance
 
 
 class StatusUpdate(msgspec.Struct, frozen=True):

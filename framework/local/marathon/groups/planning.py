@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from framework.local.marathon.core.records import Action, ActionKind, AppChange, Deployment, GroupChange, Step
 from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.dependencies import Dependencies
-from framework.local.marathon.groups import (
+from framework.local.marathon.groups.dependencies import Dependencies
+from framework.local.marathon.groups.settling import is_only_scale_change, is_upgrade
+from framework.local.marathon.groups.tree import (
     changed_groups,
     differences,
     empty_group,
@@ -18,7 +18,7 @@ from framework.local.marathon.groups import (
     remove_group,
     with_apps,
 )
-from framework.local.marathon.settling import is_only_scale_change, is_upgrade
+from framework.local.marathon.records import Action, ActionKind, AppChange, Deployment, GroupChange, Step
 
 
 def plan(
