@@ -31,6 +31,7 @@ class Rotated:
 
     def _rotate(self) -> None:
         os.replace(self._path, self._path + ".1")
-        made = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        # Nothing that is there: the service's user may have put a link into its sandbox meanwhile.
+        made = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
         os.dup2(made, self._fd)
         os.close(made)

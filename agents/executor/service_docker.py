@@ -83,6 +83,7 @@ class DockerService:
         spec = self._spec
         uid, gid = _user(spec.user)
         try:
+            service_files.own_sandbox(self._sandbox, uid, gid)
             secrets = service_files.write_secrets(self._name, spec.mounts, uid, gid)
             described = service_container.describe(spec, self._wanted, self._sandbox, secrets)
             for mount in spec.mounts:

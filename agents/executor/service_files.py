@@ -93,3 +93,18 @@ def own(path: str, uid: int, gid: int) -> None:
     """
     if os.geteuid() == 0 and uid != 0:
         os.chown(path, uid, gid)
+
+
+def own_sandbox(sandbox: str, uid: int, gid: int) -> None:
+    """Hands the sandbox and what Mesos has fetched into it to the service's user, as Mesos does. Raises OSError.
+
+    The files of its output stay the executor's, which alone writes to them.
+    """
+    if os.geteuid() != 0 or uid == os.stat(sandbox).st_uid:
+        return
+    os.chown(sandbox, uid, gid)
+    for directory, below, files in os.walk(sandbox):
+        for name in below + files:
+            path = os.path.join(directory, name)
+            if path not in (os.path.join(sandbox, "stdout"), os.path.join(sandbox, "stderr")):
+                os.lchown(path, uid, gid)

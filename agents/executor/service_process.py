@@ -104,8 +104,7 @@ class ProcessService:
         uid, gid, name, home = self._identity
         sandbox = self._slot.sandbox
         try:
-            if os.geteuid() == 0 and uid != os.stat(sandbox).st_uid:
-                os.chown(sandbox, uid, gid)
+            service_files.own_sandbox(sandbox, uid, gid)
             secrets = service_files.write_secrets(self._slot.name, spec.mounts, uid, gid)
             service_files.link(sandbox, spec.mounts, secrets, uid, gid)
             slot.sweep(self._slot)

@@ -37,7 +37,9 @@ class Framework(TinyFramework):
         self._pyz = pyz
         self.offer: dict[str, Any] = {}
 
-    def service(self, shell: str | None, *, more: list[dict[str, Any]] | None = None, **wanted: Any) -> str:
+    def service(
+        self, shell: str | None, *, more: list[dict[str, Any]] | None = None, uri: str | None = None, **wanted: Any
+    ) -> str:
         """``more``: operations before the launch, whose last resources the task takes. Returns the task's id."""
         self.offer = self.wait("OFFERS")["offers"]["offers"][0]
         task_id = f"web.instance-{uuid.uuid4()}"
@@ -48,7 +50,10 @@ class Framework(TinyFramework):
             "type": "CUSTOM",
             "executor_id": {"value": task_id},
             "framework_id": {"value": self.framework_id},
-            "command": {"value": command(str(self._pyz), service=True)},
+            "command": {
+                "value": command(str(self._pyz), service=True),
+                "uris": [{"value": uri}] if uri is not None else [],
+            },
             "resources": resources(cpus=0.1, mem=32),
         }
         task = {
@@ -127,8 +132,10 @@ def test_a_limit_of_its_own_lets_it_have_more_than_it_asked_for(framework: Frame
     assert framework.status("TASK_FAILED")["message"] == "out of memory: peak 200 MiB, limit 200 MiB"
 
 
-def test_its_user(cluster: MesosCluster, framework: Framework) -> None:
-    task_id = framework.service("id -un; echo $HOME; touch mine; sleep 600", user="nobody")
+def test_its_user(cluster: MesosCluster, framework: Framework, open_dir: Path) -> None:
+    (open_dir / "fetched").touch()
+    shell = "id -un; echo $HOME; echo of > fetched && touch mine; sleep 600"
+    task_id = framework.service(shell, user="nobody", uri=str(open_dir / "fetched"))
     framework.status("TASK_RUNNING")
     sandbox = sandbox_of(cluster, task_id)
     until(lambda: (sandbox / "mine").exists(), "its file")

@@ -188,6 +188,25 @@ def test_output_keeps_the_newest(tmp_path: Path) -> None:
     assert 1000 <= len(kept) <= 2000
 
 
+def test_output_goes_nowhere_that_the_service_has_put_a_link_to(tmp_path: Path) -> None:
+    path = tmp_path / "stdout"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    file = Rotated(str(path), fd, 20)
+    replace = os.replace
+
+    def replace_and_plant(source: str, target: str) -> None:
+        replace(source, target)
+        path.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "replace", replace_and_plant)
+        file.write(b"eleven byte")
+    file.write(b"x" * 10)
+    os.close(fd)
+    assert not (tmp_path / "elsewhere").exists()
+    assert path.read_bytes() == b"x" * 10
+
+
 class Bench:
     """One health check of a command, under a clock that stands still."""
 
