@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,6 +33,7 @@ class Listener:
         )
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._leaving = threading.Event()
+        self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -40,10 +43,12 @@ class Listener:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """The stream is only left with its next line, which its beat brings at the latest."""
         self._leaving.set()
+        assert self._socket is not None
+        with suppress(OSError):  # it has ended already
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(SECONDS)
-        assert not self._thread.is_alive(), "the stream has no beat"
+        assert not self._thread.is_alive(), "the stream was not left"
         self._client.close()
 
     def of(self, *kinds: str) -> list[dict[str, Any]]:
@@ -55,14 +60,20 @@ class Listener:
         return self.of(kind)
 
     def _run(self) -> None:
+        try:
+            self._read()
+        except httpx.TransportError:
+            if not self._leaving.is_set():
+                raise
+
+    def _read(self) -> None:
         with self._client.stream("GET", self._path, headers={"Accept": "text/event-stream"}) as answer:
             assert answer.status_code == 200
             assert answer.headers["Content-Type"].startswith("text/event-stream")
+            self._socket = answer.extensions["network_stream"].get_extra_info("socket")
             self._attached.set()
             name = ""
             for line in answer.iter_lines():
-                if self._leaving.is_set():
-                    return
                 field, _, value = line.partition(":")
                 if field == "event":
                     name = value.strip()
