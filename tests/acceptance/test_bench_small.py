@@ -67,7 +67,9 @@ def test_marathon_launches_scales_and_rolls_while_all_subscribers_see_it() -> No
     assert figures["fewest_healthy"] == 9
     assert figures["subscribers"]["complete"] == 5
     assert (figures["subscribers"]["doubled"], figures["subscribers"]["out_of_order"]) == (0, 0)
-    assert all(0 < figures[name]["p50_ms"] <= figures[name]["p99_ms"] for name in ("apps_with_tasks", "one_app", "groups"))
+    assert all(
+        0 < figures[name]["p50_ms"] <= figures[name]["p99_ms"] for name in ("apps_with_tasks", "one_app", "groups")
+    )
     assert figures["rss_mib"] > 0
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from framework.local.marathon.definition.faults import InvalidJsonError, InvalidObjectError
 from framework.local.marathon.definition.read import Defaults, new_app, parse, read_group, shown, update_app
 from tests.contract.marathon_api import kinds
+from tests.contract.marathon_api.directions import as_answer
 
-answered = jsonschema_rs.validator_for(kinds.as_answer(kinds.APP_SHOWN))
+answered = jsonschema_rs.validator_for(as_answer(kinds.APP_SHOWN))
 VERSION = "2024-05-06T07:08:09.010Z"
 LATER = "2024-05-06T07:08:09.011Z"
 
