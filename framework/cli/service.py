@@ -10,7 +10,6 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
-import uvicorn
 import uvloop
 
 from agents import pack
@@ -33,7 +32,7 @@ from framework.runtime.garbage import look_seldom
 from framework.runtime.leadership import Leadership
 from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
-from framework.runtime.serving import HttpServer, allow_files, listen, own_user, url_of
+from framework.runtime.serving import HttpServer, allow_files, http_config, listen, own_user, url_of
 from framework.settings import Settings
 
 log = get_logger(__name__)
@@ -125,11 +124,7 @@ async def _serve(
 
     seat = Leadership(state.store, state.revision, state.election, new_scheduler, config, url, clock, chance)
     app = create_app(seat, settings.api, settings.templates, admin_token_sha256)
-    server = HttpServer(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_GRACE_S, ws="none"
-        )
-    )
+    server = HttpServer(http_config(app, STOP_GRACE_S))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from framework.errors import Fault, InputError
+from framework.runtime.http_protocol import HttpProtocol
 
 MAX_FILES = 65_536
 """Open at once: thirty times the callers that may wait."""
@@ -24,6 +26,19 @@ class HttpServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def http_config(app: ASGIApp, stop_grace_s: int | None = None) -> uvicorn.Config:
+    """``stop_grace_s``: for requests under way when it is told to stop; None: as long as they take."""
+    return uvicorn.Config(
+        app,
+        http=HttpProtocol,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=stop_grace_s,
+        ws="none",
+    )
 
 
 def allow_files() -> None:

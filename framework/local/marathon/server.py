@@ -11,7 +11,6 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
-import uvicorn
 import uvloop
 
 from agents import pack
@@ -40,7 +39,7 @@ from framework.log import configure, get_logger, protect
 from framework.ports import Operation, SchedulerDriver
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.garbage import look_seldom
-from framework.runtime.serving import HttpServer, allow_files, listen, own_user, url_of
+from framework.runtime.serving import HttpServer, allow_files, http_config, listen, own_user, url_of
 from framework.secret_files import read_secret
 
 log = get_logger("framework.local.marathon.server")  # __name__ is __main__
@@ -121,16 +120,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
         chance,
     )
     app = make_app(runtime, _api_settings(start, credentials))
-    server = HttpServer(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=STOP_GRACE_S,
-            ws="none",
-        )
-    )
+    server = HttpServer(http_config(app, STOP_GRACE_S))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.stop)

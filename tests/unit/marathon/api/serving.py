@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Self
 
-import uvicorn
-
 from framework.local.marathon.api import ApiSettings, make_app
 from framework.local.marathon.definition.read import Defaults
+from framework.runtime.serving import HttpServer, http_config
 from tests.fakes.marathon_control import FakeMarathon
 
 DEADLINE_S = 20.0
@@ -19,8 +18,9 @@ class Server:
 
     def __init__(self, marathon: FakeMarathon, **settings: Any) -> None:
         self.app = make_app(marathon, ApiSettings(host="127.0.0.1", port=0, defaults=Defaults(), **settings))
-        config = uvicorn.Config(self.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False)
-        self._server = uvicorn.Server(config)
+        config = http_config(self.app)
+        config.port = 0
+        self._server = HttpServer(config)
 
     @property
     def port(self) -> int:
