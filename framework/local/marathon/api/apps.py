@@ -61,7 +61,7 @@ async def create(call: Call) -> Answer:
         made.append(app.id)
         return put_app(root, app)
 
-    started = await call.control.deploy(change, force=force)
+    started = await call.deploy(change, force=force)
     app = call.view.app(made[0])
     if app is None:  # somebody has taken it away again meanwhile
         raise unknown_app(made[0])
@@ -101,7 +101,7 @@ async def _update_one(call: Call, *, partial: bool, may_create: bool) -> Answer:
             raise unknown_app(app_id)
         return put_app(root, rolled_back or _updated(call, root, existing, raw, app_id, version, partial))
 
-    started = await call.control.deploy(change, force=force)
+    started = await call.deploy(change, force=force)
     app = call.view.app(app_id)
     if app is not None:
         call.hub.publish(Posted(call.client, call.request.url.path, app))
@@ -119,7 +119,7 @@ async def patch_several(call: Call) -> Answer:
 
 
 async def _update_several(call: Call, *, partial: bool, may_create: bool) -> Answer:
-    updates, force = app_updates(await call.document()), call.flag("force")
+    updates, force = await call.beside(app_updates, await call.document()), call.flag("force")
     rolled_back = {app_id: await _version_asked(call, app_id, raw) for app_id, raw in updates}
 
     def change(root: Group, version: str) -> Group:
@@ -131,7 +131,7 @@ async def _update_several(call: Call, *, partial: bool, may_create: bool) -> Ans
             root = put_app(root, back or _updated(call, root, existing, raw, app_id, version, partial))
         return root
 
-    started = await call.control.deploy(change, force=force)
+    started = await call.deploy(change, force=force)
     for app_id, _ in updates:
         app = call.view.app(app_id)
         if app is not None:

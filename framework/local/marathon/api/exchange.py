@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from framework.local.marathon.api.problems import RefusedError, bad_request
 from framework.local.marathon.api.settings import ApiSettings
 from framework.local.marathon.control import Control, Started, View
+from framework.local.marathon.definition.app import Group
 from framework.local.marathon.definition.read import parse
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ DRAIN_MAX_BYTES = 16 << 20
 
 and would see a reset connection in place of an answer that comes meanwhile.
 """
+LONG_BYTES = 32 << 10
+"""A document that is longer is read beside the loop, which goes on meanwhile: a megabyte of small apps takes 2 s."""
+READ_AHEAD = 3
+"""Times, where the tree becomes another while such a document is read."""
+_T = TypeVar("_T")
+_reader = ThreadPoolExecutor(1, "reader")  # of one long document after the other: what is saved is not to wait for them
 
 
 class Answer(msgspec.Struct):
@@ -60,6 +68,7 @@ class Call:
         self.render = render
         self.hub = hub
         self.metrics = metrics
+        self._long = False  # its document
 
     @property
     def view(self) -> View:
@@ -128,7 +137,37 @@ class Call:
             raise RefusedError(415, "Unsupported Media Type")
         body = await self.body()
         self.metrics.received(len(body))
-        return parse(body)
+        self._long = len(body) > LONG_BYTES
+        return await self.beside(parse, body)
+
+    async def beside(self, read: Callable[..., _T], *given: object) -> _T:
+        """What ``read``, which is pure, makes of the document; beside the loop where that is long."""
+        if not self._long:
+            return read(*given)
+        return await asyncio.get_running_loop().run_in_executor(_reader, read, *given)
+
+    async def deploy(self, change: Callable[[Group, str], Group], **options: Any) -> Started:
+        """As ``Control.deploy``. ``change`` is pure, and may be called more than once."""
+        return await self.control.deploy(await self._ahead(change), **options)
+
+    async def changed(self, change: Callable[[Group, str], Group]) -> Group:
+        """What a deployment of it would make of the tree."""
+        change = await self._ahead(change)
+        return change(self.view.root, self.control.new_version())
+
+    async def _ahead(self, change: Callable[[Group, str], Group]) -> Callable[[Group, str], Group]:
+        """The same, done before where that takes long. That it was done for another version does not matter: what has
+
+        changed gets that of its deployment.
+        """
+        if not self._long:
+            return change
+        for _ in range(READ_AHEAD):
+            root = self.view.root
+            changed = await self.beside(change, root, self.control.new_version())
+            if self.view.root is root:
+                return lambda _root, _version: changed
+        return change
 
 
 def absolute(path: str) -> str:

@@ -61,7 +61,7 @@ async def create(call: Call) -> Answer:
             raise RefusedError(409, f"An app with the path {update.id} already exists.")
         return tree.apply_group_update(root, update)
 
-    started = await call.control.deploy(change, force=call.flag("force"))
+    started = await call.deploy(change, force=call.flag("force"))
     return deployed(started, 201, f"{str(call.request.base_url).rstrip('/')}/v2/groups{made[0]}")
 
 
@@ -75,9 +75,9 @@ async def update(call: Call) -> Answer:
         return tree.apply_group_update(root, _read(call, raw, group_id, new_version, root))
 
     if call.flag("dryRun"):
-        steps = call.control.plan(change(call.view.root, call.control.new_version()))
+        steps = call.control.plan(await call.changed(change))
         return encoded({"steps": steps_of(steps)})
-    return deployed(await call.control.deploy(change, force=force))
+    return deployed(await call.deploy(change, force=force))
 
 
 async def patch(call: Call) -> Answer:

@@ -33,6 +33,7 @@ AMOUNT = Number(minimum=0, maximum=MOST, largest=None)
 SIZE = Number(minimum=0, maximum=MOST, largest=LONG)
 SHARE = Number(minimum=0, maximum=1, largest=None)
 SEVERAL = 1000  # things of one app: none has as many, and checking more would keep all others waiting
+MOST_AT_ONCE = 5000  # apps and groups of one document: to deploy as many holds all others up for half a second
 LABELS = Map(Text())
 PROTOCOL = Text(values=("tcp", "udp", "udp,tcp"))
 SCHEME = Text(values=("HTTP", "HTTPS"))
@@ -320,7 +321,9 @@ APP = Object(
 )
 
 
-UPDATES = List(Object({**APP.fields, "id": PathId(reserved=True)}, required=("id",)))  # without defaults
+UPDATES = List(  # without defaults
+    Object({**APP.fields, "id": PathId(reserved=True)}, required=("id",)), max_items=MOST_AT_ONCE
+)
 
 
 class _Later:

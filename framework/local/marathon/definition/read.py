@@ -12,7 +12,7 @@ import msgspec
 
 from framework.local.marathon.definition import documents, normal, paths, rules
 from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.definition.faults import Faults
+from framework.local.marathon.definition.faults import Detail, Faults, InvalidObjectError
 from framework.local.marathon.definition.normal import Doc
 from framework.local.marathon.definition.parsing import parse
 from framework.local.marathon.definition.schema import Object
@@ -157,6 +157,7 @@ def read_group(raw: object, *, group_id: str, defaults: Defaults, version: str, 
     starts there, and ids of what a group and its apps depend on at that group. A version beside apps and groups is one
     that was shown, and wants nothing. Raises InvalidJsonError, InvalidObjectError.
     """
+    _check_size(raw)
     faults = Faults()
     given = _groups(raw, faults)
     faults.raise_kinds()
@@ -231,6 +232,22 @@ def _groups(raw: object, faults: Faults, at: str = "", depth: int = 0) -> Doc:
     if at and isinstance(raw, Mapping) and "id" not in given:
         faults.kind(f"{at}/id", "error.path.missing")
     return given
+
+
+def _check_size(raw: object) -> None:
+    """Raises InvalidObjectError where there are too many apps and groups in the document."""
+    count, waiting = 0, [raw]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, Mapping):
+            continue
+        for below in (one.get("apps"), one.get("groups")):
+            count += len(below) if isinstance(below, list) else 0
+        if count > documents.MOST_AT_ONCE:
+            words = f"more than {documents.MOST_AT_ONCE} apps and groups cannot be taken at once"
+            raise InvalidObjectError([Detail("/", [words])])
+        groups = one.get("groups")
+        waiting += groups if isinstance(groups, list) else []
 
 
 def _whole(raw: object, at: str, faults: Faults) -> Doc:

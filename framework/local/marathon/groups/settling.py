@@ -171,23 +171,22 @@ def _cycles(after: Group, groups: list[_Pair], apps: list[Difference]) -> Iterat
 
 
 def _name_clashes(after: Group, groups: list[_Pair]) -> Iterator[Detail]:
-    for _, group in groups:
-        if group and not group.apps.keys().isdisjoint(group.groups.keys()):
-            path = "/" if group is after else f"/groups({_place(after, group)})"
-            yield Detail(path, ["Groups and Applications may not have the same identifier."])
+    clashing = [group for _, group in groups if group and not group.apps.keys().isdisjoint(group.groups.keys())]
+    if not clashing:
+        return
+    places = {group_id: place for place, group_id in enumerate(_in_order(after))}
+    for group in clashing:
+        path = "/" if group is after else f"/groups({places[group.id]})"
+        yield Detail(path, ["Groups and Applications may not have the same identifier."])
 
 
-def _place(root: Group, group: Group) -> int:
-    """Where a group comes among all below the root, in Marathon's order: a group's own, then theirs."""
-    place, waiting = 0, [root]
+def _in_order(root: Group) -> Iterator[str]:
+    """Ids of all groups below the root in Marathon's order: a group's own, then what is below each of them."""
+    waiting = [root]
     while waiting:
-        above = waiting.pop(0)
-        for one in above.groups.values():
-            if one is group:
-                return place
-            place += 1
-        waiting[:0] = above.groups.values()
-    raise LookupError(group.id)
+        above = waiting.pop()
+        yield from above.groups
+        waiting.extend(reversed(above.groups.values()))
 
 
 def _volume_clashes(after: Group, changed: list[Difference]) -> Iterator[Detail]:

@@ -134,3 +134,13 @@ def test_the_enforcing_of_roles_alone() -> None:
     assert read_enforce_role({}) is None
     with pytest.raises(InvalidJsonError):
         read_enforce_role({"enforceRole": "yes"})
+
+
+def test_more_than_anybody_has_is_not_taken_at_once() -> None:
+    few: dict[str, Any] = {"groups": [{"id": "a", "apps": [{**SLEEP, "id": str(n)} for n in range(10)]}]}
+    assert read(few).groups
+    below = {"id": "a", "groups": [{"id": "b", "apps": [1] * 2499}]}
+    many: dict[str, Any] = {"apps": [SLEEP] * 2500, "groups": [below]}
+    assert faults(many) == {"/": ["more than 5000 apps and groups cannot be taken at once"]}
+    assert faults({"groups": [{"id": "a", "groups": [{}] * 5000}]}) == faults(many)
+    assert faults({"apps": 1, "groups": {"id": "a"}}).keys() == {"/apps", "/groups"}

@@ -100,3 +100,5 @@ def test_lists_of_updates_have_ids() -> None:
         app_updates({"id": "a"})
     with pytest.raises(InvalidObjectError):
         app_updates([{"id": "A"}])
+    with pytest.raises(InvalidObjectError, match="maxLength"):
+        app_updates([{"id": "a"}] * 5001)

@@ -252,6 +252,8 @@ def test_an_app_and_a_group_of_the_same_id_are_refused_wherever_they_are() -> No
     assert refused(root, app("/z/a")) == [Detail("/groups(1)", words)]
     root = tree(app("/x/y/z/w"), app("/v/u"))
     assert refused(root, app("/x/y/z")) == [Detail("/groups(2)", words)]
+    of = [app(f"/g{n}/{name}") for n in range(3) for name in ("a/b", "a")]
+    assert sorted(one.path for one in refused(EMPTY, *of)) == [f"/groups({n})" for n in range(3)]
 
 
 def test_a_named_external_volume_is_one_apps_unless_it_is_shared() -> None:
