@@ -138,7 +138,7 @@ def network(services: Services) -> Iterator[str]:
 
 
 def test_it_runs_and_is_killed(services: Services) -> None:
-    one = services("echo up; echo bad >&2; trap 'echo bye; exit 3' TERM; while :; do sleep 0.1; done")
+    one = services("trap 'echo bye; exit 3' TERM; echo up; echo bad >&2; while :; do sleep 0.1; done")
     one.running()
     until(lambda: "up" in one.out() and "bad" in read(one.sandbox / "stderr"), "its output")
     assert one.kill()["message"] == "Container exited with status 3"

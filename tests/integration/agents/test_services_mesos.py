@@ -99,7 +99,7 @@ def executor_of(framework: Framework) -> tuple[int, int]:
 
 
 def test_a_service_runs_and_is_killed(cluster: MesosCluster, framework: Framework) -> None:
-    task_id = framework.service(f"echo up; trap 'echo bye; exit 0' TERM; {LOOP}")
+    task_id = framework.service(f"trap 'echo bye; exit 0' TERM; echo up; {LOOP}")
     framework.status("TASK_STARTING")
     framework.status("TASK_RUNNING")
     stdout = sandbox_of(cluster, task_id) / "stdout"
@@ -111,9 +111,10 @@ def test_a_service_runs_and_is_killed(cluster: MesosCluster, framework: Framewor
     assert read(stdout).endswith("bye\n")
 
 
-def test_one_that_ignores_term_is_killed_after_the_grace(framework: Framework) -> None:
-    task_id = framework.service(f"trap '' TERM; {LOOP}", grace_s=60.0)
+def test_one_that_ignores_term_is_killed_after_the_grace(cluster: MesosCluster, framework: Framework) -> None:
+    task_id = framework.service(f"trap '' TERM; touch ready; {LOOP}", grace_s=60.0)
     framework.status("TASK_RUNNING")
+    until((sandbox_of(cluster, task_id) / "ready").exists, "its trap")
     framework.kill(task_id, 0.3)
     assert framework.status("TASK_KILLED")["message"] == "Command terminated with signal Killed"
 

@@ -56,9 +56,9 @@ def test_exit_status_0_is_a_finish(start: Start, agent: OddAgent) -> None:
 def test_a_kill_ends_the_whole_tree(start: Start, agent: OddAgent, sandbox: Path) -> None:
     started = start()
     agent.next("SUBSCRIBE")
-    agent.send(launch(f"setsid sh -c 'echo $$ > hidden; trap \"\" TERM; {LOOP}' & echo $$; {LOOP}", grace_s=0.3))
+    agent.send(launch(f"setsid sh -c 'trap \"\" TERM; echo $$ > hidden; {LOOP}' & echo $$; {LOOP}", grace_s=0.3))
     states(agent, "TASK_STARTING", "TASK_RUNNING")
-    until(lambda: (sandbox / "hidden").exists(), "the hidden one")
+    until(lambda: (sandbox / "hidden").exists() and (sandbox / "hidden").read_text(), "the hidden one")
     hidden = int((sandbox / "hidden").read_text())
     agent.send(kill("task-1"))
     assert states(agent, "TASK_KILLED")["message"] == "Command terminated with signal Terminated"
@@ -154,11 +154,12 @@ def test_more_output_than_is_kept(start: Start, agent: OddAgent, sandbox: Path) 
     assert sum((sandbox / name).stat().st_size for name in ("stdout", "stdout.1")) <= 1 << 19
 
 
-def test_a_shutdown_is_a_kill(start: Start, agent: OddAgent) -> None:
+def test_a_shutdown_is_a_kill(start: Start, agent: OddAgent, sandbox: Path) -> None:
     started = start()
     agent.next("SUBSCRIBE")
-    agent.send(launch(f"trap 'exit 4' TERM; {LOOP}"))
+    agent.send(launch(f"trap 'exit 4' TERM; touch ready; {LOOP}"))
     states(agent, "TASK_STARTING", "TASK_RUNNING")
+    until((sandbox / "ready").exists, "its trap")
     agent.send({"type": "SHUTDOWN"})
     assert states(agent, "TASK_KILLED")["message"] == "Command exited with status 4"
     assert started.code() == 0
