@@ -58,7 +58,7 @@ def test_a_kill_ends_the_whole_tree(start: Start, agent: OddAgent, sandbox: Path
     agent.next("SUBSCRIBE")
     agent.send(launch(f"setsid sh -c 'trap \"\" TERM; echo $$ > hidden; {LOOP}' & echo $$; {LOOP}", grace_s=0.3))
     states(agent, "TASK_STARTING", "TASK_RUNNING")
-    until(lambda: (sandbox / "hidden").exists() and (sandbox / "hidden").read_text(), "the hidden one")
+    until(lambda: (sandbox / "hidden").exists() and (sandbox / "hidden").read_text() != "", "the hidden one")
     hidden = int((sandbox / "hidden").read_text())
     agent.send(kill("task-1"))
     assert states(agent, "TASK_KILLED")["message"] == "Command terminated with signal Terminated"
