@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import random
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -23,12 +24,13 @@ ERROR_CHARACTERS = 300
 class Client:
     """One connection, for one thread. ``refusals``: how often the server had too many deployments to take one more."""
 
-    def __init__(self, url: str, credentials: str) -> None:
-        """``credentials``: USER:PASSWORD."""
+    def __init__(self, url: str, credentials: str, stop: threading.Event | None = None) -> None:
+        """``credentials``: USER:PASSWORD. ``stop``: when set, what the server has no room for is not waited for."""
         split = urlsplit(url)
         self.host, self.port = str(split.hostname), int(split.port or 80)
         self.authorization = "Basic " + base64.b64encode(credentials.encode()).decode()
         self.refusals = 0
+        self._stop = stop or threading.Event()
         self._connection = http.client.HTTPConnection(self.host, self.port, timeout=CALL_TIMEOUT_S)
 
     def close(self) -> None:
@@ -49,10 +51,10 @@ class Client:
         deadline = time.monotonic() + REFUSED_PATIENCE_S
         while True:
             status, answer = self._call(method, path, body)
-            if status != http.HTTPStatus.FORBIDDEN or time.monotonic() > deadline:
+            if status != http.HTTPStatus.FORBIDDEN or time.monotonic() > deadline or self._stop.is_set():
                 return json.loads(_succeeded(method, path, status, answer))
             self.refusals += 1
-            time.sleep(random.uniform(*REFUSED_PAUSE_S))
+            self._stop.wait(random.uniform(*REFUSED_PAUSE_S))
 
     def _done(self, method: str, path: str, body: Mapping[str, Any] | None) -> bytes:
         return _succeeded(method, path, *self._call(method, path, body))

@@ -8,10 +8,11 @@ executors, one a host, start with the first tasks: that is part of the time from
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class _Bench:
         self._url = status.marathon_url
         self._credentials = Path(status.marathon_credentials).read_text().strip()
         self._cluster, self._say = cluster, say
-        self.client = self._client()
+        self.client = Client(self._url, self._credentials)
 
     def pid(self) -> int:
         """Raises UnavailableError where it is not the one that was started: memory of a second tells nothing."""
@@ -100,19 +101,25 @@ class _Bench:
         """From no app to ``count`` that are healthy; the time is that from the first call."""
         self._say(f"{count} apps, over {CREATORS} connections")
         started = time.monotonic()
+        stop = threading.Event()
 
         def create(part: int) -> int:
-            client = self._client()
+            client = Client(self._url, self._credentials, stop)
             try:
                 for number in range(part, count, CREATORS):
+                    if stop.is_set():
+                        break
                     client.change("POST", "/v2/apps", _app(f"/bench/team-{number % 40}/app-{number}"))
                 return client.refusals
             finally:
                 client.close()
 
         with ThreadPoolExecutor(CREATORS) as pool:
-            creating = [pool.submit(create, part) for part in range(CREATORS)]
-            healthy = self._until_healthy(count, started)
+            try:
+                creating = [pool.submit(create, part) for part in range(CREATORS)]
+                healthy = self._until_healthy(count, started, creating)
+            finally:
+                stop.set()
             refusals = sum(done.result() for done in creating)
         healthy_s = time.monotonic() - started
         self._until_no_deployments(count)
@@ -176,9 +183,6 @@ class _Bench:
             "subscribers": _of_subscribers(listening) | {"stuck_cut": cut, "out_of_order": broken_orders(events)},
         }
 
-    def _client(self) -> Client:
-        return Client(self._url, self._credentials)
-
     def _deploy(self, method: str, app_id: str, change: Mapping[str, Any], tasks: int) -> float:
         """Seconds until the deployment has ended. Raises UnavailableError where it does not."""
         started = time.monotonic()
@@ -200,12 +204,15 @@ class _Bench:
         deadline = time.monotonic() + DEPLOYMENT_BASE_S + DEPLOYMENT_PER_TASK_S * tasks
         self._until(deadline, lambda: self.client.get("/v2/deployments") == [], "the end of all deployments")
 
-    def _until_healthy(self, count: int, started: float) -> int:
-        """How many are when all are, or when it takes too long."""
+    def _until_healthy(self, count: int, started: float, creating: Sequence[Future[int]]) -> int:
+        """How many are when all are, or when it takes too long. Raises what creating them raises."""
         told = started
         while True:
             healthy = sum(int(app["tasksHealthy"]) for app in self.client.get(COUNTS)["apps"])
             now = time.monotonic()
+            for done in creating:
+                if done.done():
+                    done.result()
             if healthy >= count or now > started + HEALTHY_BASE_S + HEALTHY_PER_TASK_S * count:
                 return healthy
             if now > told + SAY_EVERY_S:
