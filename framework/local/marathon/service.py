@@ -19,6 +19,9 @@ from framework.local.marathon.records import LocalVolume
 
 UNLIMITED = "unlimited"
 
+MIN_MEM_MIB = 32
+"""What asks for less is held to so much, as by Mesos' isolators and its Docker containerizer (MIN_MEMORY there)."""
+
 _KINDS = {"COMMAND": "command", "MESOS_HTTP": "http", "MESOS_HTTPS": "https", "MESOS_TCP": "tcp"}
 
 _DVDI = "dvdi/"
@@ -55,7 +58,7 @@ def service_of(
         disk_mib=math.ceil(app.disk),
         gpus=app.gpus,
         cpu_limit_millis=_limit(app, "cpus", 1000),
-        mem_limit_mib=_limit(app, "mem", 1),
+        mem_limit_mib=_mem_limit_mib(app),
         grace_s=grace_s,
         tty=bool(app.tty),
         image=docker.image if docker is not None else None,
@@ -87,6 +90,12 @@ def _limit(app: App, name: str, per_unit: int) -> int | None:
     if limit is None:
         return None
     return -1 if limit == UNLIMITED else round(limit * per_unit)
+
+
+def _mem_limit_mib(app: App) -> int | None:
+    limit = _limit(app, "mem", 1)
+    given = math.ceil(app.mem) if limit is None else limit
+    return MIN_MEM_MIB if 0 < given < MIN_MEM_MIB else limit  # none at all is asked for by 0
 
 
 def _network(networks: Sequence[Network]) -> str:

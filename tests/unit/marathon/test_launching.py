@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from agents.service_spec import ServiceCheck, ServiceMount, ServicePort, ServiceSpec
@@ -229,6 +230,23 @@ def test_what_is_started_is_told_in_full() -> None:
     assert (spec.host.isolation, spec.host.docker_socket) == ("posix", "/run/docker.sock")
     assert service(app()).shell == "sleep 1000"
     assert service(app()).cpu_limit_millis is None
+
+
+@pytest.mark.parametrize(
+    ("mem", "limits", "limit_mib"),
+    [
+        (16.0, None, 32),
+        (16.0, {"mem": 20.0}, 32),
+        (16.0, {"mem": 40.0}, 40),
+        (16.0, {"mem": "unlimited"}, -1),
+        (32.0, None, None),
+        (0.0, None, None),
+    ],
+)
+def test_no_memory_limit_is_below_the_least_of_mesos(
+    mem: float, limits: dict[str, object] | None, limit_mib: int | None
+) -> None:
+    assert service(app(mem=mem, resource_limits=limits)).mem_limit_mib == limit_mib
 
 
 def test_an_executor_of_the_apps_own_size() -> None:
