@@ -1,8 +1,7 @@
-"""Reading a request's body: bounded in size and time, and told exactly where it is not JSON."""
+"""Reading a request's body as JSON, and telling exactly where it is not."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -10,17 +9,11 @@ from typing import Any
 
 from starlette.requests import Request
 
+from framework.api import reading
 from framework.api.problems import ProblemError
 from framework.documents import Key, dotted
 from framework.errors import Fault
 
-READ_TIMEOUT_S = 30.0
-"""For the whole body. At a megabyte that is 35 kB/s, slower than any line a build is submitted over."""
-DRAIN_MAX_BYTES = 8 << 20
-"""Of a body that is too large so much is read and thrown away before the answer: most clients write all of it first,
-
-and would see a reset connection in place of an answer that comes meanwhile.
-"""
 _MAX_DIGITS = 40
 
 
@@ -37,33 +30,15 @@ async def read_object(request: Request, max_bytes: int) -> dict[str, Any]:
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """All of it. Raises ProblemError: 408, 413."""
-    too_large = ProblemError(
-        413,
-        "too-large",
-        f"The body must have at most {max_bytes} bytes; put large scripts and files into the job's repository.",
-        headers={"Connection": "close"},
-    )
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and (len(length) > 15 or int(length) > max(max_bytes, DRAIN_MAX_BYTES)):
-        raise too_large
-    body = bytearray()
-    seen = 0
+    close = {"Connection": "close"}
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            async for chunk in request.stream():
-                seen += len(chunk)
-                if seen <= max_bytes:
-                    body += chunk
-                elif seen <= DRAIN_MAX_BYTES:
-                    body.clear()
-                else:
-                    raise too_large
+        return await reading.read_body(request, max_bytes)
+    except reading.TooLargeError:
+        detail = f"The body must have at most {max_bytes} bytes; put large scripts and files into the job's repository."
+        raise ProblemError(413, "too-large", detail, headers=close) from None
     except TimeoutError:
-        detail = f"The body did not come within {READ_TIMEOUT_S:.0f} s."
-        raise ProblemError(408, "timeout", detail, headers={"Connection": "close"}) from None
-    if seen > max_bytes:
-        raise too_large
-    return bytes(body)
+        detail = f"The body did not come within {reading.READ_TIMEOUT_S:.0f} s."
+        raise ProblemError(408, "timeout", detail, headers=close) from None
 
 
 def _parse(body: bytes) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from starlette.requests import Request
 
+from framework.api import reading
 from framework.local.marathon.api.problems import RefusedError, bad_request
 from framework.local.marathon.api.settings import ApiSettings
 from framework.local.marathon.control import Control, Started, View
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 TEXT = "text/plain;charset=utf-8"
-READ_TIMEOUT_S = 30.0
-"""For a whole body: at a megabyte that is 35 kB/s."""
-DRAIN_MAX_BYTES = 16 << 20
-"""Of a body that is too large so much is read and thrown away before the answer: most clients write all of it first,
-
-and would see a reset connection in place of an answer that comes meanwhile.
-"""
 LONG_BYTES = 32 << 10
 """A document that is longer is read beside the loop, which goes on meanwhile: a megabyte of small apps takes 2 s."""
 READ_AHEAD = 3
@@ -106,29 +100,14 @@ class Call:
 
     async def body(self) -> bytes:
         """All of it. Raises RefusedError: 408, 413."""
-        limit = self.settings.max_body_bytes
-        too_large = RefusedError(413, f"The body has more than {limit} bytes", headers={"Connection": "close"})
-        length = self.request.headers.get("content-length", "")
-        if length.isdecimal() and (len(length) > 15 or int(length) > max(limit, DRAIN_MAX_BYTES)):
-            raise too_large
-        body = bytearray()
-        seen = 0
+        limit, close = self.settings.max_body_bytes, {"Connection": "close"}
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                async for chunk in self.request.stream():
-                    seen += len(chunk)
-                    if seen <= limit:
-                        body += chunk
-                    elif seen <= DRAIN_MAX_BYTES:
-                        body.clear()
-                    else:
-                        raise too_large
+            return await reading.read_body(self.request, limit)
+        except reading.TooLargeError:
+            raise RefusedError(413, f"The body has more than {limit} bytes", headers=close) from None
         except TimeoutError:
-            message = f"The body did not come within {READ_TIMEOUT_S:.0f} s"
-            raise RefusedError(408, message, headers={"Connection": "close"}) from None
-        if seen > limit:
-            raise too_large
-        return bytes(body)
+            message = f"The body did not come within {reading.READ_TIMEOUT_S:.0f} s"
+            raise RefusedError(408, message, headers=close) from None
 
     async def document(self, any_type: bool = False) -> object:
         """The body's JSON. Raises RefusedError: 408, 413, 415; InvalidJsonError."""

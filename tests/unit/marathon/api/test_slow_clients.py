@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from framework.local.marathon.api import exchange
+from framework.api import reading
 from tests.fakes.marathon_control import FakeMarathon
 from tests.unit.marathon.api.serving import DEADLINE_S, Server
 
 
 async def test_a_body_that_does_not_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "READ_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(reading, "READ_TIMEOUT_S", 0.1)
     async with asyncio.timeout(DEADLINE_S):
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         head = b"POST /v2/apps HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
