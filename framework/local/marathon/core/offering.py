@@ -146,7 +146,7 @@ class _Placing:
             instance = book.instances[instance_id]
             app = state.spec(instance)
             if siblings is None:
-                siblings = _siblings(book.instances.values(), app)
+                siblings = state.placed(app) if app.constraints else []
             others = [one for one in siblings if one.id != instance_id] if instance.reserved else siblings
             found = self._round.place(app, instance, others)
             self._count(stats, found)
@@ -196,14 +196,6 @@ class _Placing:
         for (host_id, role), placements in self._launches.items():
             offer_ids = _use(self._frame.state, host_id, role)
             self._frame.call(Launch(offer_ids, host_id, role, tuple(placements)))
-
-
-def _siblings(instances: Iterable[Instance], app: App) -> list[Instance]:
-    """What the app's constraints look at: its instances of the present configuration that have a place."""
-    if not app.constraints:
-        return []
-    since = app.version_info.last_config_change_at
-    return [one for one in instances if one.site is not None and one.version >= since]
 
 
 def _appetite(frame: Frame) -> None:

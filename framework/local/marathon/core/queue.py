@@ -75,7 +75,7 @@ def _entry(state: State, app_id: str, offers: list[tuple[Offer, float]]) -> Queu
     book, stats = state.book(app_id), state.waiting[app_id]
     instance = book.instances[next(iter(book.scheduled))]
     app = state.spec(instance)
-    siblings = [one for one in book.instances.values() if one.site is not None and one is not instance]
+    siblings = [one for one in state.placed(app) if one is not instance]
     unused = []
     for offer, came_at in offers:
         reasons = state.matching.reasons(app, instance, siblings, offer, state.now)

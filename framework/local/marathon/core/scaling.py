@@ -147,7 +147,7 @@ def _roll(frame: Frame, app: App) -> bool:
     for one in tuple(book.instances.values()):
         if one.goal is not Goal.RUNNING:
             continue
-        if one.version < app.version_info.last_config_change_at:
+        if one.version < app.version:
             if one.condition is Condition.SCHEDULED and one.reserved:
                 frame.put(replace(one, version=app.version))
                 new.append(one)

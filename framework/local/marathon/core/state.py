@@ -240,6 +240,17 @@ class State:
     def book(self, app_id: str) -> Book:
         return self.books.get(app_id) or _NO_BOOK
 
+    def placed(self, app: App) -> list[Instance]:
+        """What the app's constraints look at: its instances that have a place, but for those that a roll replaces,
+
+        as the new ones may come to where they are. Marathon lets those of an older configuration aside, but counts
+        them where the app is only restarted, which then waits for ever on hosts that are full.
+        """
+        acting = self.acting.get(app.id)
+        rolled = acting is not None and acting.action.kind is ActionKind.RESTART
+        since = acting.action.app.version if acting and rolled else app.version_info.last_config_change_at
+        return [one for one in self.book(app.id).instances.values() if one.site is not None and one.version >= since]
+
     def spec(self, instance: Instance) -> App:
         """The app in the version that the instance is of."""
         app = tree.app_of(self.root, instance.app_id)

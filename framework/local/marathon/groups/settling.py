@@ -100,7 +100,7 @@ def assign_service_ports(
 def stamp_versions(before: Group, after: Group, version: str, *, restart: Collection[str] = ()) -> Group:
     """All groups get the version, and so do apps that are new, changed, scaled or to be restarted; the others are
 
-    again what they were. A restart counts as a change of the configuration, so that what ran before it is outdated.
+    again what they were. A restart is told as a scaling is; that what ran before it is outdated, the version says.
     """
     changes: dict[str, App | None] = {}
     for app_id, old, new in differences(changed_groups(before, after)):
@@ -151,7 +151,7 @@ def _stamped(old: App | None, new: App, version: str, restart: bool) -> App:
         info = replace(old.version_info, last_scaling_at=version)
         return replace(old, instances=new.instances, residency=new.residency, version=version, version_info=info)
     if restart:
-        info = replace(old.version_info, last_config_change_at=version)
+        info = replace(old.version_info, last_scaling_at=version)
         return replace(old, residency=new.residency, version=version, version_info=info)
     return old if old.residency == new.residency else replace(old, residency=new.residency)
 

@@ -174,6 +174,20 @@ def test_a_restart_rolls_though_nothing_changed() -> None:
     assert len(world.mesos.alive("/a")) == 2
 
 
+@pytest.mark.parametrize("cmd", ["sleep 1000", "new"])
+def test_what_a_roll_replaces_is_in_no_constraints_way(cmd: str) -> None:
+    alone = (("hostname", "UNIQUE"),)
+    world = running(small(instances=2, constraints=alone), hosts=(8000, 8000))
+    world.deploy(put(small(instances=2, constraints=alone, cmd=cmd)), restart=["/a"])
+    assert world.rest()
+    hosts = [one.site.host_id for one in world.state.instances("/a") if one.site]
+    assert len(set(hosts)) == 2
+    world.deploy(put(small(instances=3, constraints=alone, cmd=cmd)))
+    for _ in range(5):
+        world.go()
+    assert world.running() == {"/a": 2}
+
+
 def test_an_app_that_is_removed_ends_and_is_forgotten() -> None:
     world = running(small(instances=2, health_checks=checked()))
     world.deploy(without("/a"))

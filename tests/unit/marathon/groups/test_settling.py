@@ -182,13 +182,13 @@ def test_scaling_is_not_an_upgrade() -> None:
     assert not is_only_scale_change(app("/a"), app("/a"))
 
 
-def test_a_restart_is_a_change_of_the_configuration_but_of_nothing_else() -> None:
+def test_a_restart_is_told_as_a_scaling_is() -> None:
     before = tree(app("/a"), app("/b"))
     after = stamp_versions(before, before, VERSIONS[2], restart=["/a", "/gone"])
     assert there(after, "/a") == replace(
         there(before, "/a"),
         version=VERSIONS[2],
-        version_info=VersionInfo(last_scaling_at=VERSIONS[1], last_config_change_at=VERSIONS[2]),
+        version_info=VersionInfo(last_scaling_at=VERSIONS[2], last_config_change_at=VERSIONS[1]),
     )
     assert there(after, "/b") is there(before, "/b")
 
@@ -197,7 +197,9 @@ def test_an_app_that_is_put_as_it_was_and_restarted_is_restarted_and_one_that_is
     before = tree(app("/a"), app("/b"))
     put = with_apps(before, {"/a": app("/a"), "/b": app("/b", instances=3)})
     after = stamp_versions(before, put, VERSIONS[2], restart=["/a", "/b"])
-    assert there(after, "/a").version_info.last_config_change_at == VERSIONS[2]
+    assert there(after, "/a").version_info == VersionInfo(
+        last_scaling_at=VERSIONS[2], last_config_change_at=VERSIONS[1]
+    )
     assert there(after, "/b").version_info.last_config_change_at == VERSIONS[1]
     assert there(after, "/b").instances == 3
 
