@@ -9,9 +9,9 @@ from starlette.requests import Request
 READ_TIMEOUT_S = 30.0
 """For the whole body. At a megabyte that is 35 kB/s, slower than any line a build is submitted over."""
 DRAIN_MAX_BYTES = 8 << 20
-"""Of a body that is too large so much more is read and thrown away before the answer: most clients write all of it first,
+"""So much more of a body that is too large is read and thrown away before the answer: most clients write all of it
 
-and would see a reset connection in place of an answer that comes meanwhile.
+first, and would see a reset connection in place of an answer that comes meanwhile.
 """
 
 
