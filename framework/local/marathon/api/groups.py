@@ -84,7 +84,7 @@ async def patch(call: Call) -> Answer:
     """Only a top-level group says whether it enforces its role."""
     enforce, group_id = read_enforce_role(await call.document(any_type=True)), call.id
     if not tree.is_top(group_id):
-        raise InvalidObjectError([Detail("/", ["is not a top-level group"])])
+        raise InvalidObjectError([Detail("/", ["Path needs to be top-level"])])
 
     def change(root: Group, _version: str) -> Group:
         if tree.group_of(root, group_id) is None:

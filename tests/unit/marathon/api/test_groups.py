@@ -128,7 +128,11 @@ async def test_only_a_top_level_group_enforces_its_role(api: Asking, marathon: F
     team = marathon.group("/team")
     assert team is not None
     assert team.enforce_role is True
-    assert (await api("PATCH", "/v2/groups/team/sub", {"enforceRole": True})).status_code == 422
+    below = await api("PATCH", "/v2/groups/team/sub", {"enforceRole": True})
+    assert (below.status_code, below.json()["details"]) == (
+        422,
+        [{"path": "/", "errors": ["Path needs to be top-level"]}],
+    )
     assert (await api("PATCH", "/v2/groups/none", {"enforceRole": True})).status_code == 404
 
 
