@@ -76,7 +76,6 @@ class QueueEntry(msgspec.Struct, frozen=True):
     last_used_at: float | None
     last_unused_at: float | None
     last_offers: tuple[tuple[str, int, int], ...]  # reason, declined, processed; of the last offer of each host
-    launch_attempt: tuple[tuple[str, int, int], ...]  # the same, of all offers since ``since``
     unused_offers: tuple[UnusedOffer, ...]
 
 

@@ -22,9 +22,6 @@ from framework.local.marathon.records import Instance
 from framework.local.marathon.service import service_of, volume_name
 from framework.ports import CreateVolumes, LaunchTasks, MesosExecutor, Operation, Reserve, TaskLaunch, Uri
 
-DEFAULT_GRACE_S = 3.0
-"""Between TERM and KILL, where the app does not say: as long as Mesos' own executor gives."""
-
 _LAST_WORDS_S = 2.0
 """For the Mesos executor to tell of its task's end, after the task had its grace."""
 
@@ -102,7 +99,7 @@ def _mesos_executor(
         resources=ZERO if pieces else overhead_of(app, settings.overhead),
         command=settings.command,
         uris=(*settings.uris, *artifacts),
-        shutdown_grace_s=grace_s(app) + _LAST_WORDS_S,
+        shutdown_grace_s=app.kill_grace_s + _LAST_WORDS_S,
         pieces=pieces,
     )
 
@@ -125,12 +122,7 @@ def _service(
         placed,
         env,
         secrets,
-        grace_s=grace_s(app),
+        grace_s=app.kill_grace_s,
         host=settings.policy,
         pretend=settings.pretend,
     )
-
-
-def grace_s(app: App) -> float:
-    """Between TERM and KILL."""
-    return DEFAULT_GRACE_S if app.task_kill_grace_period_seconds is None else float(app.task_kill_grace_period_seconds)

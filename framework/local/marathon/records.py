@@ -71,6 +71,9 @@ class LocalVolume(msgspec.Struct, frozen=True):
     size_mib: int
 
 
+_TASK_MARK = "._app."  # as Marathon names tasks
+
+
 class Instance(msgspec.Struct, frozen=True):
     """One instance of an app, from the wish for it to its end; resident ones outlive their tasks.
 
@@ -100,7 +103,12 @@ class Instance(msgspec.Struct, frozen=True):
 
     @property
     def task_id(self) -> TaskId:
-        return TaskId(f"{self.id}._app.{self.attempt}")
+        return TaskId(f"{self.id}{_TASK_MARK}{self.attempt}")
+
+
+def instance_id_of(name: str) -> str:
+    """Of the instance that is named by its id or by that of a task of it."""
+    return name.partition(_TASK_MARK)[0]
 
 
 class HealthResult(msgspec.Struct, frozen=True):

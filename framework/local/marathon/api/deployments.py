@@ -73,11 +73,12 @@ def _deployment(call: Call, deployment: Deployment) -> dict[str, object]:
 
 
 def _queued(entry: QueueEntry) -> dict[str, Any]:
+    declined = _declined(entry.last_offers)
     summary: dict[str, object] = {
         "processedOffersCount": entry.processed,
         "unusedOffersCount": entry.unused,
-        "rejectSummaryLastOffers": _declined(entry.last_offers),
-        "rejectSummaryLaunchAttempt": _declined(entry.launch_attempt),
+        "rejectSummaryLastOffers": declined,
+        "rejectSummaryLaunchAttempt": declined,  # reasons are found when they are asked for, so of these offers alone
     }
     if entry.last_unused_at is not None:
         summary["lastUnusedOfferAt"] = stamp(entry.last_unused_at)

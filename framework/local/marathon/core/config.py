@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from framework.local.marathon.groups.settling import FIRST_SERVICE_PORT, LAST_SERVICE_PORT
+
 
 class Config(msgspec.Struct, frozen=True):
     """Times in seconds. Those named after an option of Marathon have its default."""
 
     max_running_deployments: int = 100
-    service_ports: tuple[int, int] = (10_000, 20_000)  # first and last
-    kill_grace_s: float = 3.0  # of apps that give none, as Mesos' own executor has it
+    service_ports: tuple[int, int] = (FIRST_SERVICE_PORT, LAST_SERVICE_PORT)  # first and last
     hold_s: float = 1.0  # an unused offer is kept so long, so that an app which comes meanwhile starts at once
     refuse_s: float = 5.0  # and is then not wanted again for so long, unless something new is to be launched
     revive_interval_s: float = 1.0  # least time between two asks for offers

@@ -20,7 +20,7 @@ from framework.local.marathon.core.state import Acting, Running, State, outcome_
 from framework.local.marathon.definition import paths
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.groups import planning
-from framework.local.marathon.groups.settling import settle as settle_tree
+from framework.local.marathon.groups.settling import settle
 from framework.local.marathon.happenings import DeploymentTold, GroupChanged
 from framework.local.marathon.records import Deployment, Goal
 
@@ -42,9 +42,7 @@ def deploy(
     version = state.new_version(now)
     before = state.root
     first, last = state.config.service_ports
-    after = settle_tree(
-        before, change(before, version), version, restart=restart, first_port=first, last_port=last
-    )  # fmt: skip
+    after = settle(before, change(before, version), version, restart=restart, first_port=first, last_port=last)
     deployment = planning.plan(before, after, version=version, deployment_id=state.new_uuid(), kill=kill)
     rivals = dict.fromkeys([*replacing, *(state.locks[one] for one in deployment.affected if one in state.locks)])
     limit = state.config.max_running_deployments

@@ -60,8 +60,7 @@ def ask(frame: Frame, instance: Instance) -> None:
     state = frame.state
     if instance.site is None:
         return
-    given = state.spec(instance).task_kill_grace_period_seconds
-    grace_s = state.config.kill_grace_s if given is None else float(given)
+    grace_s = state.spec(instance).kill_grace_s
     frame.call(Kill(instance.task_id, instance.site.host_id, grace_s))
     attempt = state.kills.get(instance.id, 0)
     if attempt:

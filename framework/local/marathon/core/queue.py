@@ -84,7 +84,6 @@ def _entry(state: State, app_id: str, offers: list[tuple[Offer, float]]) -> Queu
             unused.append(
                 UnusedOffer(offer.id, offer.host_id, offer.hostname, amounts, offer.attributes, reasons, came_at)
             )
-    summary = _funnel(unused, len(offers))
     return QueueEntry(
         app=app,
         count=len(book.scheduled),
@@ -95,8 +94,7 @@ def _entry(state: State, app_id: str, offers: list[tuple[Offer, float]]) -> Queu
         unused=stats.unused,
         last_used_at=stats.last_used_at,
         last_unused_at=stats.last_unused_at,
-        last_offers=summary,
-        launch_attempt=summary,
+        last_offers=_funnel(unused, len(offers)),
         unused_offers=tuple(unused),
     )
 

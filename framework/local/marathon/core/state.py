@@ -32,6 +32,7 @@ from framework.local.marathon.records import (
     Instance,
     ReadinessResult,
     TaskFailure,
+    instance_id_of,
 )
 from framework.ports import Chance
 
@@ -206,7 +207,7 @@ class State:
 
     def keeps(self, name: str) -> bool:
         """Whether what is reserved for the instance, named by its id or that of a task of it, is still wanted."""
-        instance = self.instance(name.partition("._app.")[0])
+        instance = self.instance(instance_id_of(name))
         return instance is not None and (instance.reserved or bool(instance.volumes))
 
     def forget_app(self, app_id: str) -> None:

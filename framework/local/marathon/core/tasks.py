@@ -12,8 +12,9 @@ from framework.local.marathon.core.frame import Frame
 from framework.local.marathon.core.killing import AWAY, ask_anew, end, expunge, stop_checks, without_task
 from framework.local.marathon.core.queue import back_off
 from framework.local.marathon.core.state import State, task_lives
+from framework.local.marathon.definition.app import DEFAULT_KILL_GRACE_S
 from framework.local.marathon.happenings import StatusUpdate, UnknownTerminated
-from framework.local.marathon.records import Condition, Goal, Instance
+from framework.local.marathon.records import Condition, Goal, Instance, instance_id_of
 
 _CONDITIONS = {
     "TASK_STAGING": Condition.STAGING,
@@ -69,7 +70,7 @@ def take_update(frame: Frame, update: TaskUpdate) -> None:
 
 def instance_of(state: State, task_id: TaskId) -> Instance | None:
     """None where the task is not the present one of an instance."""
-    instance = state.instance(task_id.partition("._app.")[0])
+    instance = state.instance(instance_id_of(task_id))
     if instance is None or instance.task_id != task_id or not task_lives(instance.condition):
         return None
     return instance
@@ -78,13 +79,13 @@ def instance_of(state: State, task_id: TaskId) -> Instance | None:
 def _unknown(frame: Frame, update: TaskUpdate, condition: Condition) -> None:
     """A task that lives though nobody wants it is killed; one that is out of sight is when it comes back."""
     if condition.terminal:
-        instance_id = update.task_id.partition("._app.")[0]
+        instance_id = instance_id_of(update.task_id)
         if frame.state.instance(instance_id) is None and update.uuid:
             app_id = "/" + instance_id.partition(".instance-")[0].replace("_", "/")
             frame.publish(UnknownTerminated(instance_id, app_id, condition))
     elif condition is not Condition.UNREACHABLE and update.host_id is not None:
         frame.report("warning", f"task {update.task_id} is of no instance and is killed")
-        frame.call(Kill(update.task_id, update.host_id, frame.state.config.kill_grace_s))
+        frame.call(Kill(update.task_id, update.host_id, DEFAULT_KILL_GRACE_S))
 
 
 def _lives(frame: Frame, instance: Instance, condition: Condition, update: TaskUpdate) -> None:

@@ -196,6 +196,9 @@ class ExecutorResources(Document, frozen=True, kw_only=True):
 
 EnvValue: TypeAlias = str | SecretRef
 
+DEFAULT_KILL_GRACE_S = 3.0
+"""As long as Mesos' own executor gives."""
+
 
 class App(Document, frozen=True, kw_only=True):
     id: str  # absolute
@@ -241,6 +244,12 @@ class App(Document, frozen=True, kw_only=True):
     def resident(self) -> bool:
         """Whether its instances have persistent volumes, and so stay on their hosts."""
         return self.container is not None and any(one.persistent for one in self.container.volumes)
+
+    @property
+    def kill_grace_s(self) -> float:
+        """Between TERM and KILL of its tasks."""
+        given = self.task_kill_grace_period_seconds
+        return DEFAULT_KILL_GRACE_S if given is None else float(given)
 
     @property
     def service_ports(self) -> tuple[int, ...]:

@@ -64,14 +64,13 @@ async def test_the_queue(api: Asking, marathon: FakeMarathon) -> None:
             last_used_at=None,
             last_unused_at=NOW.timestamp(),
             last_offers=(("InsufficientMemory", 1, 1),),
-            launch_attempt=(("InsufficientMemory", 2, 3),),
             unused_offers=(unused,),
         )
     ]
     (entry,) = (await api("GET", "/v2/queue")).json()["queue"]
     assert (entry["count"], entry["delay"]) == (2, {"timeLeftSeconds": 4, "overdue": False})
     assert entry["processedOffersSummary"]["rejectSummaryLaunchAttempt"] == [
-        {"reason": "InsufficientMemory", "declined": 2, "processed": 3}
+        {"reason": "InsufficientMemory", "declined": 1, "processed": 1}
     ]
     assert "lastUnusedOffers" not in entry
     (entry,) = (await api("GET", "/v2/queue?embed=lastUnusedOffers")).json()["queue"]
