@@ -39,6 +39,9 @@ _MIGHT_COME_BACK = frozenset({"REASON_RECONCILIATION", "REASON_SLAVE_DISCONNECTE
 _WORTH_A_DELAY = frozenset({
     Condition.DROPPED, Condition.ERROR, Condition.FAILED, Condition.GONE, Condition.FINISHED,
 })  # fmt: skip
+# A task of which its host tells this was launched, and so what was to be reserved for it before has been.
+_LAUNCHED = frozenset({Condition.FAILED, Condition.FINISHED, Condition.KILLED})
+
 _FAILURES = frozenset({
     Condition.DROPPED, Condition.ERROR, Condition.FAILED, Condition.GONE, Condition.UNKNOWN,
 })  # fmt: skip
@@ -168,6 +171,8 @@ def _ended(frame: Frame, instance: Instance, condition: Condition, update: TaskU
         back_off(state, app, instance.staged_at, frame.now)
     if update.state == "TASK_GONE_BY_OPERATOR":
         told = replace(told, reserved=False)
+    elif condition in _LAUNCHED and told.volumes:
+        told = replace(told, reserved=True)
     state.clear_task(instance.id)
     if told.goal is Goal.RUNNING and told.reserved:
         frame.put(told)

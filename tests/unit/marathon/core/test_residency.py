@@ -138,6 +138,21 @@ def test_a_launch_that_failed_has_reserved_nothing() -> None:
     assert only(world).reserved
 
 
+def test_a_task_that_failed_before_it_ran_left_its_volumes() -> None:
+    world = World()
+    world.deploy(put(resident()))
+    world.deliver()
+    world.advance(0.1)
+    world.deliver()
+    before = only(world)
+    assert (before.condition, before.reserved) == (Condition.PROVISIONED, False)
+    world.mesos.update(task_of(world, before), "TASK_FAILED")
+    world.deliver()
+    assert world.rest()
+    assert (only(world).id, only(world).attempt) == (before.id, 2)
+    assert volumes(world) == [before.volumes[0].persistence_id]
+
+
 def test_a_resident_app_is_rolled_in_place_with_one_fewer() -> None:
     world = running(resident(instances=3))
     assert capacities(resident(instances=3)) == (2, 3)
