@@ -12,7 +12,7 @@ class Config(msgspec.Struct, frozen=True):
 
     max_running_deployments: int = 100
     service_ports: tuple[int, int] = (FIRST_SERVICE_PORT, LAST_SERVICE_PORT)  # first and last
-    hold_s: float = 1.0  # an unused offer is kept so long, so that an app which comes meanwhile starts at once
+    hold_s: float = 1.0  # an unused offer is kept so long for apps to come; builds on the same hosts wait meanwhile
     refuse_s: float = 5.0  # and is then not wanted again for so long, unless something new is to be launched
     revive_interval_s: float = 1.0  # least time between two asks for offers
     launch_timeout_s: float = 300.0  # --task_launch_timeout and --task_launch_confirm_timeout: until a task runs
