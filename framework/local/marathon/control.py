@@ -10,7 +10,7 @@ import msgspec
 from framework.core.ids import FrameworkId
 from framework.errors import ButleryError
 from framework.local.marathon.definition.app import App, Group
-from framework.local.marathon.happenings import Happening
+from framework.local.marathon.happenings import GroupChanged, Happening
 from framework.local.marathon.records import (
     Deployment,
     HealthResult,
@@ -21,7 +21,13 @@ from framework.local.marathon.records import (
 )
 
 
-class AppLockedError(ButleryError):
+class ChangeRefusedError(ButleryError):
+    """What is wanted can be had, but not now. ``told``: what subscribers are told of it."""
+
+    told: GroupChanged | None = None
+
+
+class AppLockedError(ChangeRefusedError):
     """409: running deployments touch the same apps, and it was not forced."""
 
     def __init__(self, app_id: str, deployment_ids: Sequence[str]) -> None:
@@ -30,7 +36,7 @@ class AppLockedError(ButleryError):
         self.deployment_ids = tuple(deployment_ids)
 
 
-class TooManyDeploymentsError(ButleryError):
+class TooManyDeploymentsError(ChangeRefusedError):
     """403: as many deployments run as may."""
 
     retryable = True

@@ -31,7 +31,7 @@ class HealthChanged(msgspec.Struct, frozen=True):
     """health_status_changed_event and instance_health_changed_event."""
 
     instance: Instance
-    healthy: bool | None
+    healthy: bool
 
 
 class HealthCheckFailed(msgspec.Struct, frozen=True):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import cast, get_args
 
 from framework.core.events import Event as MesosEvent
 from framework.core.events import FrameworkRemoved, Subscribed, TaskUpdate, Tick
 from framework.core.ids import FrameworkId
 from framework.errors import FrameworkRemovedError, StoreFullError, UnavailableError
-from framework.local.marathon.control import Started, View
+from framework.local.marathon.control import ChangeRefusedError, Started, View
 from framework.local.marathon.core import deploying
-from framework.local.marathon.core.effects import Effect, Save
+from framework.local.marathon.core.effects import Effect, Publish, Save
 from framework.local.marathon.core.events import DelayReset, Event, HealthProbed, KillAsked, ReadinessProbed
 from framework.local.marathon.core.state import State
 from framework.local.marathon.core.step import resume, turn
@@ -230,15 +231,17 @@ class Runtime:
         kill: Mapping[str, Sequence[str]] | None = None,
     ) -> Started:
         self._check_serving()
-        started, effects = deploying.deploy(
-            self._state, change, self._clock.now(), force=force, restart=restart, kill=kill
-        )
+        with self._telling_of_refusal():
+            started, effects = deploying.deploy(
+                self._state, change, self._clock.now(), force=force, restart=restart, kill=kill
+            )
         await self._saved(effects)
         return started
 
     async def cancel(self, deployment_id: str, *, force: bool) -> Started | None:
         self._check_serving()
-        started, effects = deploying.cancel(self._state, deployment_id, self._clock.now(), force=force)
+        with self._telling_of_refusal():
+            started, effects = deploying.cancel(self._state, deployment_id, self._clock.now(), force=force)
         await self._saved(effects)
         return started
 
@@ -275,6 +278,16 @@ class Runtime:
     async def abdicate(self) -> None:
         log.warning("asked to give up the leadership; ending, to be started again")
         self.stop()
+
+    @contextmanager
+    def _telling_of_refusal(self) -> Iterator[None]:
+        try:
+            yield
+        except ChangeRefusedError as error:
+            if error.told is not None:
+                self._effects.append(Publish(error.told))
+                self._wake.set()
+            raise
 
     async def _saved(self, effects: Sequence[Effect]) -> None:
         """Returns once they are. Raises UnavailableError where that takes too long: what was asked for may still be

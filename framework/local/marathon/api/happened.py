@@ -50,7 +50,7 @@ def names(told: Told) -> tuple[str, ...]:
         case DeploymentTold():
             return (told.kind,)
         case HealthChanged():
-            return _HEALTH_KNOWN if told.healthy is not None else _HEALTH_UNKNOWN
+            return ("health_status_changed_event", "instance_health_changed_event")
         case HealthCheckSet():
             return ("add_health_check_event" if told.added else "remove_health_check_event",)
         case GroupChanged():
@@ -63,8 +63,6 @@ def names(told: Told) -> tuple[str, ...]:
             return _NAMES[type(told)]
 
 
-_HEALTH_KNOWN = ("health_status_changed_event", "instance_health_changed_event")
-_HEALTH_UNKNOWN = ("instance_health_changed_event",)
 _NAMES: dict[type, tuple[str, ...]] = {
     StatusUpdate: ("status_update_event",),
     InstanceChanged: ("instance_changed_event",),
@@ -124,8 +122,7 @@ def _health(
         case HealthChanged() if name == "health_status_changed_event":
             return _checked(told.instance) | {"version": told.instance.version, "alive": told.healthy}
         case HealthChanged():
-            healthy = {"healthy": told.healthy} if told.healthy is not None else {}
-            return _run_spec(told.instance) | healthy
+            return _run_spec(told.instance) | {"healthy": told.healthy}
         case HealthCheckFailed():
             app = view.app(told.instance.app_id)
             return _checked(told.instance) | {"healthCheck": _health_check(app, told.index)}

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from framework.local.marathon.control import (
     AppLockedError,
+    ChangeRefusedError,
     NoSuchDeploymentError,
     Started,
     TooManyDeploymentsError,
@@ -45,11 +46,10 @@ def deploy(
     after = settle(before, change(before, version), version, restart=restart, first_port=first, last_port=last)
     deployment = planning.plan(before, after, version=version, deployment_id=state.new_uuid(), kill=kill)
     rivals = dict.fromkeys([*replacing, *(state.locks[one] for one in deployment.affected if one in state.locks)])
-    limit = state.config.max_running_deployments
-    if deployment.steps and len(state.running) - (len(rivals) if force else 0) >= limit:
-        raise TooManyDeploymentsError(limit)
-    if rivals and not force:
-        raise AppLockedError(next(one for one in deployment.affected if one in state.locks), list(rivals))
+    refused = _refusal(state, deployment, list(rivals), force=force)
+    if refused is not None:
+        refused.told = GroupChanged(_changed_group(deployment), version, str(refused))
+        raise refused
 
     frame = Frame(state, now)
     for rival in rivals:
@@ -65,6 +65,15 @@ def deploy(
     lead(frame)
     conclude(frame)
     return Started(deployment.id, version), frame.effects()
+
+
+def _refusal(state: State, deployment: Deployment, rivals: Sequence[str], *, force: bool) -> ChangeRefusedError | None:
+    limit = state.config.max_running_deployments
+    if deployment.steps and len(state.running) - (len(rivals) if force else 0) >= limit:
+        return TooManyDeploymentsError(limit)
+    if rivals and not force:
+        return AppLockedError(next(one for one in deployment.affected if one in state.locks), rivals)
+    return None
 
 
 def cancel(state: State, deployment_id: str, now: float, *, force: bool) -> tuple[Started | None, list[Effect]]:
@@ -132,6 +141,8 @@ def _enter(frame: Frame, running: Running, index: int) -> None:
 def _end(frame: Frame, running: Running, kind: str, reason: str = "") -> None:
     state, deployment = frame.state, running.deployment
     del state.running[deployment.id]
+    if kind == "deployment_failed":
+        _tell(frame, running, "deployment_step_failure")
     for app_id in deployment.affected:
         state.locks.pop(app_id, None)
         state.acting.pop(app_id, None)

@@ -76,7 +76,6 @@ def told(marathon: FakeMarathon) -> list[tuple[Happening, list[str]]]:
         (InstanceChanged(instance, Condition.RUNNING, Goal.RUNNING), ["instance_changed_event"]),
         (InstanceChanged(waiting, Condition.SCHEDULED, Goal.RUNNING), ["instance_changed_event"]),
         (HealthChanged(instance, True), ["health_status_changed_event", "instance_health_changed_event"]),
-        (HealthChanged(instance, None), ["instance_health_changed_event"]),
         (HealthCheckFailed(instance, 0), ["failed_health_check_event"]),
         (UnhealthyKill(instance, "it does not answer"), ["unhealthy_instance_kill_event"]),
         (HealthCheckSet("/web", VERSION, 0, added=True), ["add_health_check_event"]),

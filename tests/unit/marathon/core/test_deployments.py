@@ -208,12 +208,16 @@ def test_what_is_being_deployed_is_locked_unless_forced() -> None:
         world.deploy(put(small(cmd="new")))
     assert refused.value.deployment_ids == (first.deployment_id,)
     assert refused.value.app_id == "/a"
+    assert refused.value.told is not None
+    assert (refused.value.told.group_id, refused.value.told.reason) == ("/", str(refused.value))
     assert (world.state.app("/a") or small()).cpus == 100.0
     world.deploy(put(small(cmd="new")), force=True)
     assert world.rest()
     assert commands(world) == {"new": 1}
-    ends = [one for one in told(world, DeploymentTold) if one.kind in ("deployment_failed", "deployment_success")]
+    kinds = ("deployment_step_failure", "deployment_failed", "deployment_success")
+    ends = [one for one in told(world, DeploymentTold) if one.kind in kinds]
     assert [(one.kind, one.deployment.id == first.deployment_id) for one in ends] == [
+        ("deployment_step_failure", True),
         ("deployment_failed", True),
         ("deployment_success", False),
     ]

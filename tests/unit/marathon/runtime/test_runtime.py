@@ -11,9 +11,10 @@ from framework.core.events import TaskUpdate
 from framework.core.ids import TaskId
 from framework.errors import FrameworkRemovedError, MesosRefusedError, StoreError, StoreFullError, UnavailableError
 from framework.local.marathon import runtime as runtime_module
+from framework.local.marathon.control import AppLockedError
 from framework.local.marathon.core.effects import SaveInstance, SaveRoot
 from framework.local.marathon.definition.app import App, Group, SecretRef, SecretSource
-from framework.local.marathon.happenings import DeploymentTold, InstanceChanged
+from framework.local.marathon.happenings import DeploymentTold, GroupChanged, InstanceChanged
 from framework.local.marathon.records import Condition
 from tests.fakes import samples
 from tests.fakes.clockwork import eventually, quiet
@@ -153,6 +154,17 @@ async def test_a_change_that_raises_changes_nothing(rig: Rig) -> None:
     with pytest.raises(KeyError):
         await rig.runtime.deploy(change)
     assert root_of(rig) is before
+
+
+async def test_subscribers_are_told_of_a_change_that_is_refused(rig: Rig) -> None:
+    await rig.deploy(app("/team/a"))
+    with pytest.raises(AppLockedError):
+        await rig.deploy(app("/team/a", cmd="new"))
+    await eventually(lambda: any(isinstance(each, GroupChanged) and each.reason for each in rig.told), "the refusal")
+    assert [(each.group_id, bool(each.reason)) for each in rig.told if isinstance(each, GroupChanged)] == [
+        ("/team", False),
+        ("/team", True),
+    ]
 
 
 async def test_a_dry_run_plans_and_changes_nothing(rig: Rig) -> None:
