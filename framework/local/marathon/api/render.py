@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +16,7 @@ import msgspec
 
 from framework.local.marathon.api.statistics import TaskCounts, task_stats
 from framework.local.marathon.control import View
+from framework.local.marathon.definition import versions
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import shown
 from framework.local.marathon.records import Condition, HealthResult, Instance, ReadinessResult, TaskFailure
@@ -81,7 +81,7 @@ _STATES = {
 
 def stamp(seconds: float) -> str:
     """Such as "2015-09-25T15:13:48.343Z"."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    return versions.stamp(round(seconds * 1e6) // 1000)
 
 
 def has_task(instance: Instance) -> bool:

@@ -18,8 +18,8 @@ from framework.local.marathon.core import queue
 from framework.local.marathon.core.books import Book, works
 from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.queue import Delay, Waiting
-from framework.local.marathon.core.versions import milliseconds, stamp
 from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.definition.versions import milliseconds, stamp
 from framework.local.marathon.groups import planning, tree
 from framework.local.marathon.matching.match import MakeRound
 from framework.local.marathon.records import (

@@ -25,9 +25,9 @@ from framework.local.marathon.core.effects import (
     SaveInstance,
     SaveRoot,
 )
-from framework.local.marathon.core.versions import stamp
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import EMPTY
+from framework.local.marathon.definition.versions import stamp
 from framework.local.marathon.groups.tree import apps_of, with_apps
 from framework.local.marathon.records import (
     Action,
