@@ -24,3 +24,4 @@ class Config(msgspec.Struct, frozen=True):
     kill_retry_max_s: float = 300.0
     max_launches: int = 200  # a turn, so that frames stay small
     garbage_s: float = 3600.0  # offers of a host are waited for so long, to free what was reserved there
+    rest_s: float = 120.0  # and, once its volumes are destroyed, for what its Mesos executor still had of it

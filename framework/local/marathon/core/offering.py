@@ -77,9 +77,10 @@ def _free(frame: Frame, held: HostOffers) -> None:
     role = held.role
     frame.call(Free(_use(state, held.host_id, role), held.host_id, role, volumes, reserved))
     gone = {one.volume.id for one in volumes if one.volume is not None}
-    for instance in list(state.garbage.get(held.host_id, {}).values()):
+    for instance in state.garbage.get(held.host_id, {}).values():
         if any(one.persistence_id in gone for one in instance.volumes):
-            frame.forget_garbage(instance)
+            # What its Mesos executor had of the reservation is offered only when that has ended, after its task.
+            state.deadlines.set("garbage", instance.id, frame.now + state.config.rest_s)
 
 
 def _use(state: State, host_id: HostId, role: str) -> tuple[OfferId, ...]:

@@ -54,6 +54,7 @@ def test_a_user_s_kill_restarts_it_and_a_wipe_makes_another() -> None:
     for _ in range(10):
         world.go()
     assert volumes(world) == [only(world).volumes[0].persistence_id]
+    world.advance(world.config.rest_s)
     assert world.state.garbage == {}
     assert list(world.disk.instances) == [only(world).id]
 
@@ -100,8 +101,25 @@ def test_an_app_that_is_removed_has_its_volumes_destroyed(*, restart: bool) -> N
         world.go()
     assert volumes(world) == []
     assert freed
+    world.advance(world.config.garbage_s if restart else world.config.rest_s)
     assert world.disk.instances == {}
+    world.go()
     assert world.state.suppressed
+
+
+def test_what_the_mesos_executor_still_had_of_a_reservation_is_freed_when_it_is_offered() -> None:
+    world = running(resident())
+    instance = only(world)
+    host = world.mesos.hosts[task_of(world, instance).host_id]
+    world.deploy(without("/a"))
+    assert world.rest()
+    for _ in range(5):
+        world.go()
+    assert volumes(world) == []
+    host.volumes[f"{instance.id}#rest"] = 100  # offered later than the volume was, as the executor ends after its task
+    for _ in range(20):
+        world.go()
+    assert volumes(world) == []
 
 
 def test_what_is_left_on_a_host_that_never_comes_back_is_let_go() -> None:
