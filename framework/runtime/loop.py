@@ -14,10 +14,11 @@ from framework.core.ids import RequestId
 from framework.core.state import State
 from framework.core.step import turn
 from framework.core.tasks import RequestState
-from framework.errors import IdempotencyConflictError, StoreError, StoreFullError, UnavailableError
+from framework.errors import IdempotencyConflictError, StoreError, UnavailableError
 from framework.log import get_logger
-from framework.ports import Chance, Clock, NewRequest, Store, jittered
+from framework.ports import Chance, Clock, NewRequest, Store
 from framework.runtime.performer import Performer
+from framework.runtime.saving import Saving
 from framework.runtime.waiting import until_done, until_set
 
 log = get_logger(__name__)
@@ -41,7 +42,6 @@ class Loop:
         self._store = store
         self._performer = performer
         self._clock = clock
-        self._chance = chance
         self._events: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
         self._submissions: deque[tuple[NewRequest, asyncio.Future[RequestId]]] = deque()
         self._ended: dict[RequestId, set[asyncio.Future[None]]] = {}
@@ -49,7 +49,7 @@ class Loop:
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._wrote_at = -math.inf  # when the turn began that wrote last
-        self.saving_fails = ""  # why, while the state cannot be saved
+        self._saving = Saving[Save](store.commit, clock, chance, self._stop)
 
     def emit(self, event: Event) -> None:
         """Takes an event in. Of too many, updates are let go that Mesos will send again until we acknowledge them; the
@@ -182,33 +182,20 @@ class Loop:
         return events
 
     async def _save(self, frame: Sequence[Save]) -> bool:
-        """Writes the frame; while that cannot be done nothing else is, for a call must never run ahead of its cause.
-
-        False where it was told to stop before it could: Mesos tells of it all again.
-        """
+        """As ``Saving.save``; who waits for the end of a request is told once that is saved."""
         ended = [save.request.id for save in frame if _ends(save)]
         self._ending.update(ended)
-        attempt = 0
-        while frame:
-            try:
-                await asyncio.to_thread(self._store.commit, frame)
-            except StoreFullError as error:
-                if not self.saving_fails:
-                    log.error("the state cannot be saved; waiting until it can", reason=str(error))
-                self.saving_fails = str(error)
-                self._refuse_submissions(self.saving_fails)
-                if await until_set(self._stop, self._clock, jittered(self._chance, attempt, base_s=0.2, cap_s=5.0)):
-                    return False
-                attempt += 1
-            else:
-                break
-        if frame and self.saving_fails:
-            log.info("the state can be saved again")
-            self.saving_fails = ""
+        if not await self._saving.save(frame, self._refuse_submissions):
+            return False
         self._ending.clear()
         for request_id in ended:
             _tell(self._ended.pop(request_id, ()))
         return True
+
+    @property
+    def saving_fails(self) -> str:
+        """Why, while the state cannot be saved."""
+        return self._saving.fails
 
     def _check_serving(self) -> None:
         if self.saving_fails or self._stop.is_set():

@@ -11,7 +11,7 @@ from typing import cast, get_args
 from framework.core.events import Event as MesosEvent
 from framework.core.events import FrameworkRemoved, Subscribed, TaskUpdate, Tick
 from framework.core.ids import FrameworkId
-from framework.errors import FrameworkRemovedError, StoreFullError, UnavailableError
+from framework.errors import FrameworkRemovedError, UnavailableError
 from framework.local.marathon.control import ChangeRefusedError, Started, View
 from framework.local.marathon.core import deploying
 from framework.local.marathon.core.effects import Effect, Publish, Save
@@ -27,6 +27,7 @@ from framework.local.marathon.records import Step
 from framework.local.marathon.store import MarathonStore
 from framework.log import get_logger
 from framework.ports import Chance, Clock, SchedulerDriver, jittered
+from framework.runtime.saving import Saving
 from framework.runtime.waiting import until_done, until_set
 
 log = get_logger(__name__)
@@ -82,7 +83,7 @@ class Runtime:
         self._wake = asyncio.Event()
         self._stopped = asyncio.Event()
         self._framework_id = state.framework_id
-        self._saving_fails = ""  # why, while the state cannot be saved
+        self._saving = Saving[Save](store.commit, clock, chance, self._stopped)
 
     # What happens
 
@@ -130,7 +131,7 @@ class Runtime:
                 await self._turn()
         finally:
             self._stopped.set()
-            _fail(self._asking, self._saving_fails or _STOPPING)
+            _fail(self._asking, self._saving.fails or _STOPPING)
 
     async def _sleep(self) -> None:
         due = self._state.deadlines.next()
@@ -147,41 +148,16 @@ class Runtime:
         now = self._clock.now()
         try:
             effects += turn(self._state, events or (Tick(),), now)
-            if not await self._save([effect for effect in effects if isinstance(effect, _SAVES)], asking):
+            frame = [effect for effect in effects if isinstance(effect, _SAVES)]
+            if not await self._saving.save(frame, lambda reason: _fail(asking, reason)):
                 return
             for done in asking:
                 if not done.done():
                     done.set_result(None)
         finally:
-            _fail(asking, self._saving_fails or _STOPPING)
+            _fail(asking, self._saving.fails or _STOPPING)
         self._told_at = now
         await self._performer.perform(effects)
-
-    async def _save(self, frame: Sequence[Save], asking: Sequence[asyncio.Future[None]]) -> bool:
-        """Writes the frame; while that cannot be done nothing else is, for a call must never run ahead of its cause.
-
-        Who asks for it is told so then, though it may still be done.
-
-        False where it was told to stop before it could: Mesos tells of it all again.
-        """
-        attempt = 0
-        while frame:
-            try:
-                await asyncio.to_thread(self._store.commit, frame)
-            except StoreFullError as error:
-                if not self._saving_fails:
-                    log.error("the state cannot be saved; waiting until it can", reason=str(error))
-                self._saving_fails = str(error)
-                _fail(asking, self._saving_fails)
-                if await until_set(self._stopped, self._clock, jittered(self._chance, attempt, base_s=0.2, cap_s=5.0)):
-                    return False
-                attempt += 1
-            else:
-                break
-        if frame and self._saving_fails:
-            log.info("the state can be saved again")
-            self._saving_fails = ""
-        return True
 
     async def _drive(self) -> None:
         """One driver after the other, should Mesos remove the framework."""
@@ -300,12 +276,12 @@ class Runtime:
         self._wake.set()
         if not await until_done(done, self._clock, SAVE_TIMEOUT_S):
             done.cancel()
-            raise UnavailableError(self._saving_fails or "the server did not get to it in time; try again")
+            raise UnavailableError(self._saving.fails or "the server did not get to it in time; try again")
         done.result()
 
     def _check_serving(self) -> None:
-        if self._saving_fails or self._stopped.is_set():
-            raise UnavailableError(self._saving_fails or _STOPPING)
+        if self._saving.fails or self._stopped.is_set():
+            raise UnavailableError(self._saving.fails or _STOPPING)
         if len(self._asking) >= MAX_ASKING:
             raise UnavailableError("too many changes at once; try again in a second")
 
