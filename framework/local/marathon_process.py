@@ -17,7 +17,7 @@ from framework.local.cluster import choose_port, get_json
 from framework.local.credentials import Credentials, write_secret
 from framework.local.marathon.settings import MarathonSettings
 from framework.local.marathon.start import Start
-from framework.local.server_process import ServerProcess
+from framework.local.server_process import ServerProcess, url_at
 from framework.local.status import Paths
 from framework.secret_files import MESOS_SECRET_VARIABLE, read_secret
 from framework.settings import load_settings
@@ -72,8 +72,7 @@ def write_start(
 
 def url_of(start: Start) -> str:
     """Where commands on this machine find it."""
-    host = "127.0.0.1" if start.host in ("0.0.0.0", "::") else start.host  # noqa: S104 - compared only
-    return f"http://[{host}]:{start.port}" if ":" in host else f"http://{host}:{start.port}"
+    return url_at(start.host, start.port)
 
 
 def marathon_process(directory: Path, command: Sequence[str], start: Start) -> ServerProcess:

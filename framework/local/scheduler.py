@@ -13,7 +13,7 @@ import yaml
 from framework.documents import read_document
 from framework.local.cluster import choose_port, get_json
 from framework.local.credentials import Credentials, write_secret
-from framework.local.server_process import ServerProcess
+from framework.local.server_process import ServerProcess, url_at
 from framework.local.status import Paths
 from framework.secret_files import MESOS_SECRET_VARIABLE
 from framework.settings import load_settings
@@ -49,8 +49,7 @@ def write_config(directory: Path, given: Path | None, mesos_url: str, isolation:
     )
     temporary.chmod(0o600)
     temporary.rename(paths.config)
-    host = "127.0.0.1" if settings.api.host in ("0.0.0.0", "::") else settings.api.host  # noqa: S104 - compared only
-    return f"http://{host}:{port}"
+    return url_at(settings.api.host, port)
 
 
 def _write_token(path: Path, token: str | None) -> None:

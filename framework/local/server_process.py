@@ -20,6 +20,12 @@ STOP_TIMEOUT_S = 30.0
 SECRET_VARIABLES = (ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE)
 
 
+def url_at(host: str, port: int) -> str:
+    """Where commands on this machine find a server that listens there; ``host`` may stand for all addresses."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class ServerProcess:
     """``name`` it in sentences; ``command`` is the whole of it; ``ask`` raises UnavailableError until it is ready."""
 

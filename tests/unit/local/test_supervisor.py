@@ -15,6 +15,7 @@ from framework.local.marathon.settings import MarathonSettings
 from framework.local.marathon.start import Start
 from framework.local.marathon_process import url_of, write_start
 from framework.local.scheduler import write_config
+from framework.local.server_process import url_at
 from framework.local.status import Status, read
 from framework.local.supervisor import BACKOFF_FIRST_S, BACKOFF_MAX_S, STEADY_S, Keeper, Request
 from framework.settings import load_settings
@@ -156,6 +157,20 @@ def test_the_marathon_compatible_server_is_told_what_is_set_and_what_the_cluster
     assert pair.partition(":")[2] not in path.read_text()
     write_start(directory, given, settings, "http://127.0.0.1:5051", "watchdog")
     assert (directory / "marathon.credentials").read_text().strip() == pair
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("::1", "http://[::1]:80"),
+        ("here", "http://here:80"),
+    ],
+)
+def test_servers_are_asked_at_an_address_that_can_be_called(host: str, url: str) -> None:
+    assert url_at(host, 80) == url
 
 
 @pytest.mark.parametrize(
