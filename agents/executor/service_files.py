@@ -38,6 +38,8 @@ def write_secrets(name: str, mounts: list[ServiceMount], uid: int, gid: int) -> 
     target = ""
     try:
         os.makedirs(os.path.dirname(directory), mode=0o711, exist_ok=True)
+        if os.lstat(os.path.dirname(directory)).st_uid != os.geteuid():
+            raise MountError("%s, for the files of secrets, is somebody else's" % os.path.dirname(directory))
         os.mkdir(directory, 0o711)
         for index, mount in enumerate(found):
             target = mount.target
