@@ -36,7 +36,8 @@ class Embed(StrEnum):
     STATS = "taskStats"
 
 
-APP_EMBEDS = ("apps.", "app.")
+APP_EMBEDS = ("group.apps.", "apps.", "app.", "")
+"""Marathon takes any of them for the others, and names without one."""
 GROUP_EMBEDS = ("group.apps.",)
 _EMBEDS: dict[str, tuple[Embed, ...]] = {
     "tasks": (Embed.TASKS, Embed.DEPLOYMENTS),  # deployments for compatibility, as Marathon has it

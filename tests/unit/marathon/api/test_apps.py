@@ -175,7 +175,7 @@ async def test_what_is_embedded_in_one_app_and_in_the_list(api: Asking, marathon
     assert (listed["tasksStaged"], listed["tasksRunning"], listed["tasksHealthy"]) == (1, 1, 1)
     assert listed["deployments"] == []
     assert not {"tasks", "lastTaskFailure", "tasksStats"} & set(listed)
-    app = (await api("GET", "/v2/apps/web?embed=app.readiness&embed=app.taskStats&embed=app.nonsense")).json()["app"]
+    app = (await api("GET", "/v2/apps/web?embed=readiness&embed=apps.taskStats&embed=app.nonsense")).json()["app"]
     assert [task["state"] for task in app["tasks"]] == ["TASK_RUNNING", "TASK_STAGING"]
     assert app["tasks"][0]["healthCheckResults"] == [
         {"alive": True, "consecutiveFailures": 0, "instanceId": one.id, "firstSuccess": STAMP, "lastSuccess": STAMP}
