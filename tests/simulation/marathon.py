@@ -85,7 +85,7 @@ class Matching:
         return ("InsufficientCpus",) if offer.resources.cpu_millis < cpu_millis(app) else ()
 
     def leftovers(
-        self, offers: HostOffers, wanted: Callable[[str], bool]
+        self, offers: HostOffers, wanted: Callable[[str], bool | None]
     ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
         pieces = [piece for offer in offers.offers.values() for piece in offer.pieces]
         gone = tuple(

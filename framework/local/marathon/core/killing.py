@@ -80,11 +80,11 @@ def ask_anew(frame: Frame, instance: Instance) -> None:
 def without_task(frame: Frame, instance: Instance) -> None:
     """The instance has no task any more and is not to get one: what is reserved for it stays, or goes, or there is
 
-    nothing.
+    nothing. A launch that failed may have reserved all the same.
     """
-    if not instance.reserved:
+    if not instance.volumes:
         frame.drop(instance)
-    elif instance.goal is Goal.DECOMMISSIONED:
+    elif instance.goal is Goal.DECOMMISSIONED or not instance.reserved:
         bury(frame, instance)
     else:
         frame.put(instance)
@@ -102,7 +102,7 @@ def bury(frame: Frame, instance: Instance) -> None:
 def expunge(frame: Frame, instance: Instance) -> None:
     """Forgets an instance whose task may still live out of Mesos' sight."""
     stop_checks(frame, instance)
-    if instance.reserved:
+    if instance.volumes:
         bury(frame, replace(instance, condition=Condition.UNKNOWN, since=frame.now))
     else:
         frame.drop(instance)

@@ -61,9 +61,13 @@ class Matching(Protocol):
         ...
 
     def leftovers(
-        self, offers: HostOffers, wanted: Callable[[str], bool]
+        self, offers: HostOffers, wanted: Callable[[str], bool | None]
     ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
-        """Volumes and reservations of this server, as offered, that belong to no instance which is ``wanted``."""
+        """Volumes and reservations of this server, as offered, that belong to no instance which is ``wanted``.
+
+        ``wanted`` says None of an instance that is not known; of the others all is this server's, also what it
+        reserved as another framework.
+        """
         ...
 
 
@@ -205,10 +209,16 @@ class State:
             if not buried:
                 self.garbage.pop(instance.site.host_id, None)
 
-    def keeps(self, name: str) -> bool:
-        """Whether what is reserved for the instance, named by its id or that of a task of it, is still wanted."""
-        instance = self.instance(instance_id_of(name))
-        return instance is not None and (instance.reserved or bool(instance.volumes))
+    def keeps(self, name: str) -> bool | None:
+        """Whether what is reserved for the instance, named by its id or that of a task of it, is still wanted.
+
+        None where no such instance is known.
+        """
+        instance_id = instance_id_of(name)
+        instance = self.instance(instance_id)
+        if instance is not None:
+            return instance.reserved or bool(instance.volumes)
+        return False if any(instance_id in buried for buried in self.garbage.values()) else None
 
     def forget_app(self, app_id: str) -> None:
         """What is remembered of an app that is no more."""

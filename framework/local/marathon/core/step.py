@@ -181,7 +181,10 @@ def _removed(frame: Frame, event: mesos.FrameworkRemoved) -> None:
     _disconnected(frame)
     frame.report("error", f"Mesos has removed the framework, and all tasks with it: {event.reason}")
     for task_id, host_id in list(_known_tasks(state)):
-        tasks.take_update(frame, mesos.TaskUpdate(task_id, "TASK_KILLED", host_id, message=event.reason))
+        instance = tasks.instance_of(state, task_id)
+        launched = instance is not None and instance.mesos_state is not None
+        task_state = "TASK_KILLED" if launched else "TASK_DROPPED"
+        tasks.take_update(frame, mesos.TaskUpdate(task_id, task_state, host_id, message=event.reason))
     state.framework_id = None
     state.registered = False
     frame.save("framework", "", SaveFrameworkId(None))

@@ -170,7 +170,7 @@ def _ended(frame: Frame, instance: Instance, condition: Condition, update: TaskU
     if condition in _WORTH_A_DELAY and not asked:
         back_off(state, app, instance.staged_at, frame.now)
     if update.state == "TASK_GONE_BY_OPERATOR":
-        told = replace(told, reserved=False)
+        told = replace(told, reserved=False, volumes=())
     elif condition in _LAUNCHED and told.volumes:
         told = replace(told, reserved=True)
     state.clear_task(instance.id)

@@ -86,7 +86,7 @@ class Matcher:
         return reasons_for(app, instance, siblings, offer, self._settings, now)
 
     def leftovers(
-        self, offers: HostOffers, wanted: Callable[[str], bool]
+        self, offers: HostOffers, wanted: Callable[[str], bool | None]
     ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
         """As ``residency.leftovers``; nothing before we have a framework id."""
         framework_id = self._framework_id()

@@ -92,18 +92,22 @@ def _uuid(raw: bytes) -> str:
 
 
 def leftovers(
-    held: HostOffers, framework_id: FrameworkId, wanted: Callable[[str], bool]
+    held: HostOffers, framework_id: FrameworkId, wanted: Callable[[str], bool | None]
 ) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
-    """Volumes to be destroyed and what is then to be unreserved: what this framework reserved for instances that are
+    """Volumes to be destroyed and what is then to be unreserved: what was reserved for instances that are not
 
-    not ``wanted``, as their ids tell. What others reserved, in the same role or by the same name, is not touched.
+    ``wanted``, as their ids tell. Of those that nobody knows (None) only what this framework reserved: what others
+    have, in the same role or by the same name, is not touched.
     """
     volumes: list[Piece] = []
     reserved: list[Piece] = []
     for offer in held.offers.values():
         for piece in (*offer.reserved_pieces, *offer.pieces):
             instance_id = reserved_for(piece)
-            if instance_id is None or label_of(piece, FRAMEWORK_LABEL) != framework_id or wanted(instance_id):
+            if instance_id is None:
+                continue
+            kept = wanted(instance_id)
+            if kept or (kept is None and label_of(piece, FRAMEWORK_LABEL) != framework_id):
                 continue
             if piece.volume is not None:
                 volumes.append(piece)

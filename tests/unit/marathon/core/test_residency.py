@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from framework.core.events import FrameworkRemoved
 from framework.local.marathon.core.effects import Effect, Free
 from framework.local.marathon.core.events import KillAsked
 from framework.local.marathon.core.scaling import capacities
@@ -13,7 +14,7 @@ from framework.local.marathon.definition.app import App
 from framework.local.marathon.happenings import InstanceChanged
 from framework.local.marathon.records import Condition, Goal
 from tests.simulation.marathon import World
-from tests.unit.marathon.core.worlds import commands, only, put, running, small, task_of, told, without
+from tests.unit.marathon.core.worlds import commands, only, put, running, small, task_of, told, update, without
 from tests.unit.marathon.groups.trees import persistent
 
 
@@ -169,6 +170,48 @@ def test_a_task_that_failed_before_it_ran_left_its_volumes() -> None:
     assert world.rest()
     assert (only(world).id, only(world).attempt) == (before.id, 2)
     assert volumes(world) == [before.volumes[0].persistence_id]
+
+
+def test_what_a_launch_that_failed_may_have_reserved_is_freed() -> None:
+    world = World()
+    world.deploy(put(resident()))
+    world.deliver()
+    world.advance(0.1)
+    world.deliver()
+    before = only(world)
+    world.deploy(without("/a"), force=True)
+    world.step(update(before, "TASK_DROPPED"))
+    world.mesos.tasks.clear()
+    for _ in range(5):
+        world.go()
+    assert volumes(world) == []
+
+
+def test_volumes_outlive_a_framework_that_mesos_removed() -> None:
+    world = running(resident(instances=2))
+    before = {one.id: one.volumes for one in world.state.instances("/a")}
+    for task in world.mesos.alive():
+        task.alive = False
+    world.mesos.disconnect()
+    world.step(FrameworkRemoved("torn down"))
+    assert world.rest()
+    assert {one.id: one.volumes for one in world.state.instances("/a")} == before
+    assert {one.attempt for one in world.state.instances("/a")} == {2}
+
+
+def test_one_just_launched_when_mesos_removed_the_framework_waits_for_no_volumes() -> None:
+    world = World()
+    world.deploy(put(resident()))
+    world.deliver()
+    world.advance(0.1)
+    world.crash_at = 0
+    world.deliver()
+    before = only(world)
+    assert before.condition is Condition.PROVISIONED
+    world.mesos.disconnect()
+    world.step(FrameworkRemoved("torn down"))
+    assert world.rest()
+    assert only(world).id != before.id
 
 
 def test_a_resident_app_is_rolled_in_place_with_one_fewer() -> None:

@@ -202,4 +202,6 @@ def test_what_another_framework_reserved_is_not_touched() -> None:
             others=tuple(replace(each, reservations=others) for each in volumes),
         )
     )
-    assert matcher().leftovers(offered, lambda _: False) == ((), ())
+    assert matcher().leftovers(offered, lambda _: None) == ((), ())
+    destroyed, _ = matcher().leftovers(offered, lambda _: False)
+    assert len(destroyed) == 1, "by an earlier framework of ours"
