@@ -119,5 +119,5 @@ async def _of_version(call: Call, raw: object, group_id: str) -> Group | None:
         group_id = absolute(given if given.startswith("/") else f"{group_id}/{given}")
     group = await call.control.group_at(group_id, asked)
     if group is None:
-        raise unknown_group(group_id, asked)
+        raise RefusedError(422, f"Group {group_id} not available in version {asked}")
     return group

@@ -275,7 +275,7 @@ def _group(given: Doc, own: str, at: str, place: _Place, faults: Faults) -> Grou
     faults.unless(version is None or (not others and "scaleBy" not in given), f"{at}/version", alone)
     faults.unless("scaleBy" not in given or (not others and version is None), f"{at}/scaleBy", alone)
     if paths.parent(own) != paths.ROOT or own == paths.ROOT:
-        top_only = "enforceRole can only be set for top-level groups"
+        top_only = f"enforceRole can only be set for top-level groups, and {own} is not top-level"
         faults.unless(not given.get("enforceRole"), f"{at}/enforceRole", top_only)
     for error in paths.faults_of(own, reserved=False):
         faults.rule(f"{at}/id", error)

@@ -95,7 +95,10 @@ async def test_a_group_goes_back_to_a_version(api: Asking, marathon: FakeMaratho
     assert app.instances == 2
     assert ids(marathon, "/team/sub") == {"/team/sub/db"}
     missing = await api("PUT", "/v2/groups/team", {"version": "2020-01-01T00:00:00.000Z"})
-    assert missing.json() == {"message": "Group '/team' does not exist in version 2020-01-01T00:00:00.000Z"}
+    assert (missing.status_code, missing.json()) == (
+        422,
+        {"message": "Group /team not available in version 2020-01-01T00:00:00.000Z"},
+    )
 
 
 async def test_a_dry_run_tells_the_steps_and_changes_nothing(api: Asking, marathon: FakeMarathon) -> None:

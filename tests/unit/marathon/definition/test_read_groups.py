@@ -116,7 +116,7 @@ def test_roles_are_enforced_by_what_the_document_says() -> None:
 
 
 def test_only_groups_at_the_top_enforce_roles() -> None:
-    only = ["enforceRole can only be set for top-level groups"]
+    only = ["enforceRole can only be set for top-level groups, and /a/b is not top-level"]
     assert faults({"enforceRole": True}, "/a/b") == {"/enforceRole": only}
     assert read({"enforceRole": False}, "/a/b").enforce_role is False
 
