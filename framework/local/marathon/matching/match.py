@@ -7,7 +7,6 @@ gives the offers of every host that something was placed on to Mesos in one ACCE
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -161,12 +160,14 @@ class OfferRound:
 
         GROUP_BY without a number would let all of an app come to the first value, and Marathon lets them.
         """
-        fitting = self._fitting(demand, instance, spreads, start)
-        first = next(fitting, None)
+        everywhere = range(start, len(self._rooms))
         fields = [each for each in spread_by if not spreads[each].counts.keys() >= self._values(each)]
-        if first is None or not fields:
-            return first
-        return next((index for index in chain((first,), fitting) if self._is_new(index, fields, spreads)), first)
+        if fields:
+            new = (index for index in everywhere if self._is_new(index, fields, spreads))
+            best = next(self._fitting(demand, instance, spreads, new), None)
+            if best is not None:
+                return best
+        return next(self._fitting(demand, instance, spreads, everywhere), None)
 
     def _is_new(self, index: int, fields: Iterable[str], spreads: Mapping[str, Spread]) -> bool:
         site = self._rooms[index].site
@@ -180,11 +181,13 @@ class OfferRound:
             self._values_of[field] = known
         return known
 
-    def _fitting(self, demand: Demand, instance: Instance, spreads: Mapping[str, Spread], start: int) -> Iterator[int]:
+    def _fitting(
+        self, demand: Demand, instance: Instance, spreads: Mapping[str, Spread], among: Iterable[int]
+    ) -> Iterator[int]:
         need, free = demand.total, demand.free
         cpu_millis, mem_mib, disk_mib = need.cpu_millis, need.mem_mib, need.disk_mib
         rooms = self._rooms
-        for index in range(start, len(rooms)):
+        for index in among:
             room = rooms[index]
             if room.plain and not (
                 free and room.cpu_millis >= cpu_millis and room.mem_mib >= mem_mib and room.disk_mib >= disk_mib
