@@ -106,7 +106,6 @@ class Performer:
             try:
                 made = self._operations(placement)
             except ButleryError as error:
-                log.warning("a task cannot be launched", app=instance.app_id, reason=str(error))
                 self._emit(TaskUpdate(instance.task_id, "TASK_ERROR", launch.host_id, message=str(error)))
                 continue
             _add(operations, made)

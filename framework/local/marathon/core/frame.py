@@ -86,7 +86,8 @@ class Frame:
         self.save("instance", instance.id, DropInstance(instance.id))
 
     def failed(self, instance: Instance, task_state: str, message: str) -> None:
-        """Keeps it as the app's last failure. ``task_state``: TASK_*."""
+        """Keeps it as the app's last failure, and has the log tell of it. ``task_state``: TASK_*."""
+        self.report("warning", f"the task has failed, as {task_state}: {message}", instance)
         site = instance.site
         failure = TaskFailure(
             app_id=instance.app_id,

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from framework.core import events as mesos
-from framework.core.effects import Acknowledge, Kill, Reconcile
+from framework.core.effects import Acknowledge, Kill, Reconcile, Report
 from framework.core.events import CheckResult, TaskUpdate
 from framework.core.ids import HostId, TaskId
 from framework.local.marathon.core.effects import Effect
@@ -101,6 +101,15 @@ def test_an_instance_that_ends_is_replaced(state: str) -> None:
         assert failure is not None
         assert (failure.message, failure.state, failure.task_id) == ("it broke", state, before.task_id)
         assert list(world.disk.failures) == ["/a"]
+
+
+def test_the_log_tells_of_a_task_that_fails() -> None:
+    world = running(small())
+    task_id = only(world).task_id
+    effects = turn(world.state, (update(only(world), "TASK_FAILED", message="it broke"),), world.now)
+    (told_of,) = [each for each in effects if isinstance(each, Report)]
+    assert (told_of.level, told_of.task_id) == ("warning", task_id)
+    assert told_of.message == "the task has failed, as TASK_FAILED: it broke"
 
 
 def test_one_that_a_user_kills_is_replaced_without_a_failure_or_a_delay() -> None:
