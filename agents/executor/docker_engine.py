@@ -82,6 +82,18 @@ class Engine:
             if "error" in progress:
                 raise EngineError(200, str(progress["error"]))
 
+    def read_file(self, container: str, path: str) -> bytes:
+        """A regular file of a container, which need not run. Raises as ``call``."""
+        made, response = self._exchange(
+            "GET", "/containers/%s/archive?path=%s" % (container, path), b"", CALL_TIMEOUT_S, {}
+        )
+        made.close()
+        data = response.take()
+        if response.status >= 400:
+            raise EngineError(response.status, _message(data.decode("utf-8", "replace")))
+        size = int(data[124:136].strip(b"\0 ") or b"0", 8)  # a tar archive: its first header, and then the file
+        return data[512 : 512 + size]
+
     def attach(self, container: str) -> tuple[socket.socket, bytes]:
         """A socket with the container's output in frames, and what of it has already come."""
         headers = {"Connection": "Upgrade", "Upgrade": "tcp"}

@@ -92,6 +92,18 @@ def _mount(host: dict[str, Any], mount: ServiceMount, sandbox: str, secrets: dic
     host["Binds"].append("%s:%s:%s" % (source, target, "ro" if read_only else "rw"))
 
 
+def user_inside(user: str, passwd: bytes) -> tuple[int, int]:
+    """Ids of a container's user by its image's ``/etc/passwd``, as the engine takes them; root where it has no name."""
+    first, _, second = user.partition(":")
+    uid, gid = (int(first), 0) if first.isdigit() else (0, 0)
+    for line in passwd.decode("utf-8", "replace").splitlines():
+        fields = line.split(":")
+        if len(fields) > 3 and first in (fields[0], fields[2]) and fields[2].isdigit() and fields[3].isdigit():
+            uid, gid = int(fields[2]), int(fields[3])
+            break
+    return uid, int(second) if second.isdigit() else gid
+
+
 def owner() -> str:
     """Who this process is, for those who find its container later: process id, its start, namespace of both."""
     return "%d %s %s" % (os.getpid(), _started(os.getpid()), os.readlink("/proc/self/ns/pid"))

@@ -74,6 +74,8 @@ class DockerService:
             1: Rotated(os.path.join(slot.sandbox, "stdout"), 1, limit),
             2: Rotated(os.path.join(slot.sandbox, "stderr"), 2, limit),
         }
+        self._secrets: dict[str, str] = {}
+        self._terminal = False
         self._output: socket.socket | None = None
         self._raw = b""
         self._waiting: tuple[socket.socket, Response] | None = None
@@ -81,14 +83,9 @@ class DockerService:
     def start(self) -> None:
         """Raises StartError where the container cannot even be described; other failures are an early end."""
         spec = self._spec
-        uid, gid = _user(spec.user)
         try:
-            service_files.own_sandbox(self._sandbox, uid, gid)
-            secrets = service_files.write_secrets(self._name, spec.mounts, uid, gid)
-            described = service_container.describe(spec, self._wanted, self._sandbox, secrets)
-            for mount in spec.mounts:
-                if mount.source and mount.driver is None and not os.path.isabs(mount.source) and not mount.read_only:
-                    service_files.own(os.path.join(self._sandbox, mount.source), uid, gid)
+            self._secrets = service_files.write_secrets(self._name, spec.mounts, os.geteuid(), os.getegid())
+            described = service_container.describe(spec, self._wanted, self._sandbox, self._secrets)
             auth = self._auth()
         except (service_files.MountError, ParameterError, ValueError, OSError) as error:
             raise StartError(str(error)) from error
@@ -165,11 +162,12 @@ class DockerService:
                 return partial(self._failed, "image %s cannot be had: %s" % (self._image, error))
             self._asked = True
             self._starting.call("POST", "/containers/create?name=" + self._name, described)
+            self._hand_over()
             output, raw = self._starting.attach(self._name)
             waiting = self._starting.wait_exit(self._name)
             self._starting.call("POST", path + "/start")
             found = self._starting.call("GET", path + "/json")
-        except (EngineError, WireError) as error:
+        except (EngineError, WireError, OSError) as error:
             return partial(self._failed, "Docker: %s" % error)
         except Interrupted:
             return partial(self._failed, "killed before it was started")
@@ -196,6 +194,25 @@ class DockerService:
         path = "/images/create?fromImage=%s&tag=%s" % (quote(name, safe=""), quote(tag, safe=""))
         self._starting.pull(path, None, PULL_TIMEOUT_S, auth)
 
+    def _hand_over(self) -> None:
+        """Makes sandbox, persistent volumes and secrets those of the container's user, whom only its image may know."""
+        user = self._starting.call("GET", "/containers/%s/json" % self._name)["Config"]["User"]
+        if user in ("", "0", "root") or os.geteuid() != 0:
+            return
+        try:
+            passwd = self._starting.read_file(self._name, "/etc/passwd")
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            passwd = b""
+        uid, gid = service_container.user_inside(user, passwd)
+        service_files.own_sandbox(self._sandbox, uid, gid)
+        for path in self._secrets.values():
+            os.chown(path, uid, gid)
+        for mount in self._spec.mounts:
+            if mount.source and mount.driver is None and not os.path.isabs(mount.source) and not mount.read_only:
+                service_files.own(os.path.join(self._sandbox, mount.source), uid, gid)
+
     def _began(
         self, output: socket.socket, raw: bytes, waiting: tuple[socket.socket, Response], found: dict[str, Any]
     ) -> None:
@@ -203,6 +220,7 @@ class DockerService:
         if self._ended:
             return  # and was cleared away meanwhile
         self._stop_signal = found["Config"].get("StopSignal") or "SIGTERM"
+        self._terminal = found["Config"]["Tty"]  # a parameter may ask for one too
         networks = found["NetworkSettings"].get("Networks") or {}
         told = [one.get(key) for one in networks.values() for key in ("IPAddress", "GlobalIPv6Address")]
         self.addresses = tuple(one for one in told if one)
@@ -271,7 +289,7 @@ class DockerService:
             self._take_output(data)
 
     def _take_output(self, data: bytes) -> None:
-        if self._spec.tty:
+        if self._terminal:
             self._files[1].write(data)
             return
         self._raw += data
@@ -374,17 +392,3 @@ class _Check:
 
 def _nothing() -> None:
     """For work of which nothing is to be told."""
-
-
-def _user(name: str | None) -> tuple[int, int]:
-    """Who of the host it runs as, as far as the host knows the name; the image may know it, or be someone's else."""
-    import pwd
-
-    first, _, second = (name or "").partition(":")
-    if first.isdigit():
-        return int(first), int(second) if second.isdigit() else int(first)
-    try:
-        found = pwd.getpwnam(first)
-    except KeyError:
-        return os.geteuid(), os.getegid()
-    return found.pw_uid, found.pw_gid

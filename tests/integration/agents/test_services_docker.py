@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -216,6 +217,21 @@ def test_its_user_has_the_sandbox(services: Services) -> None:
     one.kill()
 
 
+def test_a_user_that_only_the_image_knows_has_sandbox_and_secrets(services: Services, open_dir: Path) -> None:
+    root = open_dir / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc" / "passwd").write_text("root:x:0:0::/:\napp:x:4321:4322::/:\n")
+    (root / "bin").mkdir()
+    shutil.copy("/bin/busybox", root / "bin" / "sh")
+    image = "butlery-test-user:1"
+    services.docker("import", "-c", "USER app", shutil.make_archive(str(root), "tar", root), image)
+    secret = ServiceMount("", "/run/secret", content=base64.b64encode(b"hush\n").decode())
+    one = services("cd $MESOS_SANDBOX && >mine; read word </run/secret; echo $word", image=image, mounts=[secret])
+    assert [one.running()["state"], one.agent.state()["state"]] == ["TASK_RUNNING", "TASK_FINISHED"]
+    assert one.out() == "hush\n"
+    assert ((one.sandbox / "mine").stat().st_uid, (one.sandbox / "mine").stat().st_gid) == (4321, 4322)
+
+
 def test_what_cannot_be_described(services: Services) -> None:
     assert services("true", parameters=[["nosuch", "x"]]).failed() == "parameter 'nosuch' of docker run is not known"
     assert "is the executor's own" in services("true", parameters=[["name", "x"]]).failed()
@@ -279,8 +295,9 @@ def test_networks_ports_names_and_health(services: Services, network: str) -> No
     server.kill()
 
 
-def test_a_terminal(services: Services) -> None:
-    one = services("test -t 1 && echo terminal", tty=True)
+@pytest.mark.parametrize("wanted", [{"tty": True}, {"parameters": [["tty", "true"]]}])
+def test_a_terminal(services: Services, wanted: dict[str, Any]) -> None:
+    one = services("test -t 1 && echo terminal", **wanted)
     assert [one.running()["state"], one.agent.state()["state"]] == ["TASK_RUNNING", "TASK_FINISHED"]
     assert one.out() == "terminal\n"
 

@@ -133,6 +133,23 @@ def test_who_one_is_to_a_registry(image: str, user: str) -> None:
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("user", "ids"),
+    [
+        ("app", (7, 8)),
+        ("7", (7, 8)),
+        ("app:9", (7, 9)),
+        ("55", (55, 0)),
+        ("55:66", (55, 66)),
+        ("nosuch", (0, 0)),
+        ("odd", (0, 0)),
+    ],
+)
+def test_who_a_containers_user_is(user: str, ids: tuple[int, int]) -> None:
+    passwd = b"root:x:0:0::/:/bin/sh\nodd:x:y:z\n\xff\n\napp:x:7:8::/:\n"
+    assert service_container.user_inside(user, passwd) == ids
+
+
 def test_containers_of_the_dead_are_orphans() -> None:
     pid, started, namespace = service_container.owner().split(" ")
     assert not service_container.is_orphan(f"{pid} {started} {namespace}")
