@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.cluster import interruptible, temporary_cluster
 from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_api, sleeper
+from tests.acceptance.scheduler_process import eventually
 from tests.integration.agents.conftest import DockerDaemon, docker_daemon
 
 __all__ = ["docker_daemon"]  # the fixture of that name
@@ -95,11 +96,23 @@ def test_a_volume_outlives_its_task(api: MarathonApi, docker_daemon: DockerDaemo
         container=container,
         upgradeStrategy={"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
     )
+
+    def written_by(task_id: str) -> list[str]:
+        """All that is in the volume once the task has written to it: it runs before its command does anything."""
+
+        def found() -> list[str]:
+            files = Path(api.server.cluster.directory).rglob("roles/apps/*/tasks")
+            return next((ids for ids in (path.read_text().split() for path in files) if task_id in ids), [])
+
+        ids: list[str] = eventually(found, f"what {task_id} writes")
+        return ids
+
     api.deploy("POST", "/v2/apps", resident)
+    (first,) = api.tasks("/resident")
+    assert written_by(first["id"]) == [first["id"]]
     api.deploy("POST", "/v2/apps/resident/restart")
-    (task,) = api.tasks("/resident")
-    seen = [path.read_text().split() for path in Path(api.server.cluster.directory).rglob("roles/apps/*/tasks")]
-    assert [len(tasks) for tasks in seen if task["id"] in tasks] == [2]
+    (second,) = api.tasks("/resident")
+    assert written_by(second["id"]) == [first["id"], second["id"]]
 
 
 def test_docker(api: MarathonApi, docker_daemon: DockerDaemon) -> None:
