@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 
 from starlette.requests import Request
 from starlette.types import Receive, Send
@@ -19,14 +19,18 @@ from framework.local.marathon.control import Control
 MAX_WAITING = 1024
 """Events that may wait for one subscriber whose connection takes no more; with more it is cut, as the real one does."""
 STUCK_S = 2.0
-"""A connection that has not taken a write for so long takes no more. A thousand events of one moment are no reason."""
+"""A connection that has not taken a piece for so long takes no more. A thousand events of one moment are no reason."""
 MAX_BURST = 32 * 1024
 """Events that may wait for one subscriber at all. It shares them with the others."""
 MAX_SUBSCRIBERS = 512
 KEEP_ALIVE_S = 10.0
 """An empty line so often, as Jetty sends it, tells clients and proxies that the stream is alive."""
 PIECE_BYTES = 64 << 10
-"""Events that wait are written together, up to about so much: one write costs as much as a few encoded events."""
+"""Events that wait are written together, up to about so much: one write costs as much as a few encoded events. Longer
+
+ones are written bit by bit: each connection has a copy of what it has not taken, and plans with thousands of apps are
+megabytes.
+"""
 LONG_BYTES = 16 << 10
 LONG_KEPT = 8
 """An encoded event stays with the event as long as that waits for anybody. Of those longer than LONG_BYTES, plans with
@@ -102,7 +106,6 @@ class Hub:
                 self._long.append(event)
                 if len(self._long) > LONG_KEPT:
                     self._long.popleft().encoded.clear()
-        self.sent_bytes += len(found)
         return found
 
 
@@ -143,10 +146,12 @@ class Subscriber:
         """Writes events until the task that runs this is cancelled; never more than one piece beside what waits."""
         while True:
             while self._waiting:
-                piece = b"".join(self._taken())
-                self._writing_since = self._loop.time()
-                await send(_piece(piece))
-                self._writing_since = None
+                lines = self._taken()
+                self._hub.sent_bytes += len(lines)
+                for start in range(0, len(lines), PIECE_BYTES):
+                    self._writing_since = self._loop.time()
+                    await send(_piece(lines[start : start + PIECE_BYTES]))
+                    self._writing_since = None
             self._news.clear()
             try:
                 async with asyncio.timeout(KEEP_ALIVE_S):
@@ -154,13 +159,18 @@ class Subscriber:
             except TimeoutError:
                 await send(_piece(b"\r\n"))
 
-    def _taken(self) -> Iterator[bytes]:
-        taken = 0
-        while self._waiting and taken < PIECE_BYTES:
-            event, name = self._waiting.popleft()
-            lines = self._hub.lines(event, name, self._light)
-            taken += len(lines)
-            yield lines
+    def _taken(self) -> bytes:
+        """Events to be written together. One that is longer than a piece comes alone, so that all share its bytes."""
+        taken: list[bytes] = []
+        size = 0
+        while self._waiting:
+            lines = self._hub.lines(*self._waiting[0], self._light)
+            if taken and size + len(lines) > PIECE_BYTES:
+                break
+            self._waiting.popleft()
+            taken.append(lines)
+            size += len(lines)
+        return b"".join(taken)
 
 
 class EventStream:

@@ -10,9 +10,13 @@ from typing import Any, Self
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from framework.core.ids import FrameworkId
 from framework.local.marathon.api import events as streams
+from framework.local.marathon.api.render import Renderer
+from framework.local.marathon.definition.read import Defaults, new_app
+from framework.local.marathon.groups.tree import put_app
 from framework.local.marathon.happenings import (
     AppTerminated,
     DeploymentTold,
@@ -197,6 +201,34 @@ async def test_many_events_of_one_moment_reach_everybody(server: Server, maratho
             marathon.happen(StatusUpdate(instance, "TASK_RUNNING", str(number)))
         await asyncio.gather(one.read(count), two.read(count))
         assert one.got == two.got == [str(number) for number in range(count)]
+
+
+async def test_a_long_event_is_shared_and_written_bit_by_bit(marathon: FakeMarathon) -> None:
+    """So that a hundred connections do not have a hundred copies, and one that is slow is not taken for stuck."""
+    marathon.root = put_app(marathon.root, new_app({"id": "/web", "cmd": "a"}, defaults=Defaults(), version=VERSION))
+    instance = marathon.launch("/web")
+    hub = streams.Hub(marathon, Renderer())
+    subscriber = streams.Subscriber(hub, "127.0.0.1", ["status_update_event"], False)
+    hub.attach(subscriber)
+    texts = ["a", "b" * 5 * streams.PIECE_BYTES, "c", "d"]
+    for text in texts:
+        hub.publish(StatusUpdate(instance, "TASK_RUNNING", text))
+    pieces: list[bytes] = []
+    done = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        pieces.append(message["body"])
+        if pieces[-1].count(b"data: ") == 2:
+            done.set()
+
+    passing = asyncio.create_task(subscriber.pass_on(send))
+    async with asyncio.timeout(DEADLINE_S):
+        await done.wait()
+    passing.cancel()
+    assert max(map(len, pieces)) == streams.PIECE_BYTES
+    blocks = [block.partition(b"data: ")[2] for block in b"".join(pieces).split(b"\r\n\r\n")[:-1]]
+    assert [json.loads(block)["message"] for block in blocks] == texts
+    assert hub.sent_bytes == sum(map(len, pieces))
 
 
 async def test_one_that_does_not_read_is_cut_and_the_others_get_every_event_once_in_order(
