@@ -13,6 +13,8 @@ LATER = "2024-05-06T07:08:09.011Z"
 SLEEP: dict[str, Any] = {"id": "/app", "cmd": "sleep 60"}
 IMAGE: dict[str, Any] = {"type": "DOCKER", "docker": {"image": "busybox"}}
 MESOS_IMAGE: dict[str, Any] = {"type": "MESOS", "docker": {"image": "busybox"}}
+OF_TEAM: dict[str, Any] = {"id": "/team/app", "role": "team"}
+"""Of an app that may have persistent volumes."""
 
 
 def made(*, defaults: Defaults | None = None, root: Group = EMPTY, group: str = "/", **fields: object) -> App:

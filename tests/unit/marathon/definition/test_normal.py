@@ -18,7 +18,7 @@ from framework.local.marathon.definition.app import (
     UpgradeStrategy,
 )
 from framework.local.marathon.definition.read import Defaults, shown
-from tests.unit.marathon.definition.reading import IMAGE, MESOS_IMAGE, VERSION, faults, made
+from tests.unit.marathon.definition.reading import IMAGE, MESOS_IMAGE, OF_TEAM, VERSION, faults, made
 
 BRIDGE = (Network(mode=NetworkMode.BRIDGE),)
 
@@ -51,6 +51,7 @@ def test_an_app_of_a_command_alone() -> None:
 
 def test_what_has_defaults_below_the_top_is_shown_with_them() -> None:
     app = made(
+        **OF_TEAM,
         container={
             **IMAGE,
             "portMappings": [{"containerPort": 80}],
@@ -181,7 +182,7 @@ def test_ports_are_required_of_the_hosts_network_alone() -> None:
 
 def test_apps_with_volumes_to_keep_are_rolled_without_more_of_them() -> None:
     volume = {"containerPath": "data", "mode": "RW"}
-    resident = made(container={"type": "MESOS", "volumes": [{**volume, "persistent": {"size": 1}}]})
+    resident = made(**OF_TEAM, container={"type": "MESOS", "volumes": [{**volume, "persistent": {"size": 1}}]})
     assert resident.resident
     assert resident.upgrade_strategy == UpgradeStrategy(maximum_over_capacity=0, minimum_health_capacity=0.5)
     assert resident.unreachable_strategy == "disabled"
@@ -195,7 +196,7 @@ def test_apps_with_volumes_to_keep_are_rolled_without_more_of_them() -> None:
 def test_volumes_of_a_profile_are_mounts() -> None:
     persistent = {"size": 1, "profileName": "fast"}
     volume = {"containerPath": "data", "mode": "RW", "persistent": persistent}
-    app = made(container={"type": "MESOS", "volumes": [volume]})
+    app = made(**OF_TEAM, container={"type": "MESOS", "volumes": [volume]})
     assert app.container is not None
     assert app.container.volumes[0].persistent is not None
     assert app.container.volumes[0].persistent.type == "mount"

@@ -9,7 +9,7 @@ import pytest
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.faults import InvalidObjectError
 from framework.local.marathon.definition.read import Defaults
-from tests.unit.marathon.definition.reading import IMAGE, MESOS_IMAGE, VERSION, faults, made
+from tests.unit.marathon.definition.reading import IMAGE, MESOS_IMAGE, OF_TEAM, VERSION, faults, made
 
 BRIDGE: dict[str, Any] = {"networks": [{"mode": "container/bridge"}]}
 NETS: dict[str, Any] = {"networks": [{"name": "a"}]}
@@ -154,6 +154,7 @@ BROKEN: list[tuple[dict[str, Any], str, str]] = [
      "an absolute path of a volume on this machine needs a Docker image: without one, an app runs as processes of the"
      " host"),
     (_volume(secret="s"), "/container/volumes(0)", "volume.secret must refer to an existing secret"),
+    (_persistent(), "/role", "Resident apps cannot have the role *"),
     (_persistent(size=0), "/container/volumes(0)/persistent/size", "got 0, expected more than 0"),
     (_persistent(maxSize=2), "/container/volumes(0)/persistent", "Only mount volumes can have maxSize"),
     (_persistent(type="mount", maxSize=1), "/container/volumes(0)/persistent", "Max size must be larger than size"),
@@ -260,8 +261,8 @@ FINE: list[dict[str, Any]] = [
     _volume(hostPath="/srv/data", path="/data", mode="RO"),
     _volume({"type": "MESOS"}, hostPath="/srv/data"),
     {**_volume({"type": "MESOS"}, path="s.txt", secret="s", mode="RO"), "secrets": {"s": {"source": "a"}}},
-    _persistent(type="mount", maxSize=2, constraints=[["path", "LIKE", "/ssd.*"]]),
-    {**_persistent(), "unreachableStrategy": "disabled", **_strategy(0, 1), "acceptedResourceRoles": ["*"]},
+    {**OF_TEAM, **_persistent(type="mount", maxSize=2, constraints=[["path", "LIKE", "/ssd.*"]])},
+    {**OF_TEAM, **_persistent(), "unreachableStrategy": "disabled", **_strategy(0, 1), "acceptedResourceRoles": ["*"]},
     _external(size=10, options={"dvdi/driver": "rexray", "dvdi/iops": "100"}),
     _external(IMAGE),
     {**_external(shared=True), "instances": 5},
