@@ -69,6 +69,13 @@ def test_where_it_is_and_who_may_ask_it_is_told(server: MarathonServer) -> None:
     assert stat.S_IMODE((server.cluster.directory / "marathon" / "secrets").stat().st_mode) == 0o700
 
 
+def test_it_tells_its_settings_as_marathon_does(api: MarathonApi) -> None:
+    config = api.get("/v2/info")["marathon_config"]
+    assert (config["framework_name"], config["mesos_role"], config["env_vars_prefix"]) == ("marathon", "*", "MY_")
+    assert (config["local_port_min"], config["local_port_max"]) == (10_000, 20_000)
+    assert (config["failover_timeout"], config["reconciliation_interval"]) == (604_800, 600_000)
+
+
 @pytest.mark.parametrize("pair", [None, ("marathon", "guessed"), ("", "")])
 def test_nobody_else_may_ask(server: MarathonServer, pair: tuple[str, str] | None) -> None:
     with httpx.Client(base_url=server.url, auth=pair, trust_env=False, timeout=30) as somebody:

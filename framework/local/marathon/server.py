@@ -119,7 +119,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
         clock,
         chance,
     )
-    app = make_app(runtime, _api_settings(start, credentials))
+    app = make_app(runtime, _api_settings(start, config, credentials))
     server = HttpServer(http_config(app, STOP_GRACE_S))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -137,7 +137,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
     return 0
 
 
-def _api_settings(start: Start, credentials: tuple[str, str]) -> ApiSettings:
+def _api_settings(start: Start, config: Config, credentials: tuple[str, str]) -> ApiSettings:
     defaults = Defaults(
         role=start.role,
         accepted_resource_roles=start.default_accepted_roles or None,
@@ -149,7 +149,33 @@ def _api_settings(start: Start, credentials: tuple[str, str]) -> ApiSettings:
         defaults=defaults,
         credentials=credentials,
         allow_origin=start.allow_origin,
+        marathon_config=_told(start, config),
     )
+
+
+def _told(start: Start, config: Config) -> dict[str, object]:
+    """What /v2/info tells of the settings, as the options of Marathon that they stand for. Times in milliseconds."""
+    first, last = start.service_ports
+    told: dict[str, object] = {
+        "decline_offer_duration": _milliseconds(config.refuse_s),
+        "failover_timeout": int(FAILOVER_TIMEOUT_S),  # in seconds, as there
+        "framework_name": NAME,
+        "local_port_max": last,
+        "local_port_min": first,
+        "mesos_user": own_user(SECTION),
+        "min_revive_offers_interval": _milliseconds(config.revive_interval_s),
+        "reconciliation_interval": _milliseconds(config.reconcile_interval_s),
+        "scale_apps_interval": _milliseconds(config.scale_interval_s),
+        "task_launch_confirm_timeout": _milliseconds(config.launch_timeout_s),
+        "task_launch_timeout": _milliseconds(config.launch_timeout_s),
+    }
+    if start.env_vars_prefix:
+        told["env_vars_prefix"] = start.env_vars_prefix
+    return told
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def _operations(start: Start, state: State, overhead: Resources) -> MakeOperations:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from framework.local.marathon.definition.read import Defaults
@@ -17,5 +15,5 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     defaults: Defaults
     credentials: tuple[str, str] | None = None
     allow_origin: tuple[str, ...] = ()  # access_control_allow_origin; none: no CORS headers
-    marathon_config: Mapping[str, object] = {}  # what /v2/info tells in addition to, or in place of, its own
+    marathon_config: dict[str, object] = {}  # what /v2/info tells of the rest of the server's settings
     max_body_bytes: int = 8 << 20

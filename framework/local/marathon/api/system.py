@@ -42,9 +42,7 @@ async def info(call: Call) -> Answer:
     config: dict[str, object] = {
         "checkpoint": True,
         "executor": "",
-        "failover_timeout": 604800,
         "features": [],
-        "framework_name": "marathon",
         "ha": False,
         "hostname": settings.host,
         "mesos_role": settings.defaults.role,
@@ -64,7 +62,7 @@ async def info(call: Call) -> Answer:
         "buildref": f"butlery-{framework.__version__}",
         "elected": True,
         "leader": _leader(call),
-        "marathon_config": config | dict(settings.marathon_config),
+        "marathon_config": config | settings.marathon_config,
         # There is no ZooKeeper: the times are those of the real one's defaults, for clients that want numbers.
         "zookeeper_config": {
             "zk": "",
