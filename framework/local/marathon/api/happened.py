@@ -100,7 +100,7 @@ def _fields(name: str, told: Told, view: View, render: Renderer, light: bool) ->
         case StatusUpdate():
             return _status(told.instance) | {"taskStatus": told.task_status, "message": told.message}
         case InstanceChanged():
-            return _run_spec(told.instance) | _agent(told.instance) | {"condition": told.condition, "goal": told.goal}
+            return _run_spec(told.instance) | _where(told.instance) | {"condition": told.condition, "goal": told.goal}
         case UnknownTerminated():
             return {"instanceId": told.instance_id, "runSpecId": told.app_id, "condition": told.condition}
         case AppTerminated():
@@ -139,7 +139,7 @@ def _run_spec(instance: Instance) -> dict[str, object]:
     return {"instanceId": instance.id, "runSpecId": instance.app_id, "runSpecVersion": instance.version}
 
 
-def _agent(instance: Instance) -> dict[str, object]:
+def _where(instance: Instance) -> dict[str, object]:
     return {"agentId": instance.site.host_id, "host": instance.site.hostname} if instance.site else {}
 
 
@@ -148,9 +148,9 @@ def _checked(instance: Instance) -> dict[str, object]:
 
 
 def _killed(instance: Instance) -> dict[str, object]:
-    agent = {"slaveId": instance.site.host_id} if instance.site else {}
-    host = instance.site.hostname if instance.site else ""
-    return _checked(instance) | {"version": instance.version, "host": host} | agent
+    hostname = instance.site.hostname if instance.site else ""
+    host_id = {"slaveId": instance.site.host_id} if instance.site else {}
+    return _checked(instance) | {"version": instance.version, "host": hostname} | host_id
 
 
 def _status(instance: Instance) -> dict[str, object]:

@@ -17,7 +17,7 @@ class _Visit(Enum):
 class Dependencies:
     """The dependencies of one tree. What is not there is not waited for; to wait for a group is to wait for its apps.
 
-    Inside, a node is an app's id, or a group's id with a slash behind it.
+    Inside, a vertex is an app's id, or a group's id with a slash behind it.
     """
 
     def __init__(self, root: Group) -> None:
@@ -30,13 +30,13 @@ class Dependencies:
         for start in app_ids:
             way = [start]
             while way:
-                node = way[-1]
-                if node in visits:
-                    visits[node] = _Visit.DONE
+                vertex = way[-1]
+                if vertex in visits:
+                    visits[vertex] = _Visit.DONE
                     way.pop()
                     continue
-                visits[node] = _Visit.BEGUN
-                for after in self._awaited(node):
+                visits[vertex] = _Visit.BEGUN
+                for after in self._awaited(vertex):
                     visit = visits.get(after)
                     if visit is _Visit.BEGUN:
                         return True
@@ -58,8 +58,8 @@ class Dependencies:
     def _depth(self, start: str, depths: dict[str, int]) -> int:
         way = [start]
         while way:
-            node = way[-1]
-            awaited = self._awaited(node)
+            vertex = way[-1]
+            awaited = self._awaited(vertex)
             missing = [after for after in awaited if after not in depths]
             if missing:
                 way.extend(missing)
@@ -67,28 +67,28 @@ class Dependencies:
             way.pop()
             # A group stands for its apps: to wait for it is no further than to wait for them.
             deepest = max((depths[after] for after in awaited), default=0)
-            depths[node] = deepest if node.endswith("/") else deepest + 1
+            depths[vertex] = deepest if vertex.endswith("/") else deepest + 1
         return depths[start]
 
-    def _awaited(self, node: str) -> tuple[str, ...]:
-        known = self._found.get(node)
+    def _awaited(self, vertex: str) -> tuple[str, ...]:
+        known = self._found.get(vertex)
         if known is None:
-            known = self._found[node] = tuple(dict.fromkeys(self._find(node)))
+            known = self._found[vertex] = tuple(dict.fromkeys(self._find(vertex)))
         return known
 
-    def _find(self, node: str) -> Iterator[str]:
-        if node.endswith("/"):
-            group = group_of(self._root, node[:-1] or "/")
+    def _find(self, vertex: str) -> Iterator[str]:
+        if vertex.endswith("/"):
+            group = group_of(self._root, vertex[:-1] or "/")
             if group is not None:
                 yield from (app.id for app in apps_of(group))
             return
-        app = app_of(self._root, node)
+        app = app_of(self._root, vertex)
         if app is not None:
-            yield from self._nodes(app.dependencies)
-        for above in groups_above(self._root, node):
-            yield from self._nodes(above.dependencies)
+            yield from self._vertices(app.dependencies)
+        for above in groups_above(self._root, vertex):
+            yield from self._vertices(above.dependencies)
 
-    def _nodes(self, ids: Iterable[str]) -> Iterator[str]:
+    def _vertices(self, ids: Iterable[str]) -> Iterator[str]:
         for one in ids:
             if app_of(self._root, one) is not None:
                 yield one
