@@ -36,6 +36,11 @@ class Deadlines:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
+    def move(self, by_s: float) -> None:
+        """All of them."""
+        self._when = {key: when + by_s for key, when in self._when.items()}
+        self._forget_stale()
+
     def due(self, now: float) -> list[Key]:
         """Takes out every key whose time has come, the earliest first."""
         keys: list[Key] = []

@@ -137,7 +137,8 @@ class Checker:
             began = self._clock.now()
             if await look():
                 return
-            await self._clock.sleep(max(0.0, interval_s * share - (self._clock.now() - began)))
+            took_s = max(0.0, self._clock.now() - began)  # less, where the clock was set back
+            await self._clock.sleep(max(0.0, interval_s * share - took_s))
             share = 1.0
 
     async def _look(self, app: App, check: HealthCheck, instance: Instance) -> bool:

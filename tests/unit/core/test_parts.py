@@ -44,6 +44,16 @@ def test_deadlines_move_drop_and_come_due_in_order() -> None:
     assert deadlines.due(8.9) == []
 
 
+def test_deadlines_can_all_be_moved() -> None:
+    deadlines = Deadlines()
+    deadlines.set("k", "a", 3.0)
+    deadlines.set("k", "b", 5.0)
+    deadlines.move(-2.0)
+    assert deadlines.next() == 1.0
+    assert deadlines.due(2.9) == [("k", "a")]
+    assert deadlines.due(3.0) == [("k", "b")]
+
+
 def test_deadlines_forget_what_was_dropped() -> None:
     deadlines = Deadlines()
     for nth in range(10_000):

@@ -27,7 +27,7 @@ class Frame:
     def __init__(self, state: State, now: float) -> None:
         self.state = state
         self.now = now
-        state.now = now
+        state.take_time(now)
         self._saves: dict[tuple[str, str], Save] = {}
         self._calls: list[Call] = []
         self._checks: list[Checking] = []

@@ -154,6 +154,19 @@ class State:
 
     # What changes it
 
+    def take_time(self, now: float) -> None:
+        """Whoever sets the machine's clock back does not make anything wait longer."""
+        by_s, self.now = now - self.now, now
+        if by_s >= 0:
+            return
+        self.deadlines.move(by_s)
+        self.revived_at += by_s
+        self.freed = {host_id: at + by_s for host_id, at in self.freed.items()}
+        self.delays = {
+            app_id: msgspec.structs.replace(each, since=each.since + by_s, until=each.until + by_s)
+            for app_id, each in self.delays.items()
+        }
+
     def new_version(self, now: float) -> str:
         """As ``Control.new_version``."""
         self._last_version = max(int(now * 1000), self._last_version + 1)

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from framework.core.effects import Decline, Revive, Suppress
+from framework.core.events import Tick
 from framework.core.ids import HostId
 from framework.local.marathon.core.books import Book
 from framework.local.marathon.core.config import Config
@@ -38,6 +39,21 @@ def test_an_app_whose_task_fails_waits_ever_longer() -> None:
         seen.append(world.state.delays["/a"].delay_s)
         assert entry is None or entry.delay_s <= 7
     assert list(dict.fromkeys(seen)) == [2.0, 4.0, 7.0]
+
+
+def test_a_clock_that_is_set_back_makes_nothing_wait_longer() -> None:
+    world = failing(backoff_seconds=20)
+    world.deploy(put(small(backoff_seconds=20), small("/b", cpus=1000.0)))
+    world.go()
+    assert world.state.queue()[0].delay_s > 15
+    world.failing.clear()
+    world.now -= 7200.0
+    world.mesos.suppressed = True  # no offers come unless they are asked for
+    world.step(Tick())
+    assert 0 < world.state.queue()[0].delay_s <= 20
+    for _ in range(25):
+        world.go()
+    assert world.running() == {"/a": 1}
 
 
 def test_many_tasks_that_fail_together_count_as_one_failure() -> None:
