@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from agents.executor.probes import Network
     from agents.executor.watch import Watch
     from agents.service_spec import ServiceCheck
 
@@ -34,14 +35,14 @@ class Looking:
         check: ServiceCheck,
         watch: Watch,
         run_command: RunCommand,
-        beside: int | None,
+        network: Network | None,
         told: Callable[[int | None, str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._check = check
         self._watch = watch
         self._run_command = run_command
-        self._beside = beside
+        self._network = network
         self._told = told
         self._clock = clock
         self._next_s: float | None = clock() + check.delay_s  # None: a look is under way
@@ -76,7 +77,7 @@ class Looking:
                 self._end(None, "the command cannot be run: %s" % error)
             return
         probe = Probe(
-            self._watch, check.kind, check.port or 0, check.path or "/", check.ipv6, self._beside, self._take_status
+            self._watch, check.kind, check.port or 0, check.path or "/", check.ipv6, self._network, self._take_status
         )
         self._cancel = probe.cancel
         probe.start()
@@ -110,7 +111,7 @@ class Health:
         check: ServiceCheck,
         watch: Watch,
         run_command: RunCommand,
-        beside: int | None,
+        network: Network | None,
         told: Callable[[bool, str, bool], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -120,7 +121,7 @@ class Health:
         self._clock = clock
         self._grace_until_s = clock() + check.grace_s
         self._failures = 0
-        self._looking = Looking(check, watch, run_command, beside, self._take, clock)
+        self._looking = Looking(check, watch, run_command, network, self._take, clock)
 
     def patience_s(self, now_s: float) -> float:
         return self._looking.patience_s(now_s)

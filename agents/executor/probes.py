@@ -1,7 +1,8 @@
 """Looks at a service by HTTP, HTTPS or TCP, as Mesos' own checkers make them; nothing here waits.
 
 Those of Mesos run ``curl -L -k`` and ``mesos-tcp-connect`` (src/checks/checker_process.cpp of Mesos 1.11): certificates
-are not verified, redirects are followed, and what is asked is 127.0.0.1 or ::1 in the service's own network.
+are not verified, redirects are followed, and what is asked is 127.0.0.1 or ::1 in the service's own network. To enter
+that takes root; others ask the service's own address.
 """
 
 from __future__ import annotations
@@ -26,20 +27,28 @@ MAX_HEAD_BYTES = 64 * 1024
 _HERE = ("127.0.0.1", "localhost", "[::1]")
 
 
+class Network:
+    """A service's own: a process in it, and its addresses, which are asked where this process may not enter there."""
+
+    def __init__(self, pid: int, addresses: tuple[str, ...]) -> None:
+        self.pid = pid
+        self.addresses = addresses
+
+
 class Probe:
     """One look. ``start`` it; ``done`` is called once unless it is cancelled first."""
 
     def __init__(
-        self, watch: Watch, kind: str, port: int, path: str, ipv6: bool, beside: int | None, done: Done
+        self, watch: Watch, kind: str, port: int, path: str, ipv6: bool, network: Network | None, done: Done
     ) -> None:
-        """``beside``: a process in whose network the service listens; None: in this one's."""
+        """``network``: where the service listens; None: in this process' own."""
         self._watch = watch
         self._kind = kind
         self._port = port
         self._path = path
         self._family = socket.AF_INET6 if ipv6 else socket.AF_INET
         self._address = "::1" if ipv6 else "127.0.0.1"
-        self._beside = beside
+        self._network = network
         self._done = done
         self._redirects = 0
         self._socket: socket.socket | None = None
@@ -67,11 +76,19 @@ class Probe:
             self._socket = None
 
     def _made(self) -> socket.socket:
-        if self._beside is None:
+        if self._network is None:
             return socket.socket(self._family, socket.SOCK_STREAM)
         from agents.executor.linux import socket_beside
 
-        return socket_beside(self._beside, self._family)
+        try:
+            return socket_beside(self._network.pid, self._family)
+        except PermissionError:
+            six = self._family == socket.AF_INET6
+            found = next((one for one in self._network.addresses if (":" in one) == six), None)
+            if found is None:
+                raise
+            self._address = found
+            return socket.socket(self._family, socket.SOCK_STREAM)
 
     def _end(self, status: int, reason: str) -> None:
         self.cancel()
@@ -122,7 +139,7 @@ class Probe:
     def _ask(self) -> None:
         made = self._socket
         assert made is not None  # noqa: S101 - it is connected
-        host = "[::1]" if self._family == socket.AF_INET6 else self._address
+        host = "[%s]" % self._address if self._family == socket.AF_INET6 else self._address
         lines = (
             "GET %s HTTP/1.1" % self._path,
             "Host: %s:%d" % (host, self._port),
@@ -187,7 +204,7 @@ class Probe:
             host, colon, number = authority.rpartition(":")
             if not colon or authority.endswith("]"):
                 host, number = authority, "443" if kind == "https" else "80"
-            if kind not in ("http", "https") or host.lower() not in _HERE or not number.isdigit():
+            if kind not in ("http", "https") or host.lower() not in (*_HERE, self._address) or not number.isdigit():
                 return False
             port = int(number)
         self._redirects += 1

@@ -14,6 +14,7 @@ from agents.executor.docker_engine import Engine, EngineError, Interrupted
 from agents.executor.docker_parameters import ParameterError
 from agents.executor.journal import log
 from agents.executor.limits import oom_verdict
+from agents.executor.probes import Network
 from agents.executor.rotated import Rotated
 from agents.executor.service_process import StartError, wanted_of
 from agents.executor.wire import Response, WireError
@@ -52,7 +53,7 @@ class DockerService:
         self.reason = ""
         self.passed = False
         self.addresses: tuple[str, ...] = ()
-        self.network_pid: int | None = None
+        self.network: Network | None = None
         self._spec = spec
         self._image = spec.image or ""
         self._name = slot.name
@@ -224,8 +225,8 @@ class DockerService:
         networks = found["NetworkSettings"].get("Networks") or {}
         told = [one.get(key) for one in networks.values() for key in ("IPAddress", "GlobalIPv6Address")]
         self.addresses = tuple(one for one in told if one)
-        if found["HostConfig"]["NetworkMode"] != "host":
-            self.network_pid = found["State"]["Pid"] or None
+        if found["HostConfig"]["NetworkMode"] != "host" and found["State"]["Pid"]:
+            self.network = Network(found["State"]["Pid"], self.addresses)
         self._running = True
         self._listen(output, raw, waiting)
         if not self._ended:

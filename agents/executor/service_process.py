@@ -66,7 +66,7 @@ class ProcessService:
     """
 
     addresses: tuple[str, ...] = ()
-    network_pid = None  # its checks are made where this process is
+    network = None  # its checks are made where this process is
 
     def __init__(
         self,

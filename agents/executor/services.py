@@ -129,12 +129,12 @@ class Service:
 
             from agents.executor.health import Health, Looking
 
-            commands, beside = body.run_check, body.network_pid
+            commands, network = body.run_check, body.network
             for index, check in enumerate(self._spec.health):
                 told = partial(self._take_health, index)
-                self._health.append(Health(check, self._watch, commands, beside, told))
+                self._health.append(Health(check, self._watch, commands, network, told))
             if self._spec.check is not None:
-                self._check = Looking(self._spec.check, self._watch, commands, beside, self._take_check)
+                self._check = Looking(self._spec.check, self._watch, commands, network, self._take_check)
 
     def _on_end(self) -> None:
         body = self._body

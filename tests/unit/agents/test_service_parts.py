@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import trustme
 
-from agents.executor import service_container, service_files
+from agents.executor import linux, service_container, service_files
 from agents.executor.docker_parameters import ParameterError, apply, size_bytes
 from agents.executor.health import Health, check_status, is_well
 from agents.executor.limits import Wanted
-from agents.executor.probes import Probe
+from agents.executor.probes import Network, Probe
 from agents.executor.rotated import Rotated
 from agents.executor.watch import Watch
 from agents.service_spec import ServiceCheck, ServiceHost, ServiceMount, ServicePort, ServiceSpec
@@ -356,13 +356,18 @@ def look() -> Iterator[Look]:
     servers: list[Server] = []
 
     def probe(
-        kind: str, *answers: bytes, path: str = "/", ipv6: bool = False, **wanted: Any
+        kind: str,
+        *answers: bytes,
+        path: str = "/",
+        ipv6: bool = False,
+        network: Network | None = None,
+        **wanted: Any,
     ) -> tuple[int, str, list[str]]:
         servers.append(Server(list(answers), host="::1" if ipv6 else "127.0.0.1", **wanted))
         poll = select.poll()
         watch = Watch(poll)
         said: list[tuple[int, str]] = []
-        one = Probe(watch, kind, servers[-1].port, path, ipv6, None, lambda *what: said.append(what))
+        one = Probe(watch, kind, servers[-1].port, path, ipv6, network, lambda *what: said.append(what))
         one.start()
 
         def turn() -> bool:
@@ -386,6 +391,20 @@ def test_http(look: Look) -> None:
     assert look("http", head("200 OK"), path="/up?x=1") == (200, "", ["GET /up?x=1 HTTP/1.1"])
     assert look("http", head("100 Continue") + head("503 No"))[:2] == (503, "")
     assert look("http", head("204 None"), ipv6=True)[:2] == (204, "")
+
+
+def test_a_network_that_may_not_be_entered_is_asked_from_outside(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pid: int, family: int) -> socket.socket:
+        raise PermissionError(1, f"{pid} {family:d}")
+
+    monkeypatch.setattr(linux, "socket_beside", refuse)
+    assert look("http", head("200 OK"), network=Network(1, ("127.0.0.1", "::1")))[0] == 200
+    assert look("http", head("200 OK"), network=Network(1, ("127.0.0.1", "::1")), ipv6=True)[0] == 200
+    said: list[str] = []
+    Probe(
+        Watch(select.poll()), "tcp", 9, "/", True, Network(1, ("127.0.0.1",)), lambda _, why: said.append(why)
+    ).start()
+    assert said == [f"cannot connect: 1 {socket.AF_INET6:d}"]
 
 
 def test_redirects_are_followed_on_this_host(look: Look) -> None:
