@@ -12,7 +12,7 @@ HEAD_TIMEOUT_S = 30.0
 """For the head of a request, and for what is left of its body once it was answered."""
 MAX_HEAD_BYTES = 64 << 10
 WRITE_TIMEOUT_S = 60.0
-"""In which a client has to take something of what waits for it."""
+"""In which a client has to take what was written to it, which is a piece of an answer at a time."""
 
 log = get_logger(__name__)
 
