@@ -21,13 +21,13 @@ from framework.local.marathon.definition.app import (
     App,
     Group,
     HealthCheck,
-    ReadinessCheck,
     Unreachable,
     UpgradeStrategy,
 )
 from framework.local.marathon.groups.tree import apps_of, with_apps
 from framework.local.marathon.records import Condition, Goal, Instance
 from tests.simulation.marathon import World
+from tests.unit.marathon.core.worlds import ready_check
 from tests.unit.marathon.groups.trees import app, persistent
 
 IDS = ("/a", "/b", "/g/c", "/g/d", "/disks")
@@ -37,18 +37,6 @@ SELDOM = (
     "disconnect", "rescind", "wait", "wait_long", "duplicate", "reset", "end", "forced", "crash_between",
 )  # fmt: skip
 STRATEGIES = ((1.0, 1.0), (0.5, 0.0), (1.0, 0.0), (0.0, 0.0), (0.9, 0.3), (0.0, 1.0))
-
-
-READY = ReadinessCheck(
-    name="ready",
-    protocol="HTTP",
-    path="/",
-    port_name="http",
-    interval_seconds=1,
-    timeout_seconds=1,
-    http_status_codes_for_ready=(200,),
-    preserve_last_response=False,
-)
 
 
 class Action(NamedTuple):
@@ -74,7 +62,7 @@ def made(app_id: str, a: int, b: int) -> App:
     if app_id == "/g/c":
         fields["health_checks"] = (health_check("HTTP"), health_check("MESOS_HTTP"))
     if app_id == "/g/d":
-        fields["readiness_checks"] = (READY,)
+        fields["readiness_checks"] = (ready_check(),)
         fields["unreachable_strategy"] = Unreachable(inactive_after_seconds=30, expunge_after_seconds=300)
     if app_id == "/disks":
         fields, over = {"cpus": 0.5, "container": persistent("data")}, 0.0

@@ -10,7 +10,6 @@ from framework.core.effects import Kill
 from framework.local.marathon.control import AppLockedError, NoSuchDeploymentError, TooManyDeploymentsError
 from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.scaling import capacities
-from framework.local.marathon.definition.app import ReadinessCheck
 from framework.local.marathon.happenings import AppTerminated, DeploymentTold, GroupChanged, HealthCheckSet
 from framework.local.marathon.records import Condition, Goal
 from tests.simulation.marathon import World
@@ -20,6 +19,7 @@ from tests.unit.marathon.core.worlds import (
     conditions,
     only,
     put,
+    ready_check,
     running,
     small,
     steps,
@@ -73,18 +73,8 @@ def test_a_step_waits_for_those_that_others_depend_on() -> None:
 
 
 def test_a_scaling_waits_until_its_instances_are_healthy_and_ready() -> None:
-    ready = ReadinessCheck(
-        name="ready",
-        protocol="HTTP",
-        path="/",
-        port_name="http",
-        interval_seconds=1,
-        timeout_seconds=1,
-        http_status_codes_for_ready=(200,),
-        preserve_last_response=False,
-    )
     world = World()
-    world.deploy(put(small(health_checks=checked(), readiness_checks=(ready,))))
+    world.deploy(put(small(health_checks=checked(), readiness_checks=(ready_check(),))))
     world.deliver()
     world.advance(0.1)
     world.deliver()

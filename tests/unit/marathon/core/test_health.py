@@ -5,11 +5,10 @@ from __future__ import annotations
 from framework.local.marathon.core.effects import StartChecks, StopChecks
 from framework.local.marathon.core.events import HealthProbed, ReadinessProbed
 from framework.local.marathon.core.step import turn
-from framework.local.marathon.definition.app import ReadinessCheck
 from framework.local.marathon.happenings import HealthChanged, HealthCheckFailed, UnhealthyKill
 from framework.local.marathon.records import Goal, Instance
 from tests.simulation.marathon import World
-from tests.unit.marathon.core.worlds import checked, only, put, running, small, task_of, told, update
+from tests.unit.marathon.core.worlds import checked, only, put, ready_check, running, small, task_of, told, update
 
 
 def probe(world: World, *, alive: bool, index: int = 0) -> None:
@@ -162,19 +161,6 @@ def test_health_is_kept_over_a_restart() -> None:
     assert only(world).healthy is True
     probe(world, alive=True)
     assert only(world).healthy is True
-
-
-def ready_check(name: str, *, preserve: bool) -> ReadinessCheck:
-    return ReadinessCheck(
-        name=name,
-        protocol="HTTP",
-        path="/ready",
-        port_name="http",
-        interval_seconds=1,
-        timeout_seconds=1,
-        http_status_codes_for_ready=(200,),
-        preserve_last_response=preserve,
-    )
 
 
 def test_an_instance_is_ready_when_all_its_readiness_checks_say_so() -> None:

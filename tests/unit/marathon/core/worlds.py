@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from framework.core.events import TaskUpdate
-from framework.local.marathon.definition.app import App, Group, HealthCheck, UpgradeStrategy
+from framework.local.marathon.definition.app import App, Group, HealthCheck, ReadinessCheck, UpgradeStrategy
 from framework.local.marathon.groups.tree import with_apps
 from framework.local.marathon.happenings import DeploymentTold
 from framework.local.marathon.records import Condition, Instance
@@ -27,6 +27,19 @@ def put(*apps: App) -> Callable[[Group, str], Group]:
 
 def without(*app_ids: str) -> Callable[[Group, str], Group]:
     return lambda root, _version: with_apps(root, dict.fromkeys(app_ids))
+
+
+def ready_check(name: str = "ready", *, preserve: bool = False) -> ReadinessCheck:
+    return ReadinessCheck(
+        name=name,
+        protocol="HTTP",
+        path="/ready",
+        port_name="http",
+        interval_seconds=1,
+        timeout_seconds=1,
+        http_status_codes_for_ready=(200,),
+        preserve_last_response=preserve,
+    )
 
 
 def checked(protocol: str = "HTTP", *, failures: int = 3, grace_s: int = 0) -> tuple[HealthCheck, ...]:

@@ -13,17 +13,14 @@ from framework.core.resources import ZERO, Resources
 from framework.local.marathon.definition.app import (
     App,
     Container,
-    Network,
-    NetworkMode,
     PersistentVolume,
-    PortDefinition,
-    UpgradeStrategy,
     VersionInfo,
 )
 from framework.local.marathon.definition.app import Volume as AppVolume
 from framework.local.marathon.matching.match import Matcher, OfferRound, Placed, Refused
 from framework.local.marathon.matching.rules import MatchSettings
 from framework.local.marathon.records import Condition, Goal, Instance
+from tests.unit.marathon.groups import trees
 
 OLD, NEW = "2020-01-01T00:00:00.000Z", "2020-01-02T00:00:00.000Z"
 NOW = 1_000_000.0
@@ -52,28 +49,11 @@ class Steady:
 
 def app(app_id: str = "/web", *, ports: int = 0, **fields: Any) -> App:
     values: dict[str, Any] = {
-        "backoff_factor": 1.15,
-        "backoff_seconds": 1,
-        "cmd": "sleep 1000",
-        "cpus": 1.0,
-        "disk": 0.0,
-        "executor": "",
-        "gpus": 0,
-        "instances": 1,
-        "kill_selection": "YOUNGEST_FIRST",
-        "labels": {},
-        "max_launch_delay_seconds": 300,
-        "mem": 128.0,
-        "networks": (Network(mode=NetworkMode.HOST),),
-        "port_definitions": tuple(PortDefinition(port=10_000 + nth) for nth in range(ports)),
-        "require_ports": False,
-        "role": "*",
         "unreachable_strategy": "disabled",
-        "upgrade_strategy": UpgradeStrategy(maximum_over_capacity=1.0, minimum_health_capacity=1.0),
         "version": OLD,
         "version_info": VersionInfo(last_scaling_at=OLD, last_config_change_at=OLD),
     }
-    return App(id=app_id, **{**values, **fields})
+    return trees.app(app_id, ports=tuple(range(10_000, 10_000 + ports)), **{**values, **fields})
 
 
 def resident(*volumes: PersistentVolume, **fields: Any) -> App:
