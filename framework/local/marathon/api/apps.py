@@ -14,6 +14,7 @@ from framework.local.marathon.api.render import APP_EMBEDS, Embed, deployments_b
 from framework.local.marathon.api.selectors import selector
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import app_updates, new_app, update_app, version_asked
+from framework.local.marathon.definition.versions import meant
 from framework.local.marathon.groups.tree import app_of, apps_of, group_of, put_app, remove_app
 from framework.local.marathon.records import Condition, Instance
 
@@ -169,7 +170,7 @@ async def versions(call: Call) -> Answer:
 
 
 async def version(call: Call) -> Answer:
-    app = await call.control.app_at(call.id, call.path["version"])
+    app = await call.control.app_at(call.id, meant(call.path["version"]))
     if app is None:
         raise unknown_app(call.id, call.path["version"])
     return Answer(call.render.once(app))
@@ -212,7 +213,7 @@ async def _version_asked(call: Call, app_id: str, raw: object) -> App | None:
     asked = version_asked(raw)
     if asked is None:
         return None
-    app = await call.control.app_at(app_id, asked)
+    app = await call.control.app_at(app_id, meant(asked))
     if app is None:
         raise unknown_app(app_id, asked)
     return app

@@ -9,6 +9,7 @@ from framework.local.marathon.api.render import GROUP_EMBEDS, embeds
 from framework.local.marathon.definition.app import Group
 from framework.local.marathon.definition.faults import Detail, InvalidObjectError
 from framework.local.marathon.definition.read import GroupUpdate, group_version_asked, read_enforce_role, read_group
+from framework.local.marathon.definition.versions import meant
 from framework.local.marathon.groups import tree
 
 _PARTS = {"group.apps": "apps", "group.groups": "groups", "group.pods": "pods"}
@@ -39,7 +40,7 @@ async def versions(call: Call) -> Answer:
 
 
 async def version(call: Call) -> Answer:
-    group = await call.control.group_at(call.id, call.path["version"])
+    group = await call.control.group_at(call.id, meant(call.path["version"]))
     if group is None:
         raise unknown_group(call.id, call.path["version"])
     given = call.several("embed")
@@ -117,7 +118,7 @@ async def _of_version(call: Call, raw: object, group_id: str) -> Group | None:
     given = raw.get("id") if isinstance(raw, dict) else None
     if isinstance(given, str):
         group_id = absolute(given if given.startswith("/") else f"{group_id}/{given}")
-    group = await call.control.group_at(group_id, asked)
+    group = await call.control.group_at(group_id, meant(asked))
     if group is None:
         raise RefusedError(422, f"Group {group_id} not available in version {asked}")
     return group

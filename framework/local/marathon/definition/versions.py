@@ -17,3 +17,13 @@ def milliseconds(version: str) -> int:
     """Raises ValueError where it is no version."""
     when = datetime.strptime(version, "%Y-%m-%dT%H:%M:%S.%f%z")
     return (when - _EPOCH) // timedelta(milliseconds=1)
+
+
+def meant(text: str) -> str:
+    """The version of that time, however the time is written; what is none stays as it is."""
+    try:
+        when = datetime.fromisoformat(text)
+        when = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+        return stamp((when - _EPOCH) // timedelta(milliseconds=1))
+    except (ValueError, OverflowError):
+        return text

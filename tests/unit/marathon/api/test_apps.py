@@ -143,6 +143,17 @@ async def test_a_version_is_gone_back_to_only_where_it_is_one(api: Asking) -> No
     )
 
 
+async def test_a_version_may_be_written_in_other_ways(api: Asking) -> None:
+    version = (await api.made("/web"))["version"]
+    same = version.removesuffix("Z")
+    for written in (f"{same}000+00:00", f"{same}-0000", version):
+        assert (await api("GET", f"/v2/apps/web/versions/{written}")).json()["version"] == version
+        assert (await api("PUT", "/v2/apps/web", {"version": written})).status_code == 200
+        assert (await api("GET", f"/v2/groups/versions/{written}")).status_code == 200
+    for no_time in ("0001-01-01T00:00:00+23:00", "x"):
+        assert (await api("GET", f"/v2/apps/web/versions/{no_time}")).status_code == 404
+
+
 async def test_too_many_deployments_and_a_full_disk(api: Asking, marathon: FakeMarathon) -> None:
     marathon.holding, marathon.limit = True, 1
     await api.made("/one")
