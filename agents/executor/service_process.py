@@ -156,8 +156,8 @@ class ProcessService:
 
     def clear(self) -> bool:
         """Takes away all that is left, and takes in its last output; True when nothing is left."""
-        gone = self._limits.kill()
-        gone = processes.kill_tree(os.getpid(), processes.reap) and gone
+        self._limits.kill()
+        gone = processes.kill_tree(os.getpid(), processes.reap)
         for fd, file in self._fds:
             self._watch.drop(fd)
             for _ in range(DRAIN_BYTES // READ_BYTES):
@@ -175,7 +175,7 @@ class ProcessService:
             self._notice = None
         service_files.remove(self._slot.name)
         deadline_s = time.monotonic() + REMOVE_GROUP_TIMEOUT_S
-        while not self._limits.remove():
+        while not self._limits.remove():  # a group that can be removed has nothing in it
             if time.monotonic() > deadline_s:
                 return False
             self._limits.kill()

@@ -40,6 +40,7 @@ class Service:
         self._spec = spec
         self._watch = Watch(poll)
         self._tell = tell
+        self._cleared = False  # nothing of it is left
         self._killing = killing
         self._killed = False
         self._sick = False  # killed for its health
@@ -104,9 +105,9 @@ class Service:
         self._kill_at_s = min(self._kill_at_s, kill_at_s)
 
     def leave(self, code: int) -> None:
-        """This executor ends, and what of the service there still is; its guard has nothing to clear up."""
+        """This executor ends, and what of the service there still is; its guard clears up what this cannot."""
         self._stop_checks()
-        if self.ended or self._body.clear():
+        if self._cleared or self._body.clear():
             self._shelter.leave(code)
 
     def _made_body(self) -> ProcessService | DockerService:
@@ -146,7 +147,8 @@ class Service:
 
     def _end(self, state: str, message: str, more: dict[str, Any]) -> None:
         self._stop_checks()
-        if not self._body.clear():
+        self._cleared = self._body.clear()
+        if not self._cleared:
             log("%s: something of it is left" % self.task_id)
         if self._sick:
             more["healthy"] = False

@@ -120,11 +120,12 @@ def test_one_that_ignores_term_is_killed_after_the_grace(cluster: MesosCluster, 
 
 
 @pytest.mark.parametrize("beside", ["", "; sleep 600"])
-def test_over_its_memory(framework: Framework, beside: str) -> None:
-    framework.service(f"({MEMORY_HOG}){beside}")
+def test_over_its_memory(cluster: MesosCluster, framework: Framework, beside: str) -> None:
+    task_id = framework.service(f"({MEMORY_HOG}){beside}")
     final = framework.status("TASK_FAILED")
     assert final["message"] == "out of memory: peak 64 MiB, limit 64 MiB"
     assert final["reason"] == "REASON_CONTAINER_LIMITATION_MEMORY"
+    assert "is left" not in read(sandbox_of(cluster, task_id) / "stderr")
 
 
 def test_a_limit_of_its_own_lets_it_have_more_than_it_asked_for(framework: Framework) -> None:
