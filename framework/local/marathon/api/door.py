@@ -10,6 +10,8 @@ import hmac
 import logging
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
@@ -46,6 +48,7 @@ _NO_STREAM = b"""<html>
 """
 
 _log = logging.getLogger(__name__)
+_packer = ThreadPoolExecutor(2, "packer")  # of its own: what is to be saved does not wait behind many long answers
 
 
 class Door:
@@ -154,7 +157,8 @@ async def _packed(request: Request, answer: Answer, headers: dict[str, str]) -> 
         return answer.body, False
     headers["Content-Encoding"] = "gzip"
     headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
-    return await asyncio.to_thread(gzip.compress, answer.body, GZIP_LEVEL, mtime=0), True
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_packer, partial(gzip.compress, answer.body, GZIP_LEVEL, mtime=0)), True
 
 
 def _encodings(accepted: str) -> set[str]:
