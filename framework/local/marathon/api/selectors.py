@@ -35,9 +35,11 @@ def selector(cmd: str | None, app_id: str | None, label: str | None) -> Selector
 
 
 def label_selectors(query: str) -> list[Selector]:
-    """Raises RefusedError (422)."""
+    """Raises RefusedError (422). None in an empty query."""
     found: list[Selector] = []
     at = 0
+    if not query.strip():
+        return found
     while True:
         name, at = _term(query, at)
         test, at = _rest(query, at, name)

@@ -206,7 +206,7 @@ def _check_secrets(app: App, faults: Faults) -> None:
 
 
 def _check_roles(app: App, faults: Faults, roles: tuple[str, ...]) -> None:
-    faults.unless(app.role in roles, "/role", f"is not one of ({','.join(roles)})")
+    faults.unless(app.role in roles, "/role", f"got {app.role}, expected one of: [{', '.join(roles)}]")
     faults.unless(not app.resident or app.role != "*", "/role", "Resident apps cannot have the role *")
     accepted = app.accepted_resource_roles
     if accepted is None:

@@ -200,7 +200,6 @@ def _check_external(container: Container, volume: Volume, at: str, faults: Fault
         faults.unless(info.size is None, f"{at}/size", "must be undefined for Docker containers")
     else:
         faults.unless(volume.mode == "RW", f"{at}/mode".replace("/external", ""), f"got {volume.mode}, expected RW")
-        faults.unless("/" not in volume.container_path, path, 'value must not contain "/"')
 
 
 def compiles(pattern: str) -> bool:
