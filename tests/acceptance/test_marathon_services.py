@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,15 +128,15 @@ def test_docker(api: MarathonApi, docker_daemon: DockerDaemon) -> None:
         },
         healthChecks=[check("HTTP"), check("MESOS_HTTP", delaySeconds=0)],
     )
-    docker = ["docker", "-H", "unix://" + docker_daemon.socket]
-    subprocess.run([*docker, "network", "create", "apps"], check=True, capture_output=True, timeout=60)
+    docker = docker_of(docker_daemon)
+    docker("network", "create", "apps")
     try:
         api.deploy("POST", "/v2/apps", web)
         (task,) = api.wait_for("/team/web", lambda app: app["tasksHealthy"] == 1, "is healthy")["tasks"]
         with urllib.request.urlopen(f"http://127.0.0.1:{task['ports'][0]}/", timeout=10) as answer:
             assert answer.read() == b"bar\n"
         (name,) = docker_daemon.names()
-        shown = subprocess.run([*docker, "inspect", name], check=True, capture_output=True, timeout=60).stdout
+        shown = docker("inspect", name)
         assert json.loads(shown)[0]["Config"]["Hostname"] == "deep"
         addresses = [one["ipAddress"] for one in task["ipAddresses"]]
         assert json.loads(shown)[0]["NetworkSettings"]["Networks"]["apps"]["IPAddress"] in addresses
@@ -144,7 +144,54 @@ def test_docker(api: MarathonApi, docker_daemon: DockerDaemon) -> None:
         assert docker_daemon.names() == []
     finally:
         api.clear()
-        subprocess.run([*docker, "network", "rm", "apps"], check=True, capture_output=True, timeout=60)
+        docker("network", "rm", "apps")
+
+
+def test_containers_find_each_other_and_what_they_keep(
+    api: MarathonApi, docker_daemon: DockerDaemon, tmp_path: Path
+) -> None:
+    docker = docker_of(docker_daemon)
+    docker("network", "create", "apps")
+    fixed = tmp_path / "fixed"
+    fixed.mkdir()
+    image = {"type": "DOCKER", "docker": {"image": docker_daemon.image}}
+    kept = {"name": "butlery-kept", "provider": "dvdi", "options": {"dvdi/driver": "local"}}
+    volumes = [
+        {"containerPath": "/told", "hostPath": str(tmp_path), "mode": "RW"},
+        {"containerPath": "/fixed", "hostPath": str(fixed), "mode": "RO"},
+        {"containerPath": "/kept", "mode": "RW", "external": kept},
+    ]
+    more: dict[str, Any] = {"networks": [{"mode": "container", "name": "apps"}]}
+    asks = "until wget -q -O /kept/page http://web.team:8000/; do sleep 0.2; done; "
+    asks += "touch /fixed/mine || echo refused >/told/refused; echo done >/told/client; exec sleep 600"
+    keeping = {**image, "volumes": volumes}
+    try:
+        serve = "mkdir /www; echo here >/www/index.html; exec httpd -f -p 8000 -h /www"
+        api.deploy("POST", "/v2/apps", sleeper("/team/web", cmd=serve, container=image, **more))
+        api.deploy("POST", "/v2/apps", sleeper("/team/client", cmd=asks, container=keeping, **more))
+        eventually(lambda: (tmp_path / "client").exists(), "the client's page")
+        assert (tmp_path / "refused").exists()
+        assert not list(fixed.iterdir())
+        api.deploy("DELETE", "/v2/apps/team/client")
+        reads = "cat /kept/page >/told/kept; exec sleep 600"
+        api.deploy("POST", "/v2/apps", sleeper("/reader", cmd=reads, container=keeping, **more))
+        eventually(
+            lambda: (tmp_path / "kept").exists() and (tmp_path / "kept").read_text() == "here\n", "what was kept"
+        )
+    finally:
+        api.clear()
+        docker("network", "rm", "apps")
+        docker("volume", "rm", "-f", "butlery-kept")
+
+
+def docker_of(daemon: DockerDaemon) -> Callable[..., str]:
+    """Runs a command of the client of Docker, and gives its output."""
+
+    def run(*arguments: str) -> str:
+        command = ["docker", "-H", "unix://" + daemon.socket, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    return run
 
 
 def test_an_image_that_does_not_exist_holds_nobody_else_up(api: MarathonApi) -> None:
