@@ -266,7 +266,7 @@ FINE: list[dict[str, Any]] = [
     {**OF_TEAM, **_persistent(), "unreachableStrategy": "disabled", **_strategy(0, 1), "acceptedResourceRoles": ["*"]},
     _external(size=10, options={"dvdi/driver": "rexray", "dvdi/iops": "100"}),
     _external(IMAGE),
-    _volume(MESOS_IMAGE, path="/deep/data", external={"name": "a", "provider": "dvdi", "options": {"dvdi/driver": "b"}}),
+    _volume(MESOS_IMAGE, path="/a/b", external={"name": "a", "provider": "dvdi", "options": {"dvdi/driver": "b"}}),
     {**_external(shared=True), "instances": 5},
     {"healthChecks": [{"protocol": "HTTPS"}, {"protocol": "TCP", "port": 1}, {"protocol": "MESOS_TCP"}]},
     {"healthChecks": [{"protocol": "COMMAND", "command": {"value": "true"}}, {"protocol": "MESOS_HTTP", "path": "/"}]},
