@@ -230,7 +230,7 @@ def most_of(world: World, app_id: str) -> int:
     deployment = state.running[ours[0]].deployment
     change = next(one for one in deployment.apps if one.app_id == app_id)
     old = change.old.instances if change.old else 0
-    new = capacities(change.new)[1] if change.new else 0
+    new = capacities(change.new, change.new.instances)[1] if change.new else 0
     return max(old, new)
 
 
@@ -279,7 +279,7 @@ def test_a_roll_in_which_nothing_fails_keeps_its_capacity(
     strategy = UpgradeStrategy(maximum_over_capacity=over, minimum_health_capacity=least)
     checks = (health_check("HTTP"),) if checked else ()
     one = app("/a", ports=None, instances=instances, cpus=0.1, upgrade_strategy=strategy, health_checks=checks)
-    fewest, most = capacities(one)
+    fewest, most = capacities(one, instances)
     world = World()
     world.deploy(putting(one))
     assert world.rest()

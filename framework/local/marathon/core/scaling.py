@@ -28,7 +28,7 @@ def perform(frame: Frame, acting: Acting) -> bool:
         case ActionKind.STOP:
             done = stop(frame, app.id)
         case ActionKind.RESTART:
-            done = _roll(frame, app)
+            done = _roll(frame, app, acting.before)
         case _:
             done = toward(frame, app, acting.action.scale_to, acting.action.kill)
     if done and acting.action.kind is ActionKind.STOP:
@@ -116,6 +116,8 @@ def _anew(frame: Frame, instance: Instance) -> Instance:
 def _begin(frame: Frame, acting: Acting) -> None:
     state, action = frame.state, acting.action
     app = action.app
+    book = state.book(app.id)
+    acting.before = book.wanted - len(book.scheduled)
     if action.kind is ActionKind.RESTART:
         state.delays.pop(app.id, None)
     if action.kind is ActionKind.SCALE and app.version == app.version_info.last_config_change_at:
@@ -124,23 +126,25 @@ def _begin(frame: Frame, acting: Acting) -> None:
         frame.publish(HealthCheckSet(app.id, app.version, index, added=action.kind is not ActionKind.STOP))
 
 
-def capacities(app: App) -> tuple[int, int]:
+def capacities(app: App, before: int) -> tuple[int, int]:
     """How many instances have to do their work all through a roll, and how many there may be at once.
 
-    The rounding is Marathon's (TaskReplaceActor.computeRestartStrategy). Where both are the same nothing could ever
-    move, so one more may run, or, as resident instances cannot have a second place, one fewer.
+    Of ``before`` instances no more than these are kept: an app that also grows has its first new ones take the place of
+    old ones, where there is not room for all. The rounding is Marathon's (TaskReplaceActor.computeRestartStrategy).
+    Where both are the same nothing could ever move, so one more may run, or, as resident instances cannot have a second
+    place, one fewer.
     """
     strategy = app.upgrade_strategy
-    least = math.ceil(app.instances * strategy.minimum_health_capacity)
+    least = min(math.ceil(app.instances * strategy.minimum_health_capacity), before)
     most = int(app.instances * (1 + strategy.maximum_over_capacity))
     if least < most:
         return least, most
     return (least - 1, most) if app.resident else (least, most + 1)
 
 
-def _roll(frame: Frame, app: App) -> bool:
+def _roll(frame: Frame, app: App, before: int) -> bool:
     """Replaces what runs an older version, with never fewer at work or more at once than its strategy has it."""
-    least, most = capacities(app)
+    least, most = capacities(app, before)
     book = frame.state.book(app.id)
     old: list[Instance] = []
     new: list[Instance] = []

@@ -72,11 +72,12 @@ class Matching(Protocol):
 
 
 class Acting(msgspec.Struct):
-    """An action that is being performed."""
+    """An action that is being performed. ``before``: how many instances of its app had a task when it began."""
 
     deployment_id: str
     action: Action
     begun: bool = False
+    before: int = 0
 
 
 class Running(msgspec.Struct):

@@ -152,7 +152,20 @@ def test_a_roll_to_unhealthy_ones_stops_before_it_costs_capacity() -> None:
 def test_capacities_are_rounded_as_marathon_does(
     instances: int, least: float, over: float, expected: tuple[int, int]
 ) -> None:
-    assert capacities(small(instances=instances, least=least, over=over)) == expected
+    assert capacities(small(instances=instances, least=least, over=over), instances) == expected
+
+
+def test_an_app_that_grows_while_it_is_rolled_needs_no_more_room_than_it_grows_to() -> None:
+    assert capacities(small(instances=4), 1) == (1, 8)
+    assert capacities(small(instances=4, over=0.0), 1) == (1, 4)
+    world = running(small(over=0.0, cpus=5.0), hosts=(8000, 8000))
+    world.deploy(put(small(instances=2, over=0.0, cpus=5.0, cmd="new")))
+    most = 0
+    for _ in range(50):
+        world.go()
+        most = max(most, len(world.mesos.alive("/a")))
+    assert world.idle()
+    assert most == 2
 
 
 def test_a_restart_rolls_though_nothing_changed() -> None:

@@ -216,7 +216,7 @@ def test_one_just_launched_when_mesos_removed_the_framework_waits_for_no_volumes
 
 def test_a_resident_app_is_rolled_in_place_with_one_fewer() -> None:
     world = running(resident(instances=3))
-    assert capacities(resident(instances=3)) == (2, 3)
+    assert capacities(resident(instances=3), 3) == (2, 3)
     before = {one.id: one.site for one in world.state.instances("/a")}
     world.deploy(put(resident(instances=3, cmd="new")))
     fewest = 3
