@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from framework.local.marathon.api.exchange import Answer, Call, absolute, deployed, encoded, listed
 from framework.local.marathon.api.happened import Posted
 from framework.local.marathon.api.problems import RefusedError, unknown_app, unknown_group
-from framework.local.marathon.api.render import APP_EMBEDS, Embed, deployments_by_app, embeds
+from framework.local.marathon.api.render import APP_EMBEDS, Embed, embeds
 from framework.local.marathon.api.selectors import selector
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import app_updates, new_app, update_app, version_asked
@@ -38,7 +38,7 @@ async def show(call: Call) -> Answer:
     app = call.view.app(call.id)
     if app is None:
         raise unknown_app(call.id)
-    info = call.render.app_info(call.view, app, parts | _SHOW_EMBEDS, deployments_by_app(call.view))
+    info = call.render.app_info(call.view, app, parts | _SHOW_EMBEDS)
     return Answer(b'{"app":' + info + b"}")
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from framework.local.marathon.control import View
 from framework.local.marathon.definition import versions
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import shown
+from framework.local.marathon.groups.tree import apps_of
 from framework.local.marathon.records import Condition, HealthResult, Instance, ReadinessResult, TaskFailure
 
 SLICE = 100
@@ -135,8 +137,8 @@ class Renderer:
     def tasks(self, view: View, app: App) -> list[bytes]:
         return [self.task(view, one, app) for one in view.instances(app.id) if has_task(one)]
 
-    def app_info(self, view: View, app: App, wanted: frozenset[Embed], deployments: Mapping[str, list[str]]) -> bytes:
-        """The app with what is embedded. ``deployments``: ids of the running ones by app."""
+    def app_info(self, view: View, app: App, wanted: frozenset[Embed]) -> bytes:
+        """The app with what is embedded."""
         if not wanted:
             return self.app(app)
         parts = [self.app(app)[:-1]]
@@ -148,7 +150,7 @@ class Renderer:
                 % (counts.staged, counts.running, counts.healthy, counts.unhealthy)
             )
         if Embed.DEPLOYMENTS in wanted:
-            running = [{"id": one} for one in deployments.get(app.id, ())]
+            running = [{"id": one} for one in view.deployments_of(app.id)]
             parts += b',"deployments":', msgspec.json.encode(running)
         if Embed.READINESS in wanted:
             results = [readiness_result(one) for one in view.readiness(app.id)]
@@ -164,41 +166,16 @@ class Renderer:
         return b"".join(parts)
 
     async def app_infos(self, view: View, apps: Iterable[App], wanted: frozenset[Embed]) -> list[bytes]:
-        deployments = deployments_by_app(view)
-        infos: list[bytes] = []
-        for index, app in enumerate(apps, 1):
-            infos.append(self.app_info(view, app, wanted, deployments))
-            if index % SLICE == 0:
-                await asyncio.sleep(0)
-        return infos
+        return await _sliced(apps, lambda app: self.app_info(view, app, wanted))
 
     async def group_info(self, view: View, group: Group, parts: Collection[str], wanted: frozenset[Embed]) -> bytes:
         """``parts``: which of apps, groups and pods are embedded."""
-        rendered = [_group_head(group)]
-        if "apps" in parts:
-            infos = await self.app_infos(view, group.apps.values(), wanted)
-            rendered += b',"apps":[', b",".join(infos), b"]"
-        if "groups" in parts:
-            below = [await self.group_info(view, one, parts, wanted) for one in group.groups.values()]
-            rendered += b',"groups":[', b",".join(below), b"]"
-        if "pods" in parts:
-            rendered.append(b',"pods":[]')
-        rendered.append(b"}")
-        return b"".join(rendered)
+        infos = await self.app_infos(view, _embedded(group, parts), wanted)
+        return _group_with(group, parts, iter(infos))
 
     async def past_group(self, group: Group, parts: Collection[str]) -> bytes:
         """A group of an earlier version, the apps as they were."""
-        rendered = [_group_head(group)]
-        if "apps" in parts:
-            rendered += b',"apps":[', b",".join(self.once(app) for app in group.apps.values()), b"]"
-        if "groups" in parts:
-            below = [await self.past_group(one, parts) for one in group.groups.values()]
-            rendered += b',"groups":[', b",".join(below), b"]"
-        if "pods" in parts:
-            rendered.append(b',"pods":[]')
-        rendered.append(b"}")
-        await asyncio.sleep(0)
-        return b"".join(rendered)
+        return _group_with(group, parts, iter(await _sliced(_embedded(group, parts), self.once)))
 
     def group(self, group: Group) -> bytes:
         """The group with all below it, in one go."""
@@ -207,12 +184,33 @@ class Renderer:
         return b"".join((_group_head(group), b',"apps":[', apps, b'],"groups":[', groups, b'],"pods":[]}'))
 
 
-def deployments_by_app(view: View) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for deployment in view.deployments():
-        for app_id in deployment.affected:
-            found.setdefault(app_id, []).append(deployment.id)
-    return found
+async def _sliced(apps: Iterable[App], render: Callable[[App], bytes]) -> list[bytes]:
+    rendered: list[bytes] = []
+    for index, app in enumerate(apps, 1):
+        rendered.append(render(app))
+        if index % SLICE == 0:
+            await asyncio.sleep(0)
+    return rendered
+
+
+def _embedded(group: Group, parts: Collection[str]) -> Iterable[App]:
+    """The apps that are shown with the group, in the order of ``_group_with``."""
+    if "apps" not in parts:
+        return ()
+    return apps_of(group) if "groups" in parts else group.apps.values()
+
+
+def _group_with(group: Group, parts: Collection[str], infos: Iterator[bytes]) -> bytes:
+    """``infos``: of the group's own apps first, then of those below."""
+    rendered = [_group_head(group)]
+    if "apps" in parts:
+        rendered += b',"apps":[', b",".join(islice(infos, len(group.apps))), b"]"
+    if "groups" in parts:
+        rendered += b',"groups":[', b",".join(_group_with(one, parts, infos) for one in group.groups.values()), b"]"
+    if "pods" in parts:
+        rendered.append(b',"pods":[]')
+    rendered.append(b"}")
+    return b"".join(rendered)
 
 
 def readiness_result(result: ReadinessResult) -> dict[str, object]:

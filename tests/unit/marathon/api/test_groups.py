@@ -160,3 +160,26 @@ async def test_all_is_deleted(api: Asking, marathon: FakeMarathon) -> None:
     assert (await api("DELETE", "/v2/groups/none")).status_code == 404
     assert (await api("DELETE", "/v2/groups?force=true")).status_code == 200
     assert (await api("GET", "/v2/apps")).json() == {"apps": []}
+
+
+async def test_apps_are_shown_in_their_own_groups_now_and_as_they_were(api: Asking) -> None:
+    def below(depth: int) -> dict[str, Any]:
+        groups = [{"id": name, **below(depth - 1)} for name in "xyz"] if depth else []
+        return {"apps": [{"id": f"app{n}", "cmd": "sleep 1"} for n in range(depth)], "groups": groups}
+
+    version = (await api("PUT", "/v2/groups/team", below(3))).json()["version"]
+    shown = []
+    for path in (
+        "/v2/groups?embed=group.groups&embed=group.apps&embed=group.apps.counts",
+        f"/v2/groups/versions/{version}",
+    ):
+        waiting = (await api("GET", path)).json()["groups"]
+        seen = {}
+        while waiting:
+            group = waiting.pop()
+            waiting += group["groups"]
+            seen[group["id"]] = [app["id"] for app in group["apps"]]
+        assert all(app_id.rpartition("/")[0] == group_id for group_id, ids in seen.items() for app_id in ids)
+        shown.append(seen)
+    assert shown[0] == shown[1]
+    assert [len(shown[0][group_id]) for group_id in ("/team", "/team/z", "/team/y/x", "/team/x/y/z")] == [3, 2, 1, 0]
