@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from framework.local.cluster import MesosCluster
+from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_api
 from tests.acceptance.scheduler_process import SchedulerProcess
 from tests.integration.conftest import mesos_cluster, mesos_package_dir
 
@@ -24,6 +25,13 @@ class SchedulerFactory(Protocol):
     """
 
     def __call__(self, mesos: MesosCluster | str, **sections: dict[str, Any]) -> SchedulerProcess: ...
+
+
+@pytest.fixture
+def api(server: MarathonServer) -> Iterator[MarathonApi]:
+    """Of the Marathon-compatible server that the module's ``server`` is."""
+    with marathon_api(server) as api:
+        yield api
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_api, marathon_server, sleeper
+from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_server, sleeper
 
 MEBIBYTE = 1 << 20
 
@@ -21,12 +21,6 @@ MEBIBYTE = 1 << 20
 def server() -> Iterator[MarathonServer]:
     with marathon_server(pretend=True) as server:
         yield server
-
-
-@pytest.fixture
-def api(server: MarathonServer) -> Iterator[MarathonApi]:
-    with marathon_api(server) as api:
-        yield api
 
 
 def refused(api: MarathonApi, status: int, given: object, path: str = "/v2/apps", method: str = "POST") -> Any:

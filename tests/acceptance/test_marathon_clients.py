@@ -22,7 +22,6 @@ from tests.acceptance.marathon_server import (
     MarathonApi,
     MarathonServer,
     checked,
-    marathon_api,
     marathon_server,
     sleeper,
 )
@@ -38,12 +37,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:
 def server() -> Iterator[MarathonServer]:
     with marathon_server() as server:
         yield server
-
-
-@pytest.fixture
-def api(server: MarathonServer) -> Iterator[MarathonApi]:
-    with marathon_api(server) as api:
-        yield api
 
 
 # marathon, of The Factory: the library that most Python programs use.

@@ -17,7 +17,7 @@ from framework.errors import InputError
 from framework.local.cluster import MesosCluster
 from framework.local.spec import HostShape
 from tests.acceptance.marathon_process import MarathonProcess
-from tests.acceptance.marathon_server import MarathonApi, checked, marathon_api, names, sleeper
+from tests.acceptance.marathon_server import MarathonApi, checked, names, sleeper
 from tests.acceptance.scheduler_process import eventually
 from tests.integration.conftest import ClusterFactory
 
@@ -33,12 +33,6 @@ def server(mesos_cluster: ClusterFactory) -> Iterator[MarathonProcess]:
     server.start()
     yield server
     server.stop()
-
-
-@pytest.fixture
-def api(server: MarathonProcess) -> Iterator[MarathonApi]:
-    with marathon_api(server) as api:
-        yield api
 
 
 class Tasks:

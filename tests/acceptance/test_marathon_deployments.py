@@ -14,7 +14,6 @@ from tests.acceptance.marathon_server import (
     MarathonApi,
     MarathonServer,
     checked,
-    marathon_api,
     marathon_server,
     names,
     sleeper,
@@ -29,12 +28,6 @@ DEPLOYMENTS = 4
 def server() -> Iterator[MarathonServer]:
     with marathon_server(max_running_deployments=DEPLOYMENTS) as server:
         yield server
-
-
-@pytest.fixture
-def api(server: MarathonServer) -> Iterator[MarathonApi]:
-    with marathon_api(server) as api:
-        yield api
 
 
 def test_a_change_of_what_is_being_deployed_is_a_conflict_unless_it_is_forced(api: MarathonApi) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_api, marathon_server
+from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_server
 
 PAGE = Path(__file__).parents[2] / "docs" / "marathon.rst"
 TIMEOUT_S = 200
@@ -22,12 +22,6 @@ TIMEOUT_S = 200
 def server() -> Iterator[MarathonServer]:
     with marathon_server() as server:
         yield server
-
-
-@pytest.fixture
-def api(server: MarathonServer) -> Iterator[MarathonApi]:
-    with marathon_api(server) as api:
-        yield api
 
 
 def commands() -> list[str]:

@@ -15,7 +15,6 @@ from tests.acceptance.marathon_server import (
     MarathonApi,
     MarathonServer,
     checked,
-    marathon_api,
     marathon_server,
     sleeper,
 )
@@ -29,12 +28,6 @@ LARGE = 600_000
 def server() -> Iterator[MarathonServer]:
     with marathon_server(pretend=True) as server:
         yield server
-
-
-@pytest.fixture
-def api(server: MarathonServer) -> Iterator[MarathonApi]:
-    with marathon_api(server) as api:
-        yield api
 
 
 def test_an_apps_life_is_told_in_order(api: MarathonApi) -> None:

@@ -23,7 +23,6 @@ from tests.acceptance.marathon_server import (
     MarathonApi,
     MarathonServer,
     checked,
-    marathon_api,
     marathon_server,
     names,
     sleeper,
@@ -38,12 +37,6 @@ DOWN_EXIT = 3
 def server() -> Iterator[MarathonServer]:
     with marathon_server(env_vars_prefix="MY_") as server:
         yield server
-
-
-@pytest.fixture
-def api(server: MarathonServer) -> Iterator[MarathonApi]:
-    with marathon_api(server) as api:
-        yield api
 
 
 def butlery(*arguments: str) -> subprocess.CompletedProcess[str]:

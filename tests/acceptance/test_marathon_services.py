@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cluster import interruptible, temporary_cluster
-from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_api, sleeper
+from tests.acceptance.marathon_server import MarathonApi, MarathonServer, sleeper
 from tests.acceptance.scheduler_process import eventually
 from tests.integration.agents.conftest import DockerDaemon, docker_daemon
 
@@ -32,12 +32,6 @@ def server(docker_daemon: DockerDaemon) -> Iterator[MarathonServer]:
     }
     with interruptible(), temporary_cluster(sections, print, scheduler=False) as cluster:
         yield MarathonServer(cluster)
-
-
-@pytest.fixture
-def api(server: MarathonServer) -> Iterator[MarathonApi]:
-    with marathon_api(server) as api:
-        yield api
 
 
 def check(protocol: str, **fields: Any) -> dict[str, Any]:
