@@ -315,6 +315,7 @@ class Disk:
     instances: dict[str, bytes] = field(default_factory=dict)
     deployments: dict[str, bytes] = field(default_factory=dict)
     failures: dict[str, bytes] = field(default_factory=dict)
+    lost_some: bool = False
 
     def save(self, effect: ef.Save) -> None:
         match effect:
@@ -347,6 +348,7 @@ class Disk:
             apps=tuple(decode(self.apps[each], type=App) for each in sorted(versions)),
             deployments=tuple(decode(each, type=Deployment) for each in self.deployments.values()),
             failures=tuple(decode(each, type=TaskFailure) for each in self.failures.values()),
+            lost_some=self.lost_some,
         )
 
 

@@ -68,6 +68,8 @@ _LAYOUT = Layout(
     program="Marathon-compatible server",
     holds="the apps and groups in it",
 )
+_LOST = "lost"
+"""Key of what was told when an earlier file could not be used."""
 
 
 class _GroupRecord(msgspec.Struct, frozen=True):
@@ -98,6 +100,9 @@ class MarathonStore(SqliteFile):
         self._root = EMPTY  # as last written
         self._steps: dict[str, tuple[Step, ...]] = {}  # of the deployments that are written
         super().__init__(path)
+        if self.notices:
+            with self.writing() as db:
+                db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (_LOST, self.notices[0]))
 
     def load(self) -> Snapshot:
         with self.reading() as db:
@@ -129,6 +134,7 @@ class MarathonStore(SqliteFile):
                 [msgspec.structs.replace(_deployment(record), current=current) for record, current in deployments]
             ),
             failures=tuple([_failure(record) for (record,) in failures]),
+            lost_some=_LOST in meta,
         )
 
     def commit(self, frame: Sequence[Save]) -> None:

@@ -46,6 +46,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     apps: tuple[App, ...]  # of every other version that an instance has
     deployments: tuple[Deployment, ...]  # likewise
     failures: tuple[TaskFailure, ...]
+    lost_some: bool = False  # an earlier state was lost, and with it what some volumes are for
 
 
 class Matching(Protocol):
@@ -103,6 +104,7 @@ class State:
         self.matching = matching
         self.root = snapshot.root
         self.framework_id = snapshot.framework_id
+        self.lost_some = snapshot.lost_some
         self.connected = False
         self.mesos_url: str | None = None  # set by the runtime, before the events that follow from it
         self.registered = snapshot.framework_id is not None
@@ -226,13 +228,16 @@ class State:
     def keeps(self, name: str) -> bool | None:
         """Whether what is reserved for the instance, named by its id or that of a task of it, is still wanted.
 
-        None where no such instance is known.
+        None where no such instance is known; after a state was lost volumes of such are kept, as nobody asked for their
+        end.
         """
         instance_id = instance_id_of(name)
         instance = self.instance(instance_id)
         if instance is not None:
             return instance.reserved or bool(instance.volumes)
-        return False if any(instance_id in buried for buried in self.garbage.values()) else None
+        if any(instance_id in buried for buried in self.garbage.values()):
+            return False
+        return True if self.lost_some else None
 
     def forget_app(self, app_id: str) -> None:
         """What is remembered of an app that is no more."""

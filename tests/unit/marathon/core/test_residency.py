@@ -13,7 +13,7 @@ from framework.local.marathon.core.scaling import capacities
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.happenings import InstanceChanged
 from framework.local.marathon.records import Condition, Goal
-from tests.simulation.marathon import World
+from tests.simulation.marathon import Disk, World
 from tests.unit.marathon.core.worlds import commands, only, put, running, small, task_of, told, update, without
 from tests.unit.marathon.groups.trees import persistent
 
@@ -170,6 +170,23 @@ def test_a_task_that_failed_before_it_ran_left_its_volumes() -> None:
     assert world.rest()
     assert (only(world).id, only(world).attempt) == (before.id, 2)
     assert volumes(world) == [before.volumes[0].persistence_id]
+
+
+def test_volumes_that_nobody_knows_of_are_kept_where_a_state_was_lost() -> None:
+    world = running(resident())
+    lost = only(world).volumes[0].persistence_id
+    world.disk = Disk(framework_id=world.disk.framework_id, lost_some=True)
+    world.restart()
+    assert world.rest()
+    world.deploy(put(resident()))
+    assert world.rest()
+    own = only(world).volumes[0].persistence_id
+    assert set(volumes(world)) == {lost, own}
+    world.deploy(without("/a"))
+    assert world.rest()
+    for _ in range(5):
+        world.go()
+    assert volumes(world) == [lost]
 
 
 def test_what_a_launch_that_failed_may_have_reserved_is_freed() -> None:

@@ -269,6 +269,10 @@ def test_a_corrupt_file_is_kept_aside_and_the_framework_found_again(path: Path) 
         found = store.load()
         assert (found.framework_id, found.root) == ("F-1", EMPTY)
         assert "the apps and groups in it are not known now" in store.notices[0]
+        assert found.lost_some
+    with closing(MarathonStore(path)) as store:
+        assert store.load().lost_some
+        assert store.notices == []
     assert [each.read_bytes()[:3] for each in path.parent.glob("state.db.corrupt-*")] == [b"xxx"]
 
 
