@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 from pathlib import Path
 
 from framework.errors import Fault, InputError
+from framework.local.files import PRIVATE, write_whole
 
 SCHEDULER = "butlery"
 MARATHON = "marathon"
@@ -91,8 +91,5 @@ class Credentials:
 
 
 def write_secret(path: Path, secret: str) -> None:
-    """Writes a file that only this user may read, from its first byte on."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w") as file:
-        file.write(secret + "\n")
+    """Writes a file that only this user may read."""
+    write_whole(path, secret + "\n", PRIVATE)

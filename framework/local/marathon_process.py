@@ -15,6 +15,7 @@ import msgspec
 from framework.errors import Fault, InputError, UnavailableError
 from framework.local.cluster import choose_port, get_json
 from framework.local.credentials import Credentials, write_secret
+from framework.local.files import PRIVATE, write_whole
 from framework.local.marathon.settings import MarathonSettings
 from framework.local.marathon.start import Start
 from framework.local.server_process import ServerProcess, url_at
@@ -63,10 +64,7 @@ def write_start(
         log_level=log.level,
         log_format=log.format,
     )
-    fresh = paths.marathon_start.with_name(paths.marathon_start.name + ".new")
-    fresh.write_bytes(msgspec.json.format(msgspec.json.encode(start)) + b"\n")
-    fresh.chmod(0o600)
-    fresh.rename(paths.marathon_start)
+    write_whole(paths.marathon_start, msgspec.json.format(msgspec.json.encode(start)).decode() + "\n", PRIVATE)
     return start
 
 

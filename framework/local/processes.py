@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from framework.local.files import write_whole
+
 _PROC = Path("/proc")
 
 
@@ -39,9 +41,7 @@ class ProcessId(NamedTuple):
                 os.kill(self.pid, number)
 
     def save(self, path: Path) -> None:
-        temporary = path.with_name(path.name + ".new")
-        temporary.write_text(json.dumps(self._asdict()))
-        temporary.rename(path)
+        write_whole(path, json.dumps(self._asdict()))
 
     @staticmethod
     def load(path: Path) -> ProcessId | None:

@@ -13,6 +13,7 @@ import yaml
 from framework.documents import read_document
 from framework.local.cluster import choose_port, get_json
 from framework.local.credentials import Credentials, write_secret
+from framework.local.files import PRIVATE, write_whole
 from framework.local.server_process import ServerProcess, url_at
 from framework.local.status import Paths
 from framework.secret_files import MESOS_SECRET_VARIABLE
@@ -43,12 +44,8 @@ def write_config(directory: Path, given: Path | None, mesos_url: str, isolation:
     sections["state"]["path"] = str(settings.state.path if "path" in sections["state"] else paths.state)
     sections["agents"]["isolation"] = isolation
     text = yaml.safe_dump({**data, **sections}, sort_keys=True, allow_unicode=True)
-    temporary = paths.config.with_name(paths.config.name + ".new")
-    temporary.write_text(
-        f"# Written by `butlery local up` at every start; your own file is given with --config.\n{text}"
-    )
-    temporary.chmod(0o600)
-    temporary.rename(paths.config)
+    heading = "# Written by `butlery local up` at every start; your own file is given with --config.\n"
+    write_whole(paths.config, heading + text, PRIVATE)
     return url_at(settings.api.host, port)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from framework.errors import UnavailableError
 from framework.local.cluster import get_json
 from framework.local.credentials import Credential, Credentials
+from framework.local.files import write_whole
 from framework.local.processes import ProcessId
 
 READ_TIMEOUT_S = 5.0
@@ -54,10 +55,7 @@ class Status:
         )
 
     def save(self) -> None:
-        path = status_file(Path(self.directory))
-        temporary = path.with_name(path.name + ".new")
-        temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
-        temporary.rename(path)
+        write_whole(status_file(Path(self.directory)), json.dumps(asdict(self), indent=2) + "\n")
 
 
 class Paths:
