@@ -178,8 +178,8 @@ def _wish(state: State, app_id: str) -> tuple[App, int] | None:
 
 
 def _changed_group(deployment: Deployment) -> str:
-    """The smallest group that all of the change is in."""
-    ids = [paths.parent(one.app_id) for one in deployment.apps] + [one.group_id for one in deployment.groups]
+    """The smallest group that all apps of the change are in, whether or not it is new itself, else all its groups."""
+    ids = [paths.parent(one.app_id) for one in deployment.apps] or [one.group_id for one in deployment.groups]
     return _common(ids) if ids else "/"
 
 

@@ -31,13 +31,13 @@ from tests.unit.marathon.core.worlds import (
 
 def test_a_new_app_gets_its_instances_and_its_deployment_tells_each_step() -> None:
     world = World()
-    started = world.deploy(put(small("/g/a", instances=3)))
+    started = world.deploy(put(small("/g/sub/a", instances=3)))
     assert [one.id for one in world.state.deployments()] == [started.deployment_id]
-    assert world.state.deployments_of("/g/a") == [started.deployment_id]
+    assert world.state.deployments_of("/g/sub/a") == [started.deployment_id]
     assert world.rest()
-    assert world.running() == {"/g/a": 3}
+    assert world.running() == {"/g/sub/a": 3}
     assert world.state.deployments() == []
-    assert [one.group_id for one in told(world, GroupChanged)] == ["/g"]
+    assert [one.group_id for one in told(world, GroupChanged)] == ["/g/sub"]
     assert steps(world) == [
         ("deployment_info", 0),
         ("deployment_step_success", 0),
