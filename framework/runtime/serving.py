@@ -18,6 +18,8 @@ from framework.runtime.http_protocol import HttpProtocol
 
 MAX_FILES = 65_536
 """Open at once: thirty times the callers that may wait."""
+IDLE_S = 30
+"""A connection may wait so long for its next request, as Jetty's may: who asks every ten seconds keeps it."""
 
 
 class HttpServer(uvicorn.Server):
@@ -37,6 +39,7 @@ def http_config(app: ASGIApp, stop_grace_s: int | None = None) -> uvicorn.Config
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=stop_grace_s,
+        timeout_keep_alive=IDLE_S,
         ws="none",
     )
 

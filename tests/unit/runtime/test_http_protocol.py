@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from framework.runtime import http_protocol
+from framework.runtime import http_protocol, serving
 from framework.runtime.serving import HttpServer, http_config
 
 DEADLINE_S = 20.0
@@ -29,11 +29,11 @@ async def served(scope: Scope, receive: Receive, send: Send) -> None:
 async def port() -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = HttpServer(http_config(served, stop_grace_s=1))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    running = asyncio.create_task(server.serve(sockets=[listener]))
     yield listener.getsockname()[1]
     server.should_exit = True
     async with asyncio.timeout(DEADLINE_S):
-        await serving
+        await running
 
 
 @pytest.fixture
@@ -100,6 +100,19 @@ async def test_a_body_that_goes_on_after_its_answer(port: int) -> None:
     writer.close()
     drips.cancel()
     await asyncio.gather(drips, return_exceptions=True)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "IDLE_S", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_connection_that_is_not_used_any_more(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await ended(reader)).startswith(b"HTTP/1.1 200 ")
+    writer.close()
 
 
 async def test_many_requests_on_one_connection(port: int) -> None:
