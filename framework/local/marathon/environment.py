@@ -58,7 +58,8 @@ def environment(
 
 
 def _value(app: App, value: str | SecretRef, secrets: Secrets) -> str:
-    return value if isinstance(value, str) else secret_of(app, value.secret, secrets)
+    """Of a secret without the line break that a file of text ends with."""
+    return value if isinstance(value, str) else secret_of(app, value.secret, secrets).removesuffix("\n")
 
 
 def secret_of(app: App, name: str, secrets: Secrets) -> str:

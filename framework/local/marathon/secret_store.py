@@ -17,7 +17,7 @@ class SecretError(ButleryError):
 
 
 class SecretFiles:
-    """``SOURCE`` is the file of that name below the directory; one line break at its end is no part of it."""
+    """``SOURCE`` is the file of that name below the directory, as it is: a key may need the line break at its end."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -41,10 +41,10 @@ class SecretFiles:
         if len(raw) > MAX_BYTES:
             raise SecretError(f"secret {source!r}: {path} has more than {MAX_BYTES >> 10} KiB")
         try:
-            text = raw.decode().removesuffix("\n")
+            text = raw.decode()
         except UnicodeDecodeError:
             raise SecretError(f"secret {source!r}: {path} is not UTF-8 text") from None
-        protect(text)
+        protect(text.removesuffix("\n"))
         return text
 
 

@@ -165,6 +165,12 @@ def test_numbers_are_shown_as_java_does(number: float, text: str) -> None:
     assert as_double(number) == text
 
 
+def test_one_line_break_at_a_secrets_end_is_no_part_of_a_variable() -> None:
+    defined_app = app(env={"TOKEN": SecretRef(secret="token")}, secrets={"token": SecretSource(source="token")})
+    found = environment(defined_app, "web.1", "h", (), lambda _: "hush\n\n")
+    assert found["TOKEN"] == "hush\n"
+
+
 def test_a_secret_that_the_app_does_not_name_is_told_of() -> None:
     with pytest.raises(ButleryError, match="/web has no secret 'token'"):
         of(app(env={"TOKEN": SecretRef(secret="token")}))

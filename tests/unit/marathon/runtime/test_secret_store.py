@@ -24,7 +24,7 @@ def put(path: Path, content: bytes, mode: int = 0o600) -> None:
 @pytest.mark.parametrize("source", ["dir/name", "/dir/name"])
 def test_it_is_what_the_file_holds(files: SecretFiles, tmp_path: Path, source: str) -> None:
     put(tmp_path / "dir" / "name", "p\u00e4ss wort\n\n".encode())
-    assert files.read(source) == "p\u00e4ss wort\n"
+    assert files.read(source) == "p\u00e4ss wort\n\n"
 
 
 @pytest.mark.parametrize("source", ["", "/", "..", "dir/../../x", "dir//name", "a\0b", "./x"])
