@@ -64,9 +64,9 @@ Name = Annotated[
 ]
 Image = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", "the name of an image, such as maven:3.9")]
 _ROLE_PART = r"[^-./*\s\x00-\x1f\x7f][^/*\s\x00-\x1f\x7f]{0,99}"
-Role = Annotated[
-    str, _matching(rf"{_ROLE_PART}(/{_ROLE_PART}){{0,9}}", "a Mesos role, such as butlery or engineering/builds")
-]
+_ROLE = rf"{_ROLE_PART}(/{_ROLE_PART}){{0,9}}"
+Role = Annotated[str, _matching(_ROLE, "a Mesos role, such as butlery or engineering/builds")]
+AnyRole = Annotated[str, _matching(rf"\*|{_ROLE}", "* or a Mesos role, such as butlery or engineering/builds")]
 Pyz = Annotated[str, _matching(r"(/|https?://)[^\s\x00-\x1f\x7f]{1,2000}", "an absolute path or an http(s) URL")]
 Roles = Annotated[list[Role], Field(min_length=1, max_length=100), AfterValidator(_different)]
 UidRange = Annotated[str, AfterValidator(_uid_range)]

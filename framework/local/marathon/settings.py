@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from framework.documents import DocumentModel
-from framework.setting_types import LocalPath, Role, Text
+from framework.setting_types import AnyRole, LocalPath, Text
 
 
 class MarathonSettings(DocumentModel):
@@ -28,11 +28,11 @@ class MarathonSettings(DocumentModel):
         "Basic). By default one is made; ``butlery local status`` tells where. Apps run as who runs the cluster, so "
         "nobody else on the machine may launch any.",
     )
-    role: Role | Literal["*"] = Field(
+    role: AnyRole = Field(
         default="*",
         description="Mesos role of apps that give none. Apps with persistent volumes need another than ``*``.",
     )
-    default_accepted_roles: list[Role | Literal["*"]] = Field(
+    default_accepted_roles: list[AnyRole] = Field(
         default_factory=list,
         description="``acceptedResourceRoles`` of apps that give none; empty takes what is reserved and what is not.",
     )

@@ -103,3 +103,16 @@ def test_what_an_attribute_may_be_is_told(tmp_path: Path) -> None:
 def test_hosts_that_cannot_be_are_refused(tmp_path: Path, hosts: str) -> None:
     with pytest.raises(InputError):
         load(tmp_path, f"local: {{hosts: {hosts}}}\n")
+
+
+def test_roles_of_apps_may_be_any_or_one(tmp_path: Path) -> None:
+    given = "local: {marathon: {role: '*', default_accepted_roles: ['*', web/front]}}\n"
+    marathon = load(tmp_path, given).marathon
+    assert (marathon.role, marathon.default_accepted_roles) == ("*", ["*", "web/front"])
+    with pytest.raises(InputError) as error:
+        load(tmp_path, "local: {marathon: {role: a b, default_accepted_roles: ['**']}}\n")
+    told = [(fault.where.split()[-1], fault.message.partition(", such")[0]) for fault in error.value.faults]
+    assert told == [
+        ("local.marathon.role", "must be * or a Mesos role"),
+        ("local.marathon.default_accepted_roles[0]", "must be * or a Mesos role"),
+    ]

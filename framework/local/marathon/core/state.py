@@ -106,7 +106,7 @@ class State:
         self.framework_id = snapshot.framework_id
         self.lost_some = snapshot.lost_some
         self.connected = False
-        self.mesos_url: str | None = None  # set by the runtime, before the events that follow from it
+        self.mesos_url: str | None = None  # set at the start, before the first event
         self.registered = snapshot.framework_id is not None
         self.now = 0.0  # of the last turn, for answers
         self.offers = OfferBook()
