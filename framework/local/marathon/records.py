@@ -41,6 +41,8 @@ _TERMINAL = frozenset({
 
 
 class Goal(StrEnum):
+    """What is to become of an instance."""
+
     RUNNING = "Running"
     STOPPED = "Stopped"  # its task is ended; reservation and volumes are kept for its next one
     DECOMMISSIONED = "Decommissioned"  # ended for good; its volumes are destroyed and unreserved
@@ -125,6 +127,8 @@ class HealthResult(msgspec.Struct, frozen=True):
 
 
 class ReadinessResult(msgspec.Struct, frozen=True):
+    """What one readiness check last found of an instance; ``name`` is the check's."""
+
     instance_id: str
     name: str
     ready: bool
@@ -147,6 +151,8 @@ class TaskFailure(msgspec.Struct, frozen=True):
 
 
 class ActionKind(StrEnum):
+    """Marathon's own names of what a step does to an app. START is with no instance; RESTART rolls."""
+
     START = "StartApplication"
     STOP = "StopApplication"
     SCALE = "ScaleApplication"

@@ -26,6 +26,8 @@ def alive(instance: Instance) -> bool:
 
 
 class Book:
+    """Of one app. ``good`` is what ``works`` says of an instance and the version of the app that it runs."""
+
     def __init__(self) -> None:
         self.instances: dict[str, Instance] = {}  # the oldest first
         self.scheduled: dict[str, None] = {}  # that wait to be launched

@@ -35,9 +35,11 @@ class Frame:
         self._reports: list[Report] = []
 
     def effects(self) -> list[Effect]:
+        """Of the turn so far, in the order in which they are performed: saves, calls, checks, what is told."""
         return [*self._saves.values(), *self._calls, *self._checks, *self._told, *self._reports]
 
     def save(self, kind: str, key: str, save: Save) -> None:
+        """In place of an earlier one of this kind and key."""
         self._saves[kind, key] = save
 
     def call(self, call: Call) -> None:
@@ -50,6 +52,7 @@ class Frame:
         self._told.append(Publish(happening))
 
     def report(self, level: str, message: str, instance: Instance | None = None) -> None:
+        """For the log; ``level`` as in logging."""
         task_id = instance.task_id if instance is not None else None
         self._reports.append(Report(level, message, task_id=task_id))
 

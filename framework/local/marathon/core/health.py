@@ -46,6 +46,7 @@ def told_by_executor(frame: Frame, instance: Instance, update: TaskUpdate, *, he
 
 
 def probed(frame: Frame, event: HealthProbed) -> None:
+    """Takes in what a health check of ours found; with as many failures in a row as may be, the task is killed."""
     instance = _running(frame, event.instance_id, event.attempt)
     if instance is None:
         return
@@ -66,6 +67,7 @@ def probed(frame: Frame, event: HealthProbed) -> None:
 
 
 def readiness_probed(frame: Frame, event: ReadinessProbed) -> None:
+    """Takes in what a readiness check found; an instance that all of them found ready is so until its task ends."""
     instance = _running(frame, event.instance_id, event.attempt)
     if instance is None or instance.ready:
         return

@@ -109,6 +109,7 @@ def expunge(frame: Frame, instance: Instance) -> None:
 
 
 def stop_checks(frame: Frame, instance: Instance) -> None:
+    """Those that the server makes itself."""
     app = frame.state.spec(instance)
     if any(not each.by_executor for each in app.health_checks):
         frame.check(StopChecks(instance.id))

@@ -22,6 +22,7 @@ FREE_AGAIN_S = 10.0
 
 
 def take_in(frame: Frame, offers: Iterable[Offer]) -> None:
+    """Holds them for a while (``hold_s``); ``conclude`` then uses them or gives them back."""
     state = frame.state
     until = frame.now + state.config.hold_s
     for offer in offers:

@@ -66,6 +66,7 @@ def back_off(state: State, app: App, launched_at: float | None, now: float) -> N
 
 
 def entries(state: State) -> list[QueueEntry]:
+    """What waits, with the reasons of the offers that came last; of each app those of its oldest instance."""
     waiting = [app_id for app_id in state.waiting if state.book(app_id).scheduled]
     offers = list(state.seen.values())[: max(2, REASONS_AT_ONCE // max(1, len(waiting)))]
     return [_entry(state, app_id, offers) for app_id in waiting]

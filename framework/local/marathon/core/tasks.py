@@ -48,6 +48,7 @@ _FAILURES = frozenset({
 
 
 def condition_of(update: TaskUpdate) -> Condition:
+    """That an update brings its instance into."""
     if update.state == "TASK_LOST":
         if update.reason in _MIGHT_COME_BACK and "unknown" not in update.message.lower():
             return Condition.UNREACHABLE
@@ -56,6 +57,7 @@ def condition_of(update: TaskUpdate) -> Condition:
 
 
 def take_update(frame: Frame, update: TaskUpdate) -> None:
+    """Of a task of ours or of none; it is acknowledged either way, after what it changed is saved."""
     if update.uuid and update.host_id is not None:
         frame.call(Acknowledge(update.task_id, update.host_id, update.uuid))
     frame.state.unanswered.pop(update.task_id, None)

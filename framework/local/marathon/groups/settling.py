@@ -65,6 +65,7 @@ def is_upgrade(old: App, new: App) -> bool:
 
 
 def is_only_scale_change(old: App, new: App) -> bool:
+    """Whether nothing but the number of instances is another."""
     return old.instances != new.instances and not is_upgrade(old, new)
 
 

@@ -20,6 +20,7 @@ Asked: TypeAlias = tuple[int | None, ...]
 
 
 def asked_by(app: App) -> Asked:
+    """With ``requirePorts`` host ports are those of the definitions, else any."""
     if any(network.mode is not NetworkMode.HOST for network in app.networks):
         mappings = (app.container.port_mappings if app.container else None) or ()
         return tuple([mapping.host_port for mapping in mappings])

@@ -146,4 +146,5 @@ def spreads_of(demand: Demand, placed: Sequence[Instance]) -> dict[str, Spread]:
 
 
 def in_maintenance(window: Window, now: float) -> bool:
+    """``now`` in seconds since the epoch."""
     return now >= window.start_at and not window.over(now)
