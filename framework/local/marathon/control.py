@@ -134,7 +134,7 @@ class View(Protocol):
 
 
 class Control(Protocol):
-    """Changes are decided at once and saved when these return; UnavailableError is raised while nothing can be saved."""
+    """Changes are decided at once and saved when these return. Raises UnavailableError while nothing can be saved."""
 
     @property
     def view(self) -> View: ...
