@@ -119,7 +119,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
         clock,
         chance,
     )
-    app = make_app(runtime, _api_settings(start, config, credentials))
+    app = make_app(runtime, _api_settings(start, config, url, credentials))
     server = HttpServer(http_config(app, STOP_GRACE_S))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -137,15 +137,16 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
     return 0
 
 
-def _api_settings(start: Start, config: Config, credentials: tuple[str, str]) -> ApiSettings:
+def _api_settings(start: Start, config: Config, url: str, credentials: tuple[str, str]) -> ApiSettings:
     defaults = Defaults(
         role=start.role,
         accepted_resource_roles=start.default_accepted_roles or None,
         network=start.default_network,
     )
+    host, _, port = url.removeprefix("http://").rpartition(":")
     return ApiSettings(
-        host=start.host,
-        port=start.port,
+        host=host,
+        port=int(port),
         defaults=defaults,
         credentials=credentials,
         allow_origin=start.allow_origin,

@@ -8,7 +8,10 @@ from framework.local.marathon.definition.read import Defaults
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """``credentials``: user and password of HTTP Basic; None asks nobody. ``port``: where the server is bound to."""
+    """``host``, ``port``: where others find the server, an IPv6 address in brackets. ``credentials``: user and password
+
+    of HTTP Basic; None asks nobody.
+    """
 
     host: str
     port: int
