@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from framework.errors import InputError
-from framework.local.cluster import MesosCluster
+from framework.local.cluster import MesosCluster, get_json
+from framework.local.credentials import Credentials
 from framework.local.spec import HostShape
 from tests.acceptance.marathon_process import MarathonProcess
 from tests.acceptance.marathon_server import MarathonApi, checked, names, sleeper
@@ -119,6 +120,47 @@ def test_kill_9_again_and_again_in_the_middle(
         assert (app["instances"], app["tasksRunning"], app["cpus"]) == (after, after, 0.1)
     else:
         assert api.get("/v2/apps")["apps"] == []
+
+
+def reserved(server: MarathonProcess) -> list[str]:
+    """What Mesos holds for somebody's tasks, the ids of volumes among it."""
+    authorization = Credentials(server.mesos.directory).operator.authorization()
+    hosts = get_json(f"{server.mesos.url}/slaves", 30.0, authorization)["slaves"]
+    told = [one for host in hosts for of_role in host["reserved_resources_full"].values() for one in of_role]
+    return [one.get("disk", {}).get("persistence", {}).get("id", one["name"]) for one in told]
+
+
+def test_kill_9_while_volumes_are_made_found_again_and_wiped(api: MarathonApi, server: MarathonProcess) -> None:
+    resident = sleeper(
+        "/volumes/db",
+        instances=3,
+        role="volumes",
+        cmd="echo $MESOS_TASK_ID >> data/tasks; exec sleep 600",
+        container={
+            "type": "MESOS",
+            "volumes": [{"containerPath": "data", "mode": "RW", "persistent": {"size": 16}}],
+        },
+        upgradeStrategy={"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0},
+    )
+
+    def written() -> list[int]:
+        return [len(path.read_text().split()) for path in server.mesos.directory.rglob("roles/volumes/*/tasks")]
+
+    api.change("POST", "/v2/apps", resident)
+    server.kill9()
+    api.wait_deployed()
+    eventually(lambda: written() == [1, 1, 1], "the first words of all")
+    volumes = {one for one in reserved(server) if "#" in one}
+    assert len(volumes) == 3
+    api.change("POST", "/v2/apps/volumes/db/restart")
+    server.kill9()
+    api.wait_deployed()
+    eventually(lambda: written() == [2, 2, 2], "the next words of all, where the first ones are")
+    assert {one for one in reserved(server) if "#" in one} == volumes
+    api.change("DELETE", "/v2/apps/volumes/db")
+    server.kill9()
+    api.wait_deployed()
+    eventually(lambda: not reserved(server), "the end of all that was reserved, the Mesos executors' share too")
 
 
 def _restart(mesos: MesosCluster) -> None:
