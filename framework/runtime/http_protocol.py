@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from framework.log import get_logger
@@ -14,7 +15,19 @@ MAX_HEAD_BYTES = 64 << 10
 WRITE_TIMEOUT_S = 60.0
 """In which a client has to take what was written to it, which is a piece of an answer at a time."""
 
+CUT = "butlery.cut"
+"""In the extensions of a request's ASGI scope: its ``now`` ends the connection, whatever is still to be written."""
+
 log = get_logger(__name__)
+
+
+def cut(scope: Scope) -> bool:
+    """Ends the connection that a request came on; False where it is not one of this protocol."""
+    now = scope.get("extensions", {}).get(CUT, {}).get("now")
+    if now is None:
+        return False
+    now()
+    return True
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -38,6 +51,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
+        self.scope["extensions"] = {CUT: {"now": self.transport.abort}}
 
     def on_headers_complete(self) -> None:
         self._in_head = False

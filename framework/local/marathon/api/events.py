@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 from starlette.requests import Request
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
 
 from framework.local.marathon.api.happened import Attached, Told, data_of, names
 from framework.local.marathon.api.problems import RefusedError
 from framework.local.marathon.api.render import Renderer
 from framework.local.marathon.control import Control
+from framework.runtime.http_protocol import cut
 
 MAX_WAITING = 1024
 """Events that may wait for one subscriber whose connection takes no more; with more it is cut, as the real one does."""
@@ -23,6 +24,8 @@ STUCK_S = 2.0
 MAX_BURST = 32 * 1024
 """Events that may wait for one subscriber at all. It shares them with the others."""
 MAX_SUBSCRIBERS = 512
+CUT_TIMEOUT_S = 5.0
+"""Until a connection that was cut is known to be gone, which takes a turn of the loop."""
 KEEP_ALIVE_S = 10.0
 """An empty line so often, as Jetty sends it, tells clients and proxies that the stream is alive."""
 PIECE_BYTES = 64 << 10
@@ -176,9 +179,10 @@ class Subscriber:
 class EventStream:
     """The answer to GET /v2/events."""
 
-    def __init__(self, hub: Hub, subscriber: Subscriber) -> None:
+    def __init__(self, hub: Hub, subscriber: Subscriber, scope: Scope) -> None:
         self._hub = hub
         self._subscriber = subscriber
+        self._scope = scope
         self.headers: dict[str, str] = {}
 
     async def __call__(self, receive: Receive, send: Send) -> None:
@@ -189,10 +193,13 @@ class EventStream:
             await send({"type": "http.response.start", "status": 200, "headers": raw})
             passing = asyncio.create_task(self._subscriber.pass_on(send))
             over = asyncio.create_task(self._subscriber.over.wait())
-            ends = [passing, over, asyncio.create_task(_gone(receive))]
+            gone = asyncio.create_task(_gone(receive))
+            ends = [passing, over, gone]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if self._subscriber.stuck:
                 _log.warning("an event stream to %s was cut: it did not keep up", self._subscriber.remote_address)
+                if cut(self._scope):
+                    await asyncio.wait([gone], timeout=CUT_TIMEOUT_S)
             elif self._subscriber.over.is_set():
                 passing.cancel()
                 await asyncio.wait([passing])
@@ -215,7 +222,7 @@ def open_stream(request: Request, hub: Hub) -> EventStream | None:
     address = request.client.host if request.client else ""
     subscriber = Subscriber(hub, address, request.query_params.getlist("event_type"), light)
     hub.attach(subscriber)
-    return EventStream(hub, subscriber)
+    return EventStream(hub, subscriber, request.scope)
 
 
 async def _gone(receive: Receive) -> None:
