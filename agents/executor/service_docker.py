@@ -131,7 +131,7 @@ class DockerService:
     def run_check(self, command: list[str], done: Callable[[int | None, str], None]) -> Callable[[], None]:
         """Runs a command in the container; ``done`` gets its exit code. Returns what ends it without ``done``."""
         argv = ["/bin/sh", "-c", command[0]] if len(command) == 1 else command
-        state = _Check(self._engine, self._name, argv, self._spec.user, done)
+        state = _Check(self._engine, self._name, argv, done)
         self._worker.do(state.work)
         return state.cancel
 
@@ -354,14 +354,10 @@ class DockerService:
 class _Check:
     """A command in the container. The engine can start one and tell of its end, but not end it."""
 
-    def __init__(
-        self, engine: Engine, name: str, argv: list[str], user: str | None, done: Callable[[int | None, str], None]
-    ) -> None:
+    def __init__(self, engine: Engine, name: str, argv: list[str], done: Callable[[int | None, str], None]) -> None:
         self._engine = engine
         self._name = name
         self._wanted: dict[str, Any] = {"Cmd": argv, "AttachStdout": False, "AttachStderr": False}
-        if user is not None:
-            self._wanted["User"] = user
         self._done = done
         self._cancelled = False
 

@@ -295,6 +295,15 @@ def test_networks_ports_names_and_health(services: Services, network: str) -> No
     server.kill()
 
 
+@pytest.mark.parametrize("wanted", [{"user": "1234"}, {"parameters": [["user", "1234"]]}])
+def test_a_command_that_checks_is_the_containers_users(services: Services, wanted: dict[str, Any]) -> None:
+    check = ServiceCheck("command", command=["test $(id -u) = 1234"], grace_s=0, interval_s=0.2, delay_s=0)
+    one = services("exec sleep 600", health=[check], **wanted)
+    one.running()
+    assert one.running()["healthy"] is True
+    one.kill()
+
+
 @pytest.mark.parametrize("wanted", [{"tty": True}, {"parameters": [["tty", "true"]]}])
 def test_a_terminal(services: Services, wanted: dict[str, Any]) -> None:
     one = services("test -t 1 && echo terminal", **wanted)
