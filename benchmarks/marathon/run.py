@@ -7,6 +7,7 @@ executors, one a host, start with the first tasks: that is part of the time from
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -39,7 +40,8 @@ CAPACITY = 0.9
 CREATORS = 8
 """Connections that apps are created over."""
 TASK_CPUS, TASK_MEM_MIB = 0.05, 16
-PORTS_PER_HOST = 100
+PORTS_PER_HOST, CPUS_PER_PORT, MEM_MIB_PER_PORT = 100, 0.16, 164
+MOST_CPUS = 1024
 POLL_S = 0.5
 SAY_EVERY_S = 5.0
 HEALTHY_BASE_S, HEALTHY_PER_TASK_S = 120.0, 0.5
@@ -58,7 +60,7 @@ def run(apps: int, hosts: int, scale_to: int, rolled: int, subscribers: int, con
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
-    settings = {"local": {"hosts": [_shape(hosts)], "marathon": {"pretend": True}}}
+    settings = {"local": {"hosts": [_shape(hosts, apps + scale_to + rolled)], "marathon": {"pretend": True}}}
     with interruptible():
         with temporary_cluster(settings, say, scheduler=False) as cluster:
             bench = _Bench(cluster, say)
@@ -261,9 +263,11 @@ def _rolled(instances: int, release: str) -> dict[str, Any]:
     }
 
 
-def _shape(count: int) -> dict[str, Any]:
-    """Room enough that no task waits for any."""
-    return HostShape(count=count, cpus=16, mem_mib=16_384, ports=PORTS_PER_HOST).model_dump(exclude_none=True)
+def _shape(hosts: int, tasks: int) -> dict[str, Any]:
+    """Room enough that no task waits for any, also while those end that it replaces."""
+    ports = max(PORTS_PER_HOST, 2 * math.ceil(tasks / hosts))
+    cpus, mem_mib = min(MOST_CPUS, ports * CPUS_PER_PORT), ports * MEM_MIB_PER_PORT
+    return HostShape(count=hosts, cpus=cpus, mem_mib=mem_mib, ports=ports).model_dump(exclude_none=True)
 
 
 def show(figures: Mapping[str, Any], console: Console) -> None:
