@@ -19,7 +19,7 @@ from framework.local.marathon.control import (
 )
 from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import EMPTY
-from framework.local.marathon.groups.planning import conflicts, plan, revert
+from framework.local.marathon.groups.planning import plan, revert
 from framework.local.marathon.groups.settling import settle
 from framework.local.marathon.groups.tree import app_of, apps_of, group_of
 from framework.local.marathon.happenings import DeploymentTold, Happening
@@ -169,7 +169,8 @@ class FakeMarathon:
             raise self.failing
         deployment_id = str(uuid.UUID(int=self._count))
         deployment = plan(before, after, version=version, deployment_id=deployment_id, kill=kill)
-        locking = conflicts(deployment, self.running.values())
+        affected = frozenset(deployment.affected)
+        locking = [one.id for one in self.running.values() if not affected.isdisjoint(one.affected)]
         if locking and not force:
             raise AppLockedError(deployment.affected[0], locking)
         for one in locking:

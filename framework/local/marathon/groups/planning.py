@@ -67,12 +67,6 @@ def revert(deployment: Deployment, root: Group) -> Group:
     return root
 
 
-def conflicts(deployment: Deployment, running: Iterable[Deployment]) -> tuple[str, ...]:
-    """Ids of the running ones that touch an app that it touches."""
-    affected = frozenset(deployment.affected)
-    return tuple(one.id for one in running if not affected.isdisjoint(one.affected))
-
-
 def _move(old: App | None, new: App, kill: Sequence[str]) -> Action | None:
     if old is None:
         return Action(ActionKind.SCALE, new, new.instances)

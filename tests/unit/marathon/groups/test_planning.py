@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from framework.local.marathon.definition.app import App, Group
+from framework.local.marathon.definition.app import Group
 from framework.local.marathon.definition.read import EMPTY, GroupUpdate
-from framework.local.marathon.groups.planning import conflicts, plan, revert
+from framework.local.marathon.groups.planning import plan, revert
 from framework.local.marathon.groups.settling import settle
 from framework.local.marathon.groups.tree import (
     app_of,
@@ -133,19 +133,6 @@ def test_a_group_waits_for_groups_and_apps_and_all_in_it_waits() -> None:
 def test_a_long_line_of_dependencies_is_a_step_each() -> None:
     apps = [app(f"/a{place}", dependencies=(f"/a{place + 1}",)) for place in range(3000)]
     assert len(planned(EMPTY, tree(*apps)).steps) == 3001
-
-
-def test_deployments_are_in_conflict_where_they_touch_the_same_app() -> None:
-    root = tree(app("/a"), app("/b"), app("/c"))
-
-    def touching(deployment_id: str, *ids: str) -> Deployment:
-        changed: dict[str, App | None] = {one: app(one, cmd="other") for one in ids}
-        return planned(root, settle(root, with_apps(root, changed), VERSIONS[2]), deployment_id)
-
-    running = [touching("1", "/a"), touching("2", "/b", "/c"), touching("3", "/c")]
-    assert conflicts(touching("new", "/c"), running) == ("2", "3")
-    assert conflicts(touching("new", "/a", "/b"), running) == ("1", "2")
-    assert conflicts(touching("new"), running) == ()
 
 
 def plain(root: Group) -> tuple[dict[str, str | None], dict[str, tuple[set[str], bool | None]]]:
