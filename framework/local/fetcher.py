@@ -7,7 +7,9 @@ Mesos shows in the task's failure, tell it not to start the task.
 
 import base64
 import gzip
+import http.client
 import json
+import lzma
 import os
 import pwd
 import shutil
@@ -47,8 +49,12 @@ def main() -> int:
             written += fetch(item, sandbox, Path(cache) if cache else None, stall_s)
         except FetchError as error:
             faults += _failed(str(error))
-        except (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (OSError, tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
             faults += _failed(f"{shown(item['uri']['value'])}: {error}")
+        except RuntimeError as error:  # what zipfile says of a password or a way of packing that it does not know
+            faults += _failed(f"{shown(item['uri']['value'])}: {error}")
+        except (ValueError, http.client.HTTPException) as error:  # whose texts may hold the query
+            faults += _failed(f"{shown(item['uri']['value'])}: {type(error).__name__}")
     if info.get("user") and os.geteuid() == 0:
         _give(written, sandbox, info["user"])
     return 1 if faults else 0
@@ -103,7 +109,7 @@ def _name_in(value: str) -> str:
 def _file_name(uri: dict[str, Any]) -> str:
     name = uri.get("output_file") or _name_in(uri["value"])
     path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts:
+    if not name or "\0" in name or path.is_absolute() or ".." in path.parts:
         raise FetchError(f"{shown(uri['value'])}: {name!r} is no file name inside the sandbox")
     return str(path)
 
@@ -227,7 +233,7 @@ def _give(paths: list[Path], sandbox: Path, user: str) -> None:
 
 
 def _failed(message: str) -> int:
-    sys.stderr.write(f"mesos-fetcher: {message}\n")
+    sys.stderr.write(f"mesos-fetcher: {' '.join(message.splitlines())}\n")
     return 1
 
 

@@ -6,6 +6,7 @@ import gzip
 import http.server
 import io
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -35,6 +36,8 @@ class Served(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "100")
             self.end_headers()
             self.wfile.write(b"ended early")
+        elif self.path.startswith("/odd"):
+            self.wfile.write(b"SSH-2.0-x\r\n\r\n")
         elif self.path.startswith("/locked") and self.headers["Authorization"] != "Basic bWU6b3BlbiE=":
             self.send_error(401)
         elif self.path.startswith(("/file", "/locked")):
@@ -168,6 +171,35 @@ def test_faults_are_told_all_at_once_and_without_secrets(sandbox: Path, server: 
     assert "hunter2" not in done.stderr
     assert "Traceback" not in done.stderr
     assert list(sandbox.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("odd?word=hush", "BadStatusLine"), ("file%00", "no file name"), ("fi\u00e9?word=hush", "UnicodeEncodeError")],
+)
+def test_odd_servers_and_names_are_faults_as_others(sandbox: Path, server: str, path: str, words: str) -> None:
+    done = run(sandbox, uri(f"http://{server}/{path}"))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("mesos-fetcher: ")
+    assert words in line
+    assert "hush" not in line
+
+
+def test_archives_that_cannot_be_unpacked_are_faults(sandbox: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.tar.xz").write_bytes(lzma.compress(b"x" * 99999)[:-9])
+    (tmp_path / "bad.gz").write_bytes(gzip.compress(b"x" * 99999)[:-9])
+    with zipfile.ZipFile(tmp_path / "locked.zip", "w") as packed:
+        packed.writestr("in", "side")
+    raw = bytearray((tmp_path / "locked.zip").read_bytes())
+    for start in (raw.index(b"PK\x03\x04") + 6, raw.index(b"PK\x01\x02") + 8):
+        raw[start] |= 1  # encrypted
+    (tmp_path / "locked.zip").write_bytes(raw)
+    names = ("bad.tar.xz", "bad.gz", "locked.zip")
+    done = run(sandbox, *(uri(tmp_path / name) for name in names))
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert [line.partition(": ")[2].partition(": ")[0] for line in lines] == [str(tmp_path / name) for name in names]
 
 
 def test_what_mesos_would_not_say_is_refused(sandbox: Path) -> None:
