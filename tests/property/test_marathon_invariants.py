@@ -15,6 +15,7 @@ from framework.core import effects as mesos
 from framework.core import events as told
 from framework.local.marathon.control import AppLockedError
 from framework.local.marathon.core import effects as ef
+from framework.local.marathon.core.config import Config
 from framework.local.marathon.core.events import DelayReset, KillAsked
 from framework.local.marathon.core.scaling import capacities
 from framework.local.marathon.definition.app import (
@@ -34,7 +35,8 @@ IDS = ("/a", "/b", "/g/c", "/g/d", "/disks")
 OFTEN = ("put", "go", "go", "go", "go", "go", "scale", "crash") * 3
 SELDOM = (
     "remove", "restart", "cancel", "cancel_forced", "kill", "wipe", "fail", "fail", "mend", "lose_host", "find_host",
-    "disconnect", "rescind", "wait", "wait_long", "duplicate", "reset", "end", "forced", "crash_between",
+    "disconnect", "rescind", "wait", "wait_long", "duplicate", "reset", "end", "forced", "crash_between", "tear_down",
+    "set_back",
 )  # fmt: skip
 STRATEGIES = ((1.0, 1.0), (0.5, 0.0), (1.0, 0.0), (0.0, 0.0), (0.9, 0.3), (0.0, 1.0))
 
@@ -93,8 +95,9 @@ def putting(*apps: App) -> Callable[[Group, str], Group]:
 
 
 class History:
-    def __init__(self, watch: Watch | None = None) -> None:
-        self.world = World(watch=watch)
+    def __init__(self, watch: Watch | None = None, config: Config | None = None) -> None:
+        self.world = World(config=config, watch=watch)
+        self.world.mesos.lingering = True
 
     def play(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -150,6 +153,11 @@ class History:
             case "disconnect":
                 fake.disconnect()
                 world.step(told.Disconnected("gone"))
+            case "tear_down":
+                fake.tear_down()
+                world.step(told.FrameworkRemoved("torn down"))
+            case "set_back":
+                world.set_back(60.0 * a)
             case "rescind" if fake.offers:
                 offer_id = list(fake.offers)[a % len(fake.offers)]
                 del fake.offers[offer_id]
@@ -170,11 +178,15 @@ class History:
 
 @given(HISTORIES)
 def test_every_deployment_ends_and_every_app_gets_its_instances(actions: list[Action]) -> None:
-    history = History()
+    history = History(config=Config(rest_s=1e6, garbage_s=1e6))  # hosts are gone for long
     history.play(actions)
     world = history.world
     assert world.rest(), (world.state.running, world.wanted(), world.running(), world.state.waiting)
     assert world.mesos.faults == []
+    for _ in range(30):
+        world.go()
+    held = [name for host in world.mesos.hosts.values() for name in host.volumes]
+    assert all(world.state.keeps(name.partition("#")[0]) for name in held), "what nobody wants is reserved still"
 
 
 @given(HISTORIES)

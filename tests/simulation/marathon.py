@@ -60,7 +60,7 @@ class FirstFit:
                 self._left[held.host_id, held.role] -= cpu_millis(app)
                 volumes: tuple[LocalVolume, ...] = ()
                 if app.resident:
-                    volumes = (LocalVolume("data", instance.id, f"{instance.id}#data", 10),)
+                    volumes = (LocalVolume("data", instance.id, f"{instance.id}#data"),)
                 return self._placed(app, held, volumes, reserve=app.resident)
         return Refused()
 
@@ -121,7 +121,10 @@ class FakeHost:
 
 
 class FakeMesos:
-    """``faults``: what it was asked and should never have been."""
+    """``faults``: what it was asked and should never have been. ``lingering``: whether of what was reserved a part is
+
+    offered only later, as Mesos executors end after their tasks.
+    """
 
     def __init__(self, hosts: Sequence[int]) -> None:
         self.hosts = {HostId(f"h{n}"): FakeHost(HostId(f"h{n}"), cpus) for n, cpus in enumerate(hosts)}
@@ -132,6 +135,7 @@ class FakeMesos:
         self.suppressed = False
         self.subscribed = False
         self.faults: list[str] = []
+        self.lingering = False
         self._serial = itertools.count()
 
     def connect(self) -> None:
@@ -146,6 +150,13 @@ class FakeMesos:
         self.drop_offers()
         self.subscribed = False
         self.inbox = []
+
+    def tear_down(self) -> None:
+        """The framework's tasks end with it, also those out of sight; what is reserved stays."""
+        self.disconnect()
+        self.unacknowledged.clear()
+        for task in self.alive():
+            task.alive = task.kill_asked = False
 
     def drop_offers(self) -> None:
         self.offers.clear()
@@ -230,7 +241,7 @@ class FakeMesos:
                 if self._use(call.offer_ids, call.host_id):
                     for piece in call.volumes:
                         if piece.volume is not None:
-                            self.hosts[call.host_id].volumes.pop(piece.volume.id, None)
+                            self._destroy(self.hosts[call.host_id], piece.volume.id)
             case mesos.Decline():
                 for offer_id in call.offer_ids:
                     offer = self.offers.pop(offer_id, None)
@@ -248,6 +259,12 @@ class FakeMesos:
                 self.unacknowledged.pop(call.uuid, None)
             case mesos.Reconcile():
                 self._reconcile(call)
+
+    def _destroy(self, host: FakeHost, volume_id: str) -> None:
+        there = host.volumes.pop(volume_id, None) is not None
+        instance_id, _, part = volume_id.partition("#")
+        if there and self.lingering and part != "rest":
+            host.volumes[f"{instance_id}#rest"] = 1
 
     def _use(self, offer_ids: tuple[OfferId, ...], host_id: HostId) -> bool:
         if any(self.offers.get(each) is None for each in offer_ids):
@@ -458,6 +475,13 @@ class World:
         if next_at is not None and next_at <= self.now:
             self.step(told.Tick())
         self.mesos.offer(self.now)
+
+    def set_back(self, seconds: float) -> None:
+        """The clock of our machine; Mesos' own goes on."""
+        self.now -= seconds
+        for host in self.mesos.hosts.values():
+            host.filtered_until -= seconds
+        self.step(told.Tick())  # as at least every minute
 
     def work(self) -> None:
         """Tasks go on by one state each: start, become healthy and ready, end where they were asked to."""
