@@ -48,12 +48,14 @@ def fewest_healthy(events: Iterable[Mapping[str, Any]], app_id: str, begun: int)
 
 
 def broken_orders(events: Iterable[Mapping[str, Any]]) -> int:
-    """How many changes of an instance's condition lead backwards along its life."""
+    """How many changes of an instance's condition lead backwards along its life; its next task begins another."""
     last: dict[str, int] = {}
     broken = 0
     for event in events:
         if event["eventType"] == "instance_changed_event" and event["condition"] in _PLACE:
             place = _PLACE[event["condition"]]
-            broken += place < last.get(event["instanceId"], 0)
+            was = last.get(event["instanceId"], 0)
+            again = event["condition"] == "Scheduled" and was > _PLACE["Running"]
+            broken += place < was and not again
             last[event["instanceId"]] = place
     return broken

@@ -44,4 +44,5 @@ def test_health_that_is_lost_counts_once() -> None:
 def test_conditions_that_lead_backwards_are_counted() -> None:
     fine = [changed("one", name) for name in ("Scheduled", "Provisioned", "Staging", "Running", "Killing", "Killed")]
     assert broken_orders(fine) == 0
+    assert broken_orders([*fine, changed("one", "Failed"), changed("one", "Scheduled"), changed("one", "Running")]) == 0
     assert broken_orders([*fine, changed("one", "Running"), changed("two", "Running")]) == 1

@@ -15,6 +15,8 @@ def works(instance: Instance, app: App) -> bool:
     """Whether it does its work: runs, is healthy where the app says what that is, and ready."""
     if instance.condition is not Condition.RUNNING or instance.goal is not Goal.RUNNING:
         return False
+    if instance.kill_asked_at is not None:
+        return False
     if app.health_checks and not instance.healthy:
         return False
     return instance.ready is True or not app.readiness_checks

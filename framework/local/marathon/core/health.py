@@ -131,8 +131,8 @@ def _weigh(frame: Frame, instance_id: str) -> None:
 
 
 def _kill_unhealthy(frame: Frame, instance: Instance, cause: str) -> None:
-    """It is replaced; a resident one is started again where its volumes are."""
+    """Its next task is started, where its volumes are if it has any."""
     frame.failed(instance, "TASK_KILLED", f"Task was killed since health check failed. Reason: {cause}")
     frame.publish(UnhealthyKill(instance, cause))
     current = frame.state.instance(instance.id) or instance
-    end(frame, current, Goal.RUNNING if current.reserved else Goal.DECOMMISSIONED)
+    end(frame, current, Goal.RUNNING)

@@ -194,8 +194,8 @@ def _kill_asked(frame: Frame, event: KillAsked) -> None:
     for instance_id in event.instance_ids:
         instance = frame.state.instance(instance_id)
         if instance is not None:
-            keeps = instance.reserved and not event.wipe
-            end(frame, instance, Goal.RUNNING if keeps else Goal.DECOMMISSIONED)
+            forgotten = event.wipe or (instance.condition in AWAY and not instance.reserved)
+            end(frame, instance, Goal.DECOMMISSIONED if forgotten else Goal.RUNNING)
 
 
 def _reset_delay(state: State, app_id: str) -> None:

@@ -14,7 +14,7 @@ from framework.local.marathon.core.queue import back_off
 from framework.local.marathon.core.state import State, task_lives
 from framework.local.marathon.definition.app import DEFAULT_KILL_GRACE_S
 from framework.local.marathon.happenings import StatusUpdate, UnknownTerminated
-from framework.local.marathon.records import Condition, Goal, Instance, instance_id_of
+from framework.local.marathon.records import ActionKind, Condition, Goal, Instance, instance_id_of
 
 _CONDITIONS = {
     "TASK_STAGING": Condition.STAGING,
@@ -176,11 +176,24 @@ def _ended(frame: Frame, instance: Instance, condition: Condition, update: TaskU
     elif condition in _LAUNCHED and told.volumes:
         told = replace(told, reserved=True)
     state.clear_task(instance.id)
-    if told.goal is Goal.RUNNING and told.reserved:
+    if told.goal is Goal.RUNNING and (told.reserved or _goes_on(state, told)):
         frame.put(told)
-        frame.put(replace(told, condition=Condition.SCHEDULED, kill_asked_at=None, started_at=None, mesos_state=None))
+        anew = replace(told, condition=Condition.SCHEDULED, kill_asked_at=None, started_at=None, mesos_state=None)
+        frame.put(anew if told.reserved else replace(anew, site=None, ports=(), staged_at=None))
     else:
         without_task(frame, told)
+
+
+def _goes_on(state: State, instance: Instance) -> bool:
+    """Whether an instance without volumes gets another task: not one that a failed launch may have made some for, nor
+
+    one of an older configuration, whose place a new instance takes.
+    """
+    app, acting = state.app(instance.app_id), state.acting.get(instance.app_id)
+    if app is None or instance.volumes or instance.version < app.version_info.last_config_change_at:
+        return False
+    rolled = acting is not None and acting.action.kind is ActionKind.RESTART
+    return not (acting and rolled and instance.version < acting.action.app.version)
 
 
 def overdue(frame: Frame, instance: Instance) -> None:

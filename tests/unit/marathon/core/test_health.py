@@ -64,7 +64,7 @@ def test_failures_within_the_grace_period_do_not_count_until_the_first_success()
     assert told(world, HealthCheckFailed) == []
     probe(world, alive=True)
     probe(world, alive=False)
-    assert only(world).goal is Goal.DECOMMISSIONED
+    assert only(world).kill_asked_at is not None
 
 
 def test_failures_after_the_grace_period_count() -> None:
@@ -80,9 +80,10 @@ def test_too_many_failures_in_a_row_have_it_killed_and_replaced() -> None:
     before = only(world)
     for alive in (False, False, True, False, False):
         probe(world, alive=alive)
-    assert only(world).goal is Goal.RUNNING
+    assert only(world).kill_asked_at is None
     probe(world, alive=False)
-    assert only(world).goal is Goal.DECOMMISSIONED
+    assert only(world).kill_asked_at is not None
+    assert world.state.book("/a").good == 0
     assert len(told(world, HealthCheckFailed)) == 5
     (kill,) = told(world, UnhealthyKill)
     assert kill.reason == "connection refused"
@@ -92,7 +93,7 @@ def test_too_many_failures_in_a_row_have_it_killed_and_replaced() -> None:
     probe(world, alive=False)
     assert len(told(world, UnhealthyKill)) == 1, "one that is being killed is judged no more"
     assert world.rest()
-    assert only(world).id != before.id
+    assert only(world).task_id == f"{before.id}._app.2"
 
 
 def test_failures_that_may_be_any_number_kill_nobody() -> None:

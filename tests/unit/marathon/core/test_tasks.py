@@ -80,20 +80,20 @@ def test_every_update_is_acknowledged_after_it_is_saved() -> None:
     world.go()
     effects = turn(world.state, (update(only(world), "TASK_FAILED", uuid=b"u"),), world.now)
     kinds = [type(one).__name__ for one in effects]
-    assert kinds.index("DropInstance") < kinds.index("Acknowledge")
+    assert kinds.index("SaveInstance") < kinds.index("Acknowledge")
     assert [one.uuid for one in effects if isinstance(one, Acknowledge)] == [b"u"]
 
 
 @pytest.mark.parametrize("state", ["TASK_FINISHED", "TASK_FAILED", "TASK_ERROR", "TASK_GONE", "TASK_DROPPED"])
-def test_an_instance_that_ends_is_replaced(state: str) -> None:
+def test_an_instance_that_ends_gets_another_task(state: str) -> None:
     world = running(small())
     before = only(world)
     world.mesos.update(task_of(world, before), state, message="it broke")
     assert world.rest()
-    assert only(world).id != before.id
-    changed = [one.condition for one in told(world, InstanceChanged) if one.instance.id == before.id]
-    assert changed == [condition_of(TaskUpdate(TaskId("t"), state))]
-    assert [one.task_status for one in told(world, StatusUpdate) if one.instance.id == before.id] == [state]
+    assert only(world).task_id == f"{before.id}._app.2"
+    changed = [one.condition for one in told(world, InstanceChanged)]
+    assert changed[:3] == [condition_of(TaskUpdate(TaskId("t"), state)), Condition.SCHEDULED, Condition.PROVISIONED]
+    assert next(one.task_status for one in told(world, StatusUpdate)) == state
     failure = world.state.last_failure("/a")
     if state == "TASK_FINISHED":
         assert failure is None
@@ -112,14 +112,18 @@ def test_the_log_tells_of_a_task_that_fails() -> None:
     assert told_of.message == "the task has failed, as TASK_FAILED: it broke"
 
 
-def test_one_that_a_user_kills_is_replaced_without_a_failure_or_a_delay() -> None:
+@pytest.mark.parametrize(("wipe", "goal"), [(False, Goal.RUNNING), (True, Goal.DECOMMISSIONED)])
+def test_what_a_user_kills_comes_back_without_a_failure_or_a_delay_as_another_if_it_is_wiped(
+    wipe: bool, goal: Goal
+) -> None:
     world = running(small())
     before = only(world)
-    world.step(KillAsked((before.id,)))
-    assert only(world).goal is Goal.DECOMMISSIONED
+    world.step(KillAsked((before.id,), wipe=wipe))
+    assert only(world).goal is goal
     world.mesos.update(task_of(world, before), "TASK_FAILED")
     assert world.rest()
-    assert only(world).id != before.id
+    assert (only(world).id == before.id) is not wipe
+    assert only(world).attempt == (1 if wipe else 2)
     assert world.state.last_failure("/a") is None
     assert world.state.delays == {}
 
@@ -329,3 +333,17 @@ def test_a_kill_is_asked_for_at_once_of_one_that_comes_back_into_sight() -> None
     world.mesos.find(task.host_id)
     world.deliver()
     assert task.kill_asked
+
+
+def test_one_of_an_older_configuration_that_ends_is_replaced_by_another() -> None:
+    world = running(small(instances=2))
+    before = world.state.instances("/a")
+    started = world.deploy(put(small(instances=2, cmd="new", cpus=100.0)))
+    world.cancel(started.deployment_id, force=True)
+    world.mesos.update(task_of(world, before[0]), "TASK_FAILED")
+    for _ in range(3):
+        world.go()
+    kept, new = world.state.instances("/a")
+    assert kept.id == before[1].id
+    assert new.id != before[0].id
+    assert (new.condition, new.version) == (Condition.SCHEDULED, started.version)
