@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from uuid import UUID
 
 import msgspec
 
@@ -70,7 +71,6 @@ class LocalVolume(msgspec.Struct, frozen=True):
     container_path: str
     uuid: str
     persistence_id: str  # ``app#path#uuid``, the volume's id in Mesos
-    size_mib: int
 
 
 _TASK_MARK = "._app."  # as Marathon names tasks
@@ -106,6 +106,11 @@ class Instance(msgspec.Struct, frozen=True):
     @property
     def task_id(self) -> TaskId:
         return TaskId(f"{self.id}{_TASK_MARK}{self.attempt}")
+
+
+def uuid_of(raw: bytes) -> str:
+    """Of 16 random bytes."""
+    return str(UUID(bytes=raw, version=4))
 
 
 def instance_id_of(name: str) -> str:

@@ -151,7 +151,7 @@ def test_a_resident_instance_has_its_reservation_and_volumes_made_in_the_same_ca
     names = [(piece.name, piece.thousandths // PER_UNIT) for piece in reserve.pieces]
     assert names == [("cpus", 1), ("mem", 128), ("ports", 0), ("cpus", 0), ("mem", 32), ("disk", 100)]
     (volume,) = create.pieces
-    assert volume.volume == Volume("folder_db#data0#00000000-0000-0000-0000-000000000001", "data0", "butlery")
+    assert volume.volume == Volume("folder_db#data0#00000000-0000-4000-8000-000000000001", "data0", "butlery")
     (task,) = launch.tasks
     assert task.pieces == (*reserve.pieces[:3], volume)
     assert task.executor.pieces == reserve.pieces[3:5]
@@ -190,7 +190,7 @@ def test_volumes_become_mounts() -> None:
         ServiceMount("/etc", "/etc/host", read_only=True),
         ServiceMount("shared", "/data", driver="rexray", driver_options={"iops": "10", "size": "5"}),
         ServiceMount("", "/run/token", read_only=True, content=content),
-        ServiceMount("volume-00000000-0000-0000-0000-000000000001", "/var/lib/db", read_only=True),
+        ServiceMount("volume-00000000-0000-4000-8000-000000000001", "/var/lib/db", read_only=True),
     ]
 
 

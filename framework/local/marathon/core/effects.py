@@ -72,7 +72,6 @@ class Launch(msgspec.Struct, frozen=True):
 
     offer_ids: tuple[OfferId, ...]
     host_id: HostId
-    role: str
     placements: tuple[Placement, ...]
 
 
@@ -84,7 +83,6 @@ class Free(msgspec.Struct, frozen=True):
 
     offer_ids: tuple[OfferId, ...]
     host_id: HostId
-    role: str
     volumes: tuple[Piece, ...]
     reserved: tuple[Piece, ...]
 

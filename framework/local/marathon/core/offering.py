@@ -75,8 +75,7 @@ def _free(frame: Frame, held: HostOffers) -> None:
     if not volumes and not reserved:
         return
     state.freed[held.host_id] = frame.now
-    role = held.role
-    frame.call(Free(_use(state, held.host_id, role), held.host_id, role, volumes, reserved))
+    frame.call(Free(_use(state, held.host_id, held.role), held.host_id, volumes, reserved))
     gone = {one.volume.id for one in volumes if one.volume is not None}
     for instance in state.garbage.get(held.host_id, {}).values():
         if any(one.persistence_id in gone for one in instance.volumes):
@@ -197,7 +196,7 @@ class _Placing:
     def launch(self) -> None:
         for (host_id, role), placements in self._launches.items():
             offer_ids = _use(self._frame.state, host_id, role)
-            self._frame.call(Launch(offer_ids, host_id, role, tuple(placements)))
+            self._frame.call(Launch(offer_ids, host_id, tuple(placements)))
 
 
 def _appetite(frame: Frame) -> None:

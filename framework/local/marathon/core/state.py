@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
-from uuid import UUID
 
 import msgspec
 
@@ -33,6 +32,7 @@ from framework.local.marathon.records import (
     ReadinessResult,
     TaskFailure,
     instance_id_of,
+    uuid_of,
 )
 from framework.ports import Chance
 
@@ -176,7 +176,7 @@ class State:
         return stamp(self._last_version)
 
     def new_uuid(self) -> str:
-        return str(UUID(bytes=self.chance.uuid4(), version=4))
+        return uuid_of(self.chance.uuid4())
 
     def put(self, instance: Instance) -> None:
         """Takes the instance in as it now is."""

@@ -20,7 +20,7 @@ from framework.core.templates import Operator
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.matching.ports import chosen
 from framework.local.marathon.matching.reasons import against, port_ranges, reasons_for
-from framework.local.marathon.matching.residency import disks_for, leftovers, root_mib, volumes_on
+from framework.local.marathon.matching.residency import disks_for, leftovers, new_volumes, root_mib
 from framework.local.marathon.matching.room import Room
 from framework.local.marathon.matching.rules import Demand, MatchSettings, demand_of, members, spreads_of
 from framework.local.marathon.records import Instance, LocalVolume, Site
@@ -221,7 +221,7 @@ class OfferRound:
         room.spend(Resources(disk_mib=root_mib(demand.volumes)), ())
         return msgspec.structs.replace(
             placed,
-            volumes=volumes_on(app_id, demand.volumes, disks, self._chance),
+            volumes=new_volumes(app_id, demand.volumes, self._chance),
             reserve=True,
             pieces=room.draw(demand.need, placed.ports, None),
             executor_pieces=room.draw(demand.overhead, (), None),

@@ -13,7 +13,7 @@ from framework.core.pieces import PER_UNIT, Piece
 from framework.core.templates import Constraint, Operator
 from framework.local.marathon.definition.app import PersistentVolume
 from framework.local.marathon.matching.pools import DISK, FRAMEWORK_LABEL, label_of, reserved_for
-from framework.local.marathon.records import LocalVolume
+from framework.local.marathon.records import LocalVolume, uuid_of
 from framework.ports import Chance
 
 ROOT, PATH, MOUNT = "root", "path", "mount"
@@ -75,20 +75,15 @@ def _met(parts: Sequence[str], root: str) -> bool:
     return allows(Constraint("path", Operator(parts[1]), parts[2]), root)
 
 
-def volumes_on(app_id: str, wanted: Wanted, disks: Sequence[Piece], chance: Chance) -> tuple[LocalVolume, ...]:
-    """The volumes with ids of their own; those on whole disks are as large as these."""
+def new_volumes(app_id: str, wanted: Wanted, chance: Chance) -> tuple[LocalVolume, ...]:
+    """With ids of their own."""
     result = []
-    for (container_path, _), disk in zip(wanted, disks, strict=True):
-        own = _uuid(chance.uuid4())
+    for container_path, _ in wanted:
+        own = uuid_of(chance.uuid4())
         # Mesos takes no slash in it; the UUID tells volumes apart all the same.
         persistence_id = f"{app_id.strip('/').replace('/', '_')}#{container_path.replace('/', '_')}#{own}"
-        result.append(LocalVolume(container_path, own, persistence_id, disk.thousandths // PER_UNIT))
+        result.append(LocalVolume(container_path, own, persistence_id))
     return tuple(result)
-
-
-def _uuid(raw: bytes) -> str:
-    text = raw.hex()
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
 def leftovers(

@@ -15,7 +15,7 @@ async def test_tasks_of_all_and_of_one_app(api: Asking, marathon: FakeMarathon) 
     await api.made("/team/a", portDefinitions=[{"port": 0}, {"port": 0}])
     await api.made("/b")
     one = marathon.launch(
-        "/team/a", addresses=("10.0.0.7", "fe80::1"), volumes=(LocalVolume("data", "u1", "team_a#data#u1", 10),)
+        "/team/a", addresses=("10.0.0.7", "fe80::1"), volumes=(LocalVolume("data", "u1", "team_a#data#u1"),)
     )
     marathon.launch("/b", condition=Condition.STAGING)
     marathon.launch("/b", condition=Condition.UNREACHABLE_INACTIVE)

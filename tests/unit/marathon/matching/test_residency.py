@@ -42,8 +42,8 @@ def test_the_first_launch_reserves_all_that_it_takes() -> None:
     ]
     assert [(one.name, one.thousandths) for one in placed.executor_pieces] == [("cpus", 50), ("mem", 32_000)]
     assert [(one.name, one.thousandths) for one in placed.disks] == [("disk", 100_000)]
-    own = "00000000-0000-0000-0000-000000000001"
-    assert placed.volumes == (LocalVolume("data0", own, f"folder_db#data0#{own}", 100),)
+    own = "00000000-0000-4000-8000-000000000001"
+    assert placed.volumes == (LocalVolume("data0", own, f"folder_db#data0#{own}"),)
 
 
 def test_it_takes_of_what_is_not_reserved_alone() -> None:
@@ -132,7 +132,6 @@ def test_a_mount_volume_is_the_whole_of_the_smallest_disk_that_fits() -> None:
     disks = (disk("MOUNT", 900, "/a"), disk("MOUNT", 500, "/b"), disk("MOUNT", 100, "/c"))
     placed = place(resident(PersistentVolume(size=400, type="mount")), offer(role="dev", others=disks))
     assert [(one.source.root, one.thousandths) for one in placed.disks if one.source] == [("/b", 500_000)]
-    assert placed.volumes[0].size_mib == 500
     small = resident(PersistentVolume(size=400, type="mount", max_size=450))
     assert refused(small, offer(role="dev", others=disks)) == ("InsufficientDisk",)
 

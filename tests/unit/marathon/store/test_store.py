@@ -83,7 +83,7 @@ def instance(name: str, of: App, condition: Condition = Condition.RUNNING) -> In
         since=1.5,
         site=Site(HostId("S0"), "host-1", {"rack": "r1", "@zone": "z"}),
         ports=(31000, 0),
-        volumes=(LocalVolume("data", "u", "a#data#u", 10),),
+        volumes=(LocalVolume("data", "u", "a#data#u"),),
     )
 
 
