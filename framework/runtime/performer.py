@@ -29,6 +29,7 @@ from framework.ports import (
     Store,
     TaskLaunch,
 )
+from framework.runtime.calls import PlainCall, call, report
 
 log = get_logger(__name__)
 
@@ -59,7 +60,7 @@ class Performer:
         """Another driver from now on."""
         self._driver = driver
 
-    async def perform(self, effects: Sequence[ef.Effect]) -> None:  # noqa: C901 - one arm an effect
+    async def perform(self, effects: Sequence[ef.Effect]) -> None:
         """In their order. A launch whose build cannot be read gives its offers back.
 
         Raises StoreError where the state can no longer be kept.
@@ -72,27 +73,13 @@ class Performer:
                         await self._driver.drain()
                         specs = await self._specs(_tasks_from(effects, index))
                     self._accept(effect, specs)
-                case ef.Decline():
-                    self._driver.decline(effect)
-                case ef.Revive():
-                    self._driver.revive()
-                case ef.Suppress():
-                    self._driver.suppress()
-                case ef.AcceptInverse():
-                    self._driver.accept_inverse(effect)
-                case ef.DeclineInverse():
-                    self._driver.decline_inverse(effect)
                 case ef.Tell():
                     note = json.dumps({"tell": {"task_id": effect.task_id, "text": effect.text}}).encode()
                     self._driver.message(effect.host_id, effect.mesos_executor_id, note)
-                case ef.Kill():
-                    self._driver.kill(effect)
-                case ef.Acknowledge():
-                    self._driver.acknowledge(effect)
-                case ef.Reconcile():
-                    self._driver.reconcile(effect)
                 case ef.Report():
-                    _report(effect)
+                    report(log, effect)
+                case _ if isinstance(effect, PlainCall):
+                    call(self._driver, effect)
 
     async def _specs(self, tasks: Sequence[Task]) -> dict[TaskId, BuildSpec | None]:
         """Of every task; None where its launch cannot be made now, of which the core is told."""
@@ -199,12 +186,3 @@ def _tasks_from(effects: Sequence[ef.Effect], index: int) -> list[Task]:
                 break
             tasks += effect.tasks
     return tasks
-
-
-def _report(report: ef.Report) -> None:
-    fields = {
-        name: value
-        for name in ("tenant", "request_id", "task_id", "offer_id", "host")
-        if (value := getattr(report, name)) is not None
-    }
-    log.at(report.level, report.message, **fields)

@@ -15,6 +15,7 @@ from framework.local.marathon.happenings import Happening
 from framework.local.marathon.records import Instance
 from framework.log import get_logger
 from framework.ports import DestroyVolumes, LaunchTasks, Operation, SchedulerDriver, Unreserve
+from framework.runtime.calls import PlainCall, call, report
 
 log = get_logger(__name__)
 
@@ -59,7 +60,7 @@ class Performer:
         """Another driver from now on."""
         self._driver = driver
 
-    async def perform(self, effects: Sequence[ef.Effect]) -> None:  # noqa: C901 - one arm an effect
+    async def perform(self, effects: Sequence[ef.Effect]) -> None:
         """In their order."""
         for effect in effects:
             match effect:
@@ -81,23 +82,10 @@ class Performer:
                     self._checks.start_readiness(effect.app, effect.instance)
                 case ef.StopReadiness():
                     self._checks.stop_readiness(effect.instance_id)
-                case mesos.Decline():
-                    self._driver.decline(effect)
-                case mesos.DeclineInverse():
-                    self._driver.decline_inverse(effect)
-                case mesos.Revive():
-                    self._driver.revive()
-                case mesos.Suppress():
-                    self._driver.suppress()
-                case mesos.Kill():
-                    self._driver.kill(effect)
-                case mesos.Acknowledge():
-                    self._driver.acknowledge(effect)
-                case mesos.Reconcile():
-                    self._driver.reconcile(effect)
                 case mesos.Report():
-                    fields = {"task_id": effect.task_id, "offer_id": effect.offer_id, "host": effect.host}
-                    log.at(effect.level, effect.message, **fields)
+                    report(log, effect)
+                case _ if isinstance(effect, PlainCall):
+                    call(self._driver, effect)
 
     def _launch(self, launch: ef.Launch) -> None:
         operations: list[Operation] = []
