@@ -20,11 +20,6 @@ MAX_FILES = 65_536
 """Open at once: thirty times the callers that may wait."""
 IDLE_S = 30
 """A connection may wait so long for its next request, as Jetty's may: who asks every ten seconds keeps it."""
-UNSENT_BYTES = 512 << 10
-"""So much of what a client does not take waits in the kernel, which would keep 4 MiB: that one who listens to events
-
-does not read would be noticed thousands of events late.
-"""
 
 
 class HttpServer(uvicorn.Server):
@@ -62,7 +57,6 @@ def listen(host: str, port: int, section: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)  # of its connections too
     try:
         listener.bind((host, port))
         listener.listen(1024)
