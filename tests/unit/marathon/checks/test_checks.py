@@ -153,6 +153,18 @@ async def test_silence_ends_with_the_timeout(bench: Bench) -> None:
         assert (await bench.next()).cause == "no answer within 1 s"
 
 
+async def test_a_clock_that_is_set_back_during_a_look_does_not_put_off_the_next(bench: Bench) -> None:
+    async with web() as server:
+        server.answer = None
+        bench.checker.start(app_of(health(interval_seconds=10, timeout_seconds=1)), instance_of(server.port))
+        await eventually(bench.clock.sleeping_s, "a sleeper")
+        bench.clock.advance(60)
+        await eventually(lambda: server.requests, "the look")
+        bench.clock.advance(-7200)
+        await eventually(bench.clock.sleeping_s, "the wait for the next look")
+        assert bench.clock.sleeping_s()[0] <= 10
+
+
 async def test_statuses_of_1xx_may_say_nothing(bench: Bench) -> None:
     async with web() as server:
         server.answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
