@@ -126,24 +126,35 @@ class Subscriber:
         self.stuck = False  # it did not keep up
         self._loop = asyncio.get_running_loop()
         self._writing_since: float | None = None
+        self._suspected = False
 
     def offer(self, event: _Event, called: tuple[str, ...]) -> None:
         if self.over.is_set():
             return
         for name in called:
             if not self._wanted or name in self._wanted:
-                if len(self._waiting) >= MAX_WAITING and self._is_stuck():
-                    self._waiting.clear()
-                    self.stuck = True
-                    self.over.set()
+                if len(self._waiting) >= MAX_BURST:
+                    self._cut()
                     return
                 self._waiting.append((event, name))
                 self._news.set()
+        since = self._writing_since
+        if since is None or self._suspected or len(self._waiting) <= MAX_WAITING:
+            return
+        if self._loop.time() - since >= STUCK_S:
+            self._suspected = True
+            self._loop.call_later(STUCK_S / 4, self._confirm, since)
 
-    def _is_stuck(self) -> bool:
-        if len(self._waiting) >= MAX_BURST:
-            return True
-        return self._writing_since is not None and self._loop.time() - self._writing_since >= STUCK_S
+    def _confirm(self, since: float) -> None:
+        """Cuts it where the same piece is still not taken: it may have been the loop that was busy all the time."""
+        self._suspected = False
+        if self._writing_since == since:
+            self._cut()
+
+    def _cut(self) -> None:
+        self._waiting.clear()
+        self.stuck = True
+        self.over.set()
 
     async def pass_on(self, send: Send) -> None:
         """Writes events until the task that runs this is cancelled; never more than one piece beside what waits."""

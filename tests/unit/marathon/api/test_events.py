@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
@@ -229,6 +230,38 @@ async def test_a_long_event_is_shared_and_written_bit_by_bit(marathon: FakeMarat
     blocks = [block.partition(b"data: ")[2] for block in b"".join(pieces).split(b"\r\n\r\n")[:-1]]
     assert [json.loads(block)["message"] for block in blocks] == texts
     assert hub.sent_bytes == sum(map(len, pieces))
+
+
+async def test_a_loop_that_was_busy_cuts_nobody(marathon: FakeMarathon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "STUCK_S", 0.2)
+    hub = streams.Hub(marathon, Renderer())
+    subscriber = streams.Subscriber(hub, "127.0.0.1", ["app_terminated_event"], False)
+    hub.attach(subscriber)
+    took = asyncio.Event()
+    sent: list[bytes] = []
+
+    async def send(message: Message) -> None:
+        await took.wait()
+        sent.append(message["body"])
+
+    passing = asyncio.create_task(subscriber.pass_on(send))
+    hub.publish(AppTerminated("/0"))
+    await asyncio.sleep(0.01)
+    busy(2 * streams.STUCK_S)
+    count = 2 * streams.MAX_WAITING
+    for number in range(1, count):
+        hub.publish(AppTerminated(f"/{number}"))
+    took.set()
+    async with asyncio.timeout(DEADLINE_S):
+        while b"".join(sent).count(b"data: ") < count:  # noqa: ASYNC110 - the last of them tells nobody
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(streams.STUCK_S)  # in which it would be cut
+    passing.cancel()
+    assert not subscriber.over.is_set()
+
+
+def busy(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 async def test_one_that_does_not_read_is_cut_and_the_others_get_every_event_once_in_order(
