@@ -360,7 +360,7 @@ def test_a_zookeeper_that_was_restored_from_a_backup_is_read_anew(
     own_zookeeper: ZooKeeperFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (server,) = own_zookeeper()
-    with clients(zookeeper.url([server], "/b"), "one", "two", session_timeout_s=2) as (one, two):
+    with clients(zookeeper.url([server], "/b"), "one", "two", session_timeout_s=8) as (one, two):
         one.lead()
         one.store.commit([SaveTenant(samples.tenant(weight=1))])
         server.stop()
