@@ -85,12 +85,14 @@ def test_many_subscribers_get_the_same_and_one_that_reads_nothing_is_cut(api: Ma
         stuck = StuckSubscriber(host, int(port), server.authorization, "/v2/events")  # with whole groups in its plans
         stack.callback(stuck.close)
         stack.callback(subscribers.leave)
+        listener = stack.enter_context(Listener(api, "?event_type=event_stream_detached"))
         api.deploy("POST", "/v2/apps", sleeper("/mark-first", instances=0))
         for _ in range(3):
             api.deploy("PUT", "/v2/apps/many", checked("/many", MANY, cpus=0.01, mem=1, portDefinitions=[]))
             api.deploy("DELETE", "/v2/apps/many")
         api.deploy("POST", "/v2/apps", sleeper("/mark-last", instances=0))
         subscribers.wait()
+        listener.wait_for("event_stream_detached", 21)  # the twenty that have seen the last mark, and the stuck one
         assert stuck.was_cut()
     reference = subscribers.seen[0]
     assert reference.ended

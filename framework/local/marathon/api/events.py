@@ -126,7 +126,7 @@ class Subscriber:
         self.stuck = False  # it did not keep up
         self._loop = asyncio.get_running_loop()
         self._writing_since: float | None = None
-        self._suspected = False
+        self._watched = False
 
     def offer(self, event: _Event, called: tuple[str, ...]) -> None:
         if self.over.is_set():
@@ -138,18 +138,29 @@ class Subscriber:
                     return
                 self._waiting.append((event, name))
                 self._news.set()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Looks after a piece that is being written while too much waits, whether or not more comes."""
         since = self._writing_since
-        if since is None or self._suspected or len(self._waiting) <= MAX_WAITING:
+        if since is None or self._watched or len(self._waiting) <= MAX_WAITING:
             return
-        if self._loop.time() - since >= STUCK_S:
-            self._suspected = True
+        self._watched = True
+        self._loop.call_at(since + STUCK_S, self._suspect, since)
+
+    def _suspect(self, since: float) -> None:
+        """Gives a piece that is not taken yet a little longer: it may have been the loop that was busy all the time."""
+        if self._writing_since == since:
             self._loop.call_later(STUCK_S / 4, self._confirm, since)
+        else:
+            self._confirm(since)
 
     def _confirm(self, since: float) -> None:
-        """Cuts it where the same piece is still not taken: it may have been the loop that was busy all the time."""
-        self._suspected = False
+        self._watched = False
         if self._writing_since == since:
             self._cut()
+        else:
+            self._watch()
 
     def _cut(self) -> None:
         self._waiting.clear()

@@ -260,6 +260,29 @@ async def test_a_loop_that_was_busy_cuts_nobody(marathon: FakeMarathon, monkeypa
     assert not subscriber.over.is_set()
 
 
+async def test_one_that_takes_nothing_is_cut_though_nothing_more_comes(
+    marathon: FakeMarathon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "STUCK_S", 0.05)
+    hub = streams.Hub(marathon, Renderer())
+    subscriber = streams.Subscriber(hub, "127.0.0.1", ["app_terminated_event"], False)
+    hub.attach(subscriber)
+    never = asyncio.Event()
+
+    async def send(message: Message) -> None:
+        await never.wait()
+
+    passing = asyncio.create_task(subscriber.pass_on(send))
+    hub.publish(AppTerminated("/first"))
+    await asyncio.sleep(0)  # it is being written now, and the rest comes at once
+    for number in range(streams.MAX_WAITING + 1):
+        hub.publish(AppTerminated(f"/{number}"))
+    async with asyncio.timeout(DEADLINE_S):
+        await subscriber.over.wait()
+    passing.cancel()
+    assert subscriber.stuck
+
+
 def busy(seconds: float) -> None:
     time.sleep(seconds)
 
