@@ -7,7 +7,9 @@ import shlex
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Tuple
+
+from agents.shared import SHARED_EXECUTOR_ID
 
 NAME = "butlery-executor.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
@@ -64,6 +66,18 @@ def build_named(directory: Path) -> Path:
     made = build_pyz(directory / NAME)
     digest = hashlib.sha256(made.read_bytes()).hexdigest()[:12]
     return made.replace(made.with_name("%s-%s%s" % (made.stem, digest, made.suffix)))
+
+
+def as_hosts_find(place: str) -> Tuple[str, Tuple[str, ...]]:
+    """By which path a host starts the executor at ``place``, and what it fetches first: that, where it is a URL."""
+    if "://" in place:
+        return "./" + place.rsplit("/", 1)[-1], (place,)
+    return place, ()
+
+
+def shared_id(*started: object) -> str:
+    """Id of a shared executor that is ``started`` in this way: the same for as long as that is the same."""
+    return "%s~%s" % (SHARED_EXECUTOR_ID, hashlib.sha256(repr(started).encode()).hexdigest()[:12])
 
 
 def command(pyz: str, python: str = PYTHON, *, service: bool = False) -> str:

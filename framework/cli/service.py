@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import signal
 import socket
 from contextlib import closing
@@ -13,7 +12,6 @@ import msgspec
 import uvloop
 
 from agents import pack
-from agents.shared import SHARED_EXECUTOR_ID
 from framework.api.app import create_app
 from framework.cli.state import SharedState, open_state
 from framework.core.ids import FrameworkId
@@ -69,11 +67,7 @@ def core_config(settings: Settings) -> Config:
 def agent_launch(settings: Settings) -> AgentLaunch:
     """How Mesos executors are started: fetched where they are at a URL, else from a path that hosts see."""
     agents = settings.agents
-    uris: tuple[str, ...] = ()
-    if agents.executor is not None and "://" in agents.executor:
-        path, uris = "./" + agents.executor.rsplit("/", 1)[-1], (agents.executor,)
-    else:
-        path = agents.executor or str(_own_executor(settings.state.path.parent))
+    path, uris = pack.as_hosts_find(agents.executor or str(_own_executor(settings.state.path.parent)))
     return AgentLaunch(pack.command(path, agents.python), uris, _overhead(settings), agents.policy())
 
 
@@ -86,12 +80,6 @@ def _own_executor(directory: Path) -> Path:
             f"state.path: the Mesos executor cannot be written to {directory}: {error.strerror}; "
             "make room, or name one with agents.executor"
         ) from error
-
-
-def _shared_executor_id(agent: AgentLaunch) -> str:
-    """The same for as long as it is started in the same way."""
-    told = repr((agent.command, agent.uris, agent.overhead))
-    return f"{SHARED_EXECUTOR_ID}~{hashlib.sha256(told.encode()).hexdigest()[:12]}"
 
 
 def _overhead(settings: Settings) -> Resources:
@@ -111,7 +99,9 @@ async def _serve(
 ) -> int:
     mesos, told, access = settings.mesos, mesos_framework(settings, url), mesos_access(settings)
     agent = agent_launch(settings)
-    config = msgspec.structs.replace(core_config(settings), shared_executor_id=_shared_executor_id(agent))
+    config = msgspec.structs.replace(
+        core_config(settings), shared_executor_id=pack.shared_id(agent.command, agent.uris, agent.overhead)
+    )
     driver_kind = mesos_driver(settings, access)
     cluster = MesosOperator(mesos.urls, access)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import TypeGuard, TypeVar
+from collections.abc import Sequence
+from typing import TypeGuard
 
 from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.events import Event, Submitted, TaskUpdate, Tick
@@ -19,17 +19,14 @@ from framework.log import get_logger
 from framework.ports import Chance, Clock, NewRequest, Store
 from framework.runtime.performer import Performer
 from framework.runtime.saving import Saving
-from framework.runtime.waiting import until_done, until_set
+from framework.runtime.waiting import fail, tell, until_done, until_due, until_set
 
 log = get_logger(__name__)
-
-T = TypeVar("T")
 
 MAX_PENDING_SUBMISSIONS = 2000
 MAX_PENDING_EVENTS = 100_000
 """Four times the updates of 8000 tasks; they pile up only while the state cannot be saved."""
 _MAX_BATCH = 1000
-_MAX_SLEEP_S = 60.0  # the wall clock may be set while we sleep
 _STOPPING = "the scheduler is stopping; try again"
 _SAVE_TYPES = (SaveRequest, SaveTask, SaveTenant, SaveFrameworkId, SaveDraining)
 
@@ -109,7 +106,7 @@ class Loop:
         """Until ``stop``. Raises StoreError where the state can no longer be kept."""
         try:
             while not self._stop.is_set():
-                await self._sleep()
+                await until_due(self._wake, self._clock, self.state.deadlines.next())
                 await self._gather()
                 self._wake.clear()
                 await self._turn()
@@ -143,15 +140,10 @@ class Loop:
                 self._wrote_at = begun_at
             if not await self._save(frame):
                 return
-            _tell(waiting)
+            tell(waiting)
         finally:
-            _fail(waiting, self.saving_fails or _STOPPING)
+            fail(waiting, self.saving_fails or _STOPPING)
         await self._performer.perform(effects)
-
-    async def _sleep(self) -> None:
-        due = self.state.deadlines.next()
-        timeout_s = _MAX_SLEEP_S if due is None else min(_MAX_SLEEP_S, max(0.0, due - self._clock.now()))
-        await until_set(self._wake, self._clock, timeout_s)
 
     async def _save_submissions(self) -> list[Submitted]:
         """Saves what was submitted, all in one write, and answers those who wait for it."""
@@ -165,7 +157,7 @@ class Loop:
             ids = await asyncio.to_thread(self._store.add_submissions, [new for new, _ in batch])
         except StoreError as error:
             log.error("submissions could not be saved", count=len(batch), reason=str(error))
-            _fail([done for _, done in batch], str(error))
+            fail([done for _, done in batch], str(error))
             if not error.retryable:
                 raise
             return []
@@ -189,7 +181,7 @@ class Loop:
             return False
         self._ending.clear()
         for request_id in ended:
-            _tell(self._ended.pop(request_id, ()))
+            tell(self._ended.pop(request_id, ()))
         return True
 
     @property
@@ -202,15 +194,15 @@ class Loop:
             raise UnavailableError(self.saving_fails or _STOPPING)
 
     def _refuse_submissions(self, reason: str) -> None:
-        _fail([done for _, done in self._submissions], reason)
+        fail([done for _, done in self._submissions], reason)
         self._submissions.clear()
 
     def _send_away(self) -> None:
         """Nobody may wait for a loop that has ended."""
         self._refuse_submissions(_STOPPING)
-        _fail([done for _, done in self._events if done is not None], _STOPPING)
+        fail([done for _, done in self._events if done is not None], _STOPPING)
         for waiters in self._ended.values():
-            _tell(waiters)
+            tell(waiters)
 
     async def _bounded(self, done: asyncio.Future[None] | asyncio.Future[RequestId], timeout_s: float) -> None:
         if not await until_done(done, self._clock, timeout_s):
@@ -222,15 +214,3 @@ class Loop:
 
 def _ends(save: Save) -> TypeGuard[SaveRequest]:
     return isinstance(save, SaveRequest) and save.request.state is RequestState.ENDED
-
-
-def _tell(waiters: Iterable[asyncio.Future[None]]) -> None:
-    for done in waiters:
-        if not done.done():
-            done.set_result(None)
-
-
-def _fail(waiters: Iterable[asyncio.Future[T]], reason: str) -> None:
-    for done in waiters:
-        if not done.done():
-            done.set_exception(UnavailableError(reason))

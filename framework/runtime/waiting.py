@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
+from framework.errors import UnavailableError
 from framework.ports import Clock
+
+T = TypeVar("T")
+
+MAX_SLEEP_S = 60.0
+"""The wall clock may be set while we sleep."""
 
 
 async def until_set(event: asyncio.Event, clock: Clock, timeout_s: float) -> bool:
@@ -30,3 +37,22 @@ async def until_done(future: asyncio.Future[Any], clock: Clock, timeout_s: float
     finally:
         sleeper.cancel()
     return future.done()
+
+
+async def until_due(wake: asyncio.Event, clock: Clock, due: float | None) -> None:
+    """Until ``due``, in seconds since the epoch, or the event is set, or it is time to look at the clock again."""
+    await until_set(wake, clock, MAX_SLEEP_S if due is None else min(MAX_SLEEP_S, max(0.0, due - clock.now())))
+
+
+def tell(waiters: Iterable[asyncio.Future[None]]) -> None:
+    """What they wait for is done."""
+    for done in waiters:
+        if not done.done():
+            done.set_result(None)
+
+
+def fail(waiters: Iterable[asyncio.Future[T]], reason: str) -> None:
+    """Those that still wait get an UnavailableError."""
+    for done in waiters:
+        if not done.done():
+            done.set_exception(UnavailableError(reason))

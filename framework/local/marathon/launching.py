@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 from msgspec.structs import replace
 
+from agents import pack
 from agents.service_spec import ServiceSpec
 from agents.shared import SHARED_EXECUTOR_ID
 from agents.spec import HostPolicy
@@ -89,8 +88,7 @@ def _mesos_executor(
 ) -> MesosExecutor:
     """One of its own; only tasks that pretend share one a host, and it is then the same in every part for all."""
     if settings.pretend:
-        told = repr((settings.command, settings.uris, settings.overhead, placed.role))
-        shared_id = f"{SHARED_EXECUTOR_ID}~{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        shared_id = pack.shared_id(settings.command, settings.uris, settings.overhead, placed.role)
         return MesosExecutor(shared_id, SHARED_EXECUTOR_ID, settings.overhead, settings.command, settings.uris)
     artifacts = [Uri(each.uri, each.extract, each.executable, each.cache, each.dest_path) for each in app.fetch]
     return MesosExecutor(

@@ -28,7 +28,7 @@ from framework.local.marathon.store import MarathonStore
 from framework.log import get_logger
 from framework.ports import Chance, Clock, SchedulerDriver, jittered
 from framework.runtime.saving import Saving
-from framework.runtime.waiting import until_done, until_set
+from framework.runtime.waiting import fail, tell, until_done, until_due, until_set
 
 log = get_logger(__name__)
 
@@ -48,7 +48,6 @@ RENEW_BASE_S = 0.1
 RENEW_CAP_S = 60.0
 """Between drivers, should Mesos end one after the other."""
 _MAX_BATCH = 1000
-_MAX_SLEEP_S = 60.0  # the wall clock may be set while we sleep
 _STOPPING = "the server is stopping; try again"
 _SAVES = get_args(Save)
 
@@ -63,7 +62,7 @@ class Runtime:
         new_driver: DriverFactory,
         roles: Sequence[str],
         operations: MakeOperations,
-        make_checks: Callable[[Callable[[Event], None]], Checks],
+        checks: Checks,
         clock: Clock,
         chance: Chance,
     ) -> None:
@@ -74,7 +73,7 @@ class Runtime:
         self._driver = new_driver(state.framework_id, tuple(roles))
         self._clock = clock
         self._chance = chance
-        self._performer = Performer(self._driver, roles, operations, make_checks(self.emit), self.emit, self._publish)
+        self._performer = Performer(self._driver, roles, operations, checks, self.emit, self._publish)
         self._events: deque[Event] = deque()
         self._effects: list[Effect] = []  # of changes that are decided, but not saved yet
         self._asking: list[asyncio.Future[None]] = []  # who made them
@@ -126,17 +125,12 @@ class Runtime:
         self._wake.set()
         try:
             while not self._stopped.is_set():
-                await self._sleep()
+                await until_due(self._wake, self._clock, self._state.deadlines.next())
                 self._wake.clear()
                 await self._turn()
         finally:
             self._stopped.set()
-            _fail(self._asking, self._saving.fails or _STOPPING)
-
-    async def _sleep(self) -> None:
-        due = self._state.deadlines.next()
-        timeout_s = _MAX_SLEEP_S if due is None else min(_MAX_SLEEP_S, max(0.0, due - self._clock.now()))
-        await until_set(self._wake, self._clock, timeout_s)
+            fail(self._asking, self._saving.fails or _STOPPING)
 
     async def _turn(self) -> None:
         """Save, then call: one frame of what was decided since the last turn and what the events at hand lead to."""
@@ -149,13 +143,11 @@ class Runtime:
         try:
             effects += turn(self._state, events or (Tick(),), now)
             frame = [effect for effect in effects if isinstance(effect, _SAVES)]
-            if not await self._saving.save(frame, lambda reason: _fail(asking, reason)):
+            if not await self._saving.save(frame, lambda reason: fail(asking, reason)):
                 return
-            for done in asking:
-                if not done.done():
-                    done.set_result(None)
+            tell(asking)
         finally:
-            _fail(asking, self._saving.fails or _STOPPING)
+            fail(asking, self._saving.fails or _STOPPING)
         self._told_at = now
         await self._performer.perform(effects)
 
@@ -288,9 +280,3 @@ class Runtime:
 
 def _comes_again(event: Event) -> bool:
     return isinstance(event, HealthProbed | ReadinessProbed) or (isinstance(event, TaskUpdate) and bool(event.uuid))
-
-
-def _fail(waiters: Sequence[asyncio.Future[None]], reason: str) -> None:
-    for done in waiters:
-        if not done.done():
-            done.set_exception(UnavailableError(reason))

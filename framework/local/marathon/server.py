@@ -115,7 +115,7 @@ async def _serve(start: Start, store: MarathonStore, listener: socket.socket, cr
         new_driver,
         tuple(roles),
         _operations(start, state, overhead),
-        lambda _: checker,
+        checker,
         clock,
         chance,
     )
@@ -151,6 +151,7 @@ def _api_settings(start: Start, config: Config, url: str, credentials: tuple[str
         credentials=credentials,
         allow_origin=start.allow_origin,
         marathon_config=_told(start, config),
+        launch_timeout_s=config.launch_timeout_s,
     )
 
 
@@ -182,17 +183,11 @@ def _milliseconds(seconds: float) -> int:
 def _operations(start: Start, state: State, overhead: Resources) -> MakeOperations:
     """Raises ButleryError where the Mesos executor cannot be written."""
     directory = Path(start.directory)
-    uris: tuple[str, ...] = ()
-    if start.mesos_executor is not None and "://" in start.mesos_executor:
-        path, uris = "./" + start.mesos_executor.rsplit("/", 1)[-1], (start.mesos_executor,)
-    elif start.mesos_executor is not None:
-        path = start.mesos_executor
-    else:
-        try:
-            path = str(pack.build_named(directory))
-        except OSError as error:
-            message = f"the Mesos executor cannot be written to {directory}: {error.strerror}; make room"
-            raise InputError([Fault("local.directory", message)]) from error
+    try:
+        path, uris = pack.as_hosts_find(start.mesos_executor or str(pack.build_named(directory)))
+    except OSError as error:
+        message = f"the Mesos executor cannot be written to {directory}: {error.strerror}; make room"
+        raise InputError([Fault("local.directory", message)]) from error
     secrets = SecretFiles(directory / "secrets")
     settings = LaunchSettings(
         command=pack.command(path, start.python, service=True),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
-from framework.local.marathon.api.exchange import Answer, Call, absolute, deployed, encoded, listed
+from framework.local.marathon.api.exchange import Answer, Call, deployed, encoded, listed
 from framework.local.marathon.api.happened import Posted
-from framework.local.marathon.api.problems import RefusedError, unknown_app, unknown_group
+from framework.local.marathon.api.problems import RefusedError, unknown_app
 from framework.local.marathon.api.render import APP_EMBEDS, Embed, embeds
 from framework.local.marathon.api.selectors import selector
 from framework.local.marathon.definition.app import App, Group
@@ -33,21 +33,12 @@ async def index(call: Call) -> Answer:
 
 async def show(call: Call) -> Answer:
     parts = embeds(call.several("embed"), APP_EMBEDS)
-    if call.path["id"].rpartition("/")[2] == "*":
-        return await _show_below(call, absolute(call.path["id"][:-1]), parts)
-    app = call.view.app(call.id)
-    if app is None:
-        raise unknown_app(call.id)
-    info = call.render.app_info(call.view, app, parts | _SHOW_EMBEDS)
+    below = call.group_below()
+    if below is not None:
+        infos = await call.render.app_infos(call.view, apps_of(below), parts | _SHOW_EMBEDS)
+        return Answer(b'{"*":' + listed(infos) + b"}")
+    info = call.render.app_info(call.view, call.app(), parts | _SHOW_EMBEDS)
     return Answer(b'{"app":' + info + b"}")
-
-
-async def _show_below(call: Call, group_id: str, parts: frozenset[Embed]) -> Answer:
-    group = call.view.group(group_id)
-    if group is None:
-        raise unknown_group(group_id)
-    infos = await call.render.app_infos(call.view, apps_of(group), parts | _SHOW_EMBEDS)
-    return Answer(b'{"*":' + listed(infos) + b"}")
 
 
 async def create(call: Call) -> Answer:
@@ -76,7 +67,7 @@ async def create(call: Call) -> Answer:
             b"}",
         )
     )
-    headers = {"Marathon-Deployment-Id": started.deployment_id, "Location": _location(call, app.id)}
+    headers = {"Marathon-Deployment-Id": started.deployment_id, "Location": call.url(f"/v2/apps{app.id}")}
     return Answer(body, 201, headers=headers)
 
 
@@ -91,24 +82,19 @@ async def patch_one(call: Call) -> Answer:
 async def _update_one(call: Call, *, partial: bool, may_create: bool) -> Answer:
     raw, force = await call.document(), call.flag("force")
     app_id = call.id
-    rolled_back = await _version_asked(call, app_id, raw)
+    update = await _updating(call, [(app_id, raw)], partial=partial, may_create=may_create)
     was_there = True
 
     def change(root: Group, version: str) -> Group:
         nonlocal was_there
-        existing = app_of(root, app_id)
-        was_there = existing is not None
-        if existing is None and (rolled_back is not None or not may_create):
-            raise unknown_app(app_id)
-        return put_app(root, rolled_back or _updated(call, root, existing, raw, app_id, version, partial))
+        was_there = app_of(root, app_id) is not None
+        return update(root, version)
 
     started = await call.deploy(change, force=force)
-    app = call.view.app(app_id)
-    if app is not None:
-        call.hub.publish(Posted(call.client, call.request.url.path, app))
+    _tell_posted(call, [app_id])
     if was_there:
         return deployed(started)
-    return deployed(started, 201, _location(call, app_id))
+    return deployed(started, 201, call.url(f"/v2/apps{app_id}"))
 
 
 async def replace_several(call: Call) -> Answer:
@@ -121,6 +107,15 @@ async def patch_several(call: Call) -> Answer:
 
 async def _update_several(call: Call, *, partial: bool, may_create: bool) -> Answer:
     updates, force = await call.beside(app_updates, await call.document()), call.flag("force")
+    started = await call.deploy(await _updating(call, updates, partial=partial, may_create=may_create), force=force)
+    _tell_posted(call, [app_id for app_id, _ in updates])
+    return deployed(started)
+
+
+async def _updating(
+    call: Call, updates: Sequence[tuple[str, object]], *, partial: bool, may_create: bool
+) -> Callable[[Group, str], Group]:
+    """The change that one or several apps' documents ask for; which version some go back to is looked up before."""
     rolled_back = {app_id: await _version_asked(call, app_id, raw) for app_id, raw in updates}
 
     def change(root: Group, version: str) -> Group:
@@ -132,12 +127,14 @@ async def _update_several(call: Call, *, partial: bool, may_create: bool) -> Ans
             root = put_app(root, back or _updated(call, root, existing, raw, app_id, version, partial))
         return root
 
-    started = await call.deploy(change, force=force)
-    for app_id, _ in updates:
+    return change
+
+
+def _tell_posted(call: Call, app_ids: Iterable[str]) -> None:
+    for app_id in app_ids:
         app = call.view.app(app_id)
         if app is not None:
             call.hub.publish(Posted(call.client, call.request.url.path, app))
-    return deployed(started)
 
 
 async def delete(call: Call) -> Answer:
@@ -164,9 +161,7 @@ async def restart(call: Call) -> Answer:
 
 
 async def versions(call: Call) -> Answer:
-    if call.view.app(call.id) is None:
-        raise unknown_app(call.id)
-    return encoded({"versions": await call.control.versions(call.id)})
+    return encoded({"versions": await call.control.versions(call.app().id)})
 
 
 async def version(call: Call) -> Answer:
@@ -224,7 +219,3 @@ def _refuse_group(root: Group, app_id: str) -> None:
     group = group_of(root, app_id)
     if group is not None and next(apps_of(group), None) is not None:
         raise RefusedError(409, f"Group {app_id} is already created. Use PUT to change this group.")
-
-
-def _location(call: Call, app_id: str) -> str:
-    return f"{str(call.request.base_url).rstrip('/')}/v2/apps{app_id}"

@@ -11,10 +11,10 @@ import msgspec
 from starlette.requests import Request
 
 from framework.api import reading
-from framework.local.marathon.api.problems import RefusedError, bad_request
+from framework.local.marathon.api.problems import RefusedError, bad_request, unknown_app, unknown_group
 from framework.local.marathon.api.settings import ApiSettings
 from framework.local.marathon.control import Control, Started, View
-from framework.local.marathon.definition.app import Group
+from framework.local.marathon.definition.app import App, Group
 from framework.local.marathon.definition.read import parse
 
 if TYPE_CHECKING:
@@ -72,6 +72,35 @@ class Call:
     def id(self) -> str:
         """The path's id as an absolute one; ids may begin with any number of slashes there, or none."""
         return absolute(self.path["id"])
+
+    def app(self) -> App:
+        """That of the path's id. Raises RefusedError: 404."""
+        app = self.view.app(self.id)
+        if app is None:
+            raise unknown_app(self.id)
+        return app
+
+    def group(self) -> Group:
+        """That of the path's id. Raises RefusedError: 404."""
+        group = self.view.group(self.id)
+        if group is None:
+            raise unknown_group(self.id)
+        return group
+
+    def group_below(self) -> Group | None:
+        """Where the path's id ends with ``*``, which stands for all apps of a group. Raises RefusedError: 404."""
+        above, _, last = self.path["id"].rpartition("/")
+        if last != "*":
+            return None
+        group_id = absolute(above)
+        group = self.view.group(group_id)
+        if group is None:
+            raise unknown_group(group_id)
+        return group
+
+    def url(self, path: str) -> str:
+        """Of ``path`` at this server, as the client sees it."""
+        return f"{str(self.request.base_url).rstrip('/')}{path}"
 
     @property
     def client(self) -> str:

@@ -17,35 +17,24 @@ _ALL_PARTS = frozenset(_PARTS.values())
 
 
 async def show(call: Call) -> Answer:
-    group = call.view.group(call.id)
-    if group is None:
-        raise unknown_group(call.id)
-    given = call.several("embed")
-    parts = frozenset(_PARTS[one] for one in given if one in _PARTS) if given else _ALL_PARTS
-    return Answer(await call.render.group_info(call.view, group, parts, embeds(given, GROUP_EMBEDS)))
+    wanted = embeds(call.several("embed"), GROUP_EMBEDS)
+    return Answer(await call.render.group_info(call.view, call.group(), _parts(call), wanted))
 
 
 async def apps(call: Call) -> Answer:
-    group = call.view.group(call.id)
-    if group is None:
-        raise unknown_group(call.id)
     wanted = embeds(call.several("embed"), GROUP_EMBEDS)
-    return Answer(listed(await call.render.app_infos(call.view, tree.apps_of(group), wanted)))
+    return Answer(listed(await call.render.app_infos(call.view, tree.apps_of(call.group()), wanted)))
 
 
 async def versions(call: Call) -> Answer:
-    if call.view.group(call.id) is None:
-        raise unknown_group(call.id)
-    return encoded(await call.control.group_versions(call.id))
+    return encoded(await call.control.group_versions(call.group().id))
 
 
 async def version(call: Call) -> Answer:
     group = await call.control.group_at(call.id, meant(call.path["version"]))
     if group is None:
         raise unknown_group(call.id, call.path["version"])
-    given = call.several("embed")
-    parts = frozenset(_PARTS[one] for one in given if one in _PARTS) if given else _ALL_PARTS
-    return Answer(await call.render.past_group(group, parts))
+    return Answer(await call.render.past_group(group, _parts(call)))
 
 
 async def create(call: Call) -> Answer:
@@ -63,7 +52,7 @@ async def create(call: Call) -> Answer:
         return tree.apply_group_update(root, update)
 
     started = await call.deploy(change, force=call.flag("force"))
-    return deployed(started, 201, f"{str(call.request.base_url).rstrip('/')}/v2/groups{made[0]}")
+    return deployed(started, 201, call.url(f"/v2/groups{made[0]}"))
 
 
 async def update(call: Call) -> Answer:
@@ -104,6 +93,12 @@ async def delete(call: Call) -> Answer:
         return tree.remove_group(root, group_id)
 
     return deployed(await call.control.deploy(change, force=call.flag("force")))
+
+
+def _parts(call: Call) -> frozenset[str]:
+    """What of groups is to be shown."""
+    given = call.several("embed")
+    return frozenset(_PARTS[one] for one in given if one in _PARTS) if given else _ALL_PARTS
 
 
 def _read(call: Call, raw: object, group_id: str, new_version: str, root: Group) -> GroupUpdate:

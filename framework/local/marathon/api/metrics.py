@@ -21,8 +21,6 @@ KEPT = 2048
 """Durations that percentiles are made of: the last so many requests of a kind."""
 RATES_S = {"m1_rate": 60.0, "m5_rate": 300.0, "m15_rate": 900.0}
 TICK_S = 5.0
-LAUNCH_TIMEOUT_S = 300.0
-"""An instance that is staged for longer is overdue: Marathon's task_launch_timeout."""
 _QUANTILES = {"p50": 0.5, "p75": 0.75, "p95": 0.95, "p98": 0.98, "p99": 0.99, "p999": 0.999}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -116,7 +114,7 @@ class Metrics:
         view = call.view
         instances = view.all_instances()
         counts = TaskCounts.of(instances)
-        overdue = time.time() - LAUNCH_TIMEOUT_S
+        overdue = time.time() - call.settings.launch_timeout_s
         return {
             "marathon.apps.active.gauge": sum(1 for _ in apps_of(view.root)),
             "marathon.groups.active.gauge": sum(1 for _ in groups_of(view.root)),

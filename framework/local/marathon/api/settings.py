@@ -16,6 +16,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     port: int
     defaults: Defaults
+    launch_timeout_s: float  # an instance that is staged for longer is overdue
     credentials: tuple[str, str] | None = None
     allow_origin: tuple[str, ...] = ()  # access_control_allow_origin; none: no CORS headers
     marathon_config: dict[str, object] = {}  # what /v2/info tells of the rest of the server's settings

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from framework.local.marathon.api import text
 from framework.local.marathon.api.apps import scaled_down
-from framework.local.marathon.api.exchange import TEXT, Answer, Call, absolute, listed
-from framework.local.marathon.api.problems import bad_request, unknown_app, unknown_group, unknown_task
+from framework.local.marathon.api.exchange import TEXT, Answer, Call, listed
+from framework.local.marathon.api.problems import bad_request, unknown_task
 from framework.local.marathon.api.render import SLICE, has_task
 from framework.local.marathon.definition.app import App
 from framework.local.marathon.definition.faults import Detail, InvalidJsonError
@@ -31,13 +31,10 @@ async def index(call: Call) -> Answer:
 
 
 async def of_app(call: Call) -> Answer:
-    if call.path["id"].rpartition("/")[2] == "*":
-        group_id = absolute(call.path["id"][:-1])
-        group = call.view.group(group_id)
-        if group is None:
-            raise unknown_group(group_id)
-        return await _listed(call, [one for app in apps_of(group) for one in call.view.instances(app.id)])
-    app = _app(call)
+    below = call.group_below()
+    if below is not None:
+        return await _listed(call, [one for app in apps_of(below) for one in call.view.instances(app.id)])
+    app = call.app()
     if call.prefers_text():
         return await _index_text(call, [app])
     return await _listed(call, call.view.instances(app.id))
@@ -45,12 +42,12 @@ async def of_app(call: Call) -> Answer:
 
 async def kill_of_app(call: Call) -> Answer:
     host = call.request.query_params.get("host")
-    app = _app(call)
+    app = call.app()
     return await _kill(call, [one for one in _killable(call, app) if host is None or _is_on(one, host)])
 
 
 async def kill_one(call: Call) -> Answer:
-    app, task_id = _app(call), call.path["task"]
+    app, task_id = call.app(), call.path["task"]
     found = _ID.fullmatch(task_id)
     instances = [one for one in _killable(call, app) if found and one.id == found[1]]
     if not instances:
@@ -75,13 +72,6 @@ async def kill_several(call: Call) -> Answer:
         raise bad_request(f"Invalid task id {', '.join(unknown)}")
     found = (call.view.instance(match[1]) for match in matches.values() if match)
     return await _kill(call, list({one.id: one for one in found if one is not None and has_task(one)}.values()))
-
-
-def _app(call: Call) -> App:
-    app = call.view.app(call.id)
-    if app is None:
-        raise unknown_app(call.id)
-    return app
 
 
 def _killable(call: Call, app: App) -> list[Instance]:

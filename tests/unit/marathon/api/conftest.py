@@ -19,7 +19,7 @@ def marathon() -> FakeMarathon:
 
 @pytest.fixture
 async def api(marathon: FakeMarathon) -> AsyncIterator[Asking]:
-    settings = ApiSettings(host="127.0.0.1", port=8081, defaults=Defaults())
+    settings = ApiSettings(host="127.0.0.1", port=8081, defaults=Defaults(), launch_timeout_s=300.0)
     transport = httpx.ASGITransport(app=make_app(marathon, settings), raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8081") as client:
         yield Asking(client)

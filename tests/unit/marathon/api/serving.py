@@ -17,7 +17,9 @@ class Server:
     """The API on a free port of this machine."""
 
     def __init__(self, marathon: FakeMarathon, **settings: Any) -> None:
-        self.app = make_app(marathon, ApiSettings(host="127.0.0.1", port=0, defaults=Defaults(), **settings))
+        self.app = make_app(
+            marathon, ApiSettings(host="127.0.0.1", port=0, defaults=Defaults(), launch_timeout_s=300.0, **settings)
+        )
         config = http_config(self.app)
         config.port = 0
         self._server = HttpServer(config)

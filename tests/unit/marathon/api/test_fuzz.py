@@ -76,7 +76,7 @@ def test_no_request_brings_about_an_internal_error(requests: list[tuple[Any, ...
     async def ask_all() -> None:
         marathon = FakeMarathon()
         marathon.holding = True
-        app = make_app(marathon, ApiSettings(host="127.0.0.1", port=8081, defaults=Defaults()))
+        app = make_app(marathon, ApiSettings(host="127.0.0.1", port=8081, defaults=Defaults(), launch_timeout_s=300.0))
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8081"
         ) as client:

@@ -21,7 +21,9 @@ from tests.unit.marathon.api.asking import Asking
 @asynccontextmanager
 async def asking(marathon: FakeMarathon, **settings: Any) -> AsyncIterator[Asking]:
     """The API with other settings."""
-    app = make_app(marathon, ApiSettings(host="127.0.0.1", port=8081, defaults=Defaults(), **settings))
+    app = make_app(
+        marathon, ApiSettings(host="127.0.0.1", port=8081, defaults=Defaults(), launch_timeout_s=300.0, **settings)
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8081") as client:
         yield Asking(client)
 

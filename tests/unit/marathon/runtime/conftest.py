@@ -111,7 +111,7 @@ class Rig:
             self._new_driver,
             ("*",),
             self._operations,
-            lambda _: Probes(self.journal),
+            Probes(self.journal),
             self.clock,
             self.chance,
         )
