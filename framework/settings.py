@@ -424,6 +424,9 @@ class Settings(DocumentModel):
     local: dict[str, Any] = Field(
         default_factory=dict, description="The cluster that ``butlery local up`` makes; read by that command alone."
     )
+    masters: dict[str, Any] = Field(
+        default_factory=dict, description="Tenants' Jenkins masters; read by ``butlery tenants`` alone."
+    )
     _admin_token: SecretStr | None = PrivateAttr(None)
 
     @model_validator(mode="before")

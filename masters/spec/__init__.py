@@ -1,0 +1,1 @@
+"""What an operator writes of a tenant, read and checked: YAML -> ``TenantSpec``, or every fault at once."""
