@@ -1,0 +1,38 @@
+"""On, asleep, off, anew: one master's instances, 0 or 1, with the label that says why there are none."""
+
+from __future__ import annotations
+
+from masters.edges import Edges
+from masters.names import LABEL_STATE
+from masters.ports import Deployed
+from masters.records import MasterState, ObservedMaster
+
+
+def wake(edges: Edges, master: ObservedMaster) -> Deployed | None:
+    """Wanted from now on; None where it is already. Raises ButleryError as the Marathon edge does."""
+    if master.wanted == "on" and _instances(master) == 1:
+        return None
+    return _scale(edges, master, MasterState.ON, 1)
+
+
+def hibernate(edges: Edges, master: ObservedMaster) -> Deployed | None:
+    """Its process ends, and a request wakes it; None where that is so already. Raises as ``wake``."""
+    if master.wanted == "asleep" and _instances(master) == 0:
+        return None
+    return _scale(edges, master, MasterState.ASLEEP, 0)
+
+
+def switch_off(edges: Edges, master: ObservedMaster) -> Deployed | None:
+    """Its process ends, and no request wakes it; None where that is so already. Raises as ``wake``."""
+    if master.wanted == "off" and _instances(master) == 0:
+        return None
+    return _scale(edges, master, MasterState.OFF, 0)
+
+
+def _scale(edges: Edges, master: ObservedMaster, state: MasterState, instances: int) -> Deployed:
+    labels = {**master.document.get("labels", {}), LABEL_STATE: state.value}
+    return edges.marathon.scale(master.app_id, instances, labels)
+
+
+def _instances(master: ObservedMaster) -> int:
+    return int(master.document.get("instances", 1))
