@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PORT_ATTEMPTS = 3
-PORT_SETTINGS = ("local.port", "local.marathon.port", "api.port")
+PORT_SETTINGS = ("local.port", "local.marathon.port", "api.port", "masters.ingress.http_port")
 
 
 class Interrupted(BaseException):
@@ -80,7 +80,8 @@ def temporary_cluster(
 ) -> Iterator[Cluster]:
     """A real Mesos and the scheduler on free ports, with ``settings`` as their file has them; for ``interruptible``.
 
-    The Marathon-compatible server is only there where ``settings`` tell of it, the scheduler unless it is not wanted.
+    The Marathon-compatible server and the tenants' service are only there where ``settings`` tell of them
+    (``local.marathon``, ``local.ingress``), the scheduler unless it is not wanted.
     It is ended and removed at the end, also where this process is killed, unless all went well and it is to be kept.
     Raises InputError, UnavailableError or ButleryError where it does not come up or cannot be ended.
     """
@@ -105,8 +106,10 @@ def _up(directory: Path, settings: Mapping[str, Any], owner: ProcessId | None, s
         ports: dict[str, dict[str, Any]] = {
             "local": {"port": free_port(), "marathon": {"port": free_port(), **marathon}},
             "api": {"port": free_port()},
+            "masters": {"ingress": {"http_port": free_port(), **settings.get("masters", {}).get("ingress", {})}},
         }
         sections = {name: {**settings.get(name, {}), **ports.get(name, {})} for name in {*settings, *ports}}
+        sections["local"].setdefault("ingress", False)
         file.write_text(yaml.safe_dump(sections))
         command = control.SCHEDULER_COMMAND if scheduler else ()
         request = control.request_for(directory=directory, config=file, owner=owner, scheduler_command=command)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 EXIT_DOWN = 3  # as of `systemctl status` and the LSB's status actions for a program that is not running
 
 local_app = typer.Typer(
-    help="A real Mesos, the scheduler and a Marathon-compatible server on this one machine.", no_args_is_help=True
+    help="A real Mesos, the scheduler, a Marathon-compatible server and tenants' ingress on this one machine.",
+    no_args_is_help=True,
 )
 
 Directory = Annotated[
@@ -34,7 +35,7 @@ def up(
         int | None, typer.Option(min=1024, max=65535, help="Port of Mesos, in place of the settings'.")
     ] = None,
 ) -> None:
-    """Bring up Mesos, the scheduler and the Marathon-compatible server; without --detach, until Ctrl-C."""
+    """Bring up Mesos, scheduler, Marathon-compatible server and tenants' service; without --detach, until Ctrl-C."""
     from framework.local import control
     from framework.local.status import read
 
@@ -99,6 +100,7 @@ def _show(found: Status) -> None:
         ("API", _process(found.api_url, found.scheduler_pid, found.scheduler_restarts)),
         ("Marathon", _process(found.marathon_url, found.marathon_pid, found.marathon_restarts)),
         ("", f"its user and password: {found.marathon_credentials}" if found.marathon_credentials else None),
+        ("masters", _process(found.ingress_url, found.ingress_pid, found.ingress_restarts)),
         ("isolation", f"{found.isolation}: {found.isolation_reason}" if found.isolation else None),
         ("since", found.started_at),
     ):

@@ -19,13 +19,17 @@ from framework.local.logs import open_log, tail
 from framework.local.processes import ProcessId, wait_gone
 from framework.local.spec import default_directory
 from framework.local.status import Paths, Status, read, status_file
-from framework.local.supervisor import CONFIG_PLACE, START_PLACE, Request, Supervisor, prepare
+from framework.local.supervisor import CONFIG_PLACE, DIRECTORY_PLACE, START_PLACE, Request, Supervisor, prepare
 
 UP_TIMEOUT_S = 600.0
 DOWN_TIMEOUT_S = 120.0
 
 SCHEDULER_COMMAND = (sys.executable, "-m", "framework.cli", "scheduler", "run", "--config", CONFIG_PLACE)
 MARATHON_COMMAND = (sys.executable, "-m", "framework.local.marathon.server", START_PLACE)
+INGRESS_COMMAND = (
+    *(sys.executable, "-m", "framework.cli", "tenants", "serve"),
+    *("--config", CONFIG_PLACE, "--dir", DIRECTORY_PLACE),
+)
 
 
 def request_for(
@@ -36,6 +40,7 @@ def request_for(
     port: int | None = None,
     scheduler_command: tuple[str, ...] = SCHEDULER_COMMAND,
     marathon_command: tuple[str, ...] = MARATHON_COMMAND,
+    ingress_command: tuple[str, ...] = INGRESS_COMMAND,
     owner: ProcessId | None = None,
 ) -> Request:
     """What is asked for, checked. With an ``owner`` it ends, and its directory goes, when that process does.
@@ -49,6 +54,7 @@ def request_for(
         port=port,
         scheduler_command=scheduler_command,
         marathon_command=marathon_command,
+        ingress_command=ingress_command,
         owner=owner,
     )
     settings = request.local_settings()
@@ -163,7 +169,7 @@ def down(directory: Path, say: Callable[[str], None], *, wipe: bool = False) -> 
         if not wait_gone(supervisor, DOWN_TIMEOUT_S):
             supervisor.kill(signal.SIGKILL)
             wait_gone(supervisor, DOWN_TIMEOUT_S)
-    for pid_file in (paths.marathon_pid, paths.scheduler_pid, paths.mesos_pid):
+    for pid_file in (paths.ingress_pid, paths.marathon_pid, paths.scheduler_pid, paths.mesos_pid):
         end_process(pid_file)
     clean(directory)
     if wipe:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -20,14 +20,24 @@ from framework.secret_files import MESOS_SECRET_VARIABLE
 from framework.settings import load_settings
 
 API_PORT = 8080  # the usual one of the settings
+INGRESS_PORT = 8082  # as well
 HEALTH_TIMEOUT_S = 5.0
+FILES_OF_MASTERS = ("marathon_credentials_file", "ca_file", "secrets", "state", "certificate")
+"""Keys of the section ``masters``, and of its ``ingress``, that name a file or directory."""
 
 
-def write_config(directory: Path, given: Path | None, mesos_url: str, isolation: str) -> str:
-    """Writes the scheduler's settings: what ``given`` says, and where it says nothing what this cluster is.
+class Urls(NamedTuple):
+    """Where commands on this machine find them."""
+
+    api: str
+    ingress: str | None  # all masters' address, where there is one
+
+
+def write_config(directory: Path, given: Path | None, mesos_url: str, isolation: str, *, ingress: bool = False) -> Urls:
+    """Writes this cluster's settings: what ``given`` says, and where it says nothing what the cluster is.
 
     Mesos' address, who we are to it, and the isolation are always the cluster's own. Makes the administrator's token.
-    Returns the API's address. Raises InputError where ``given`` is faulty or the API's port is taken.
+    With ``ingress`` a port of it is chosen too. Raises InputError where ``given`` is faulty or a port is taken.
     """
     paths = Paths(directory)
     environment = {name: value for name, value in os.environ.items() if name != MESOS_SECRET_VARIABLE}
@@ -43,10 +53,26 @@ def write_config(directory: Path, given: Path | None, mesos_url: str, isolation:
     _write_token(paths.admin_token, settings.admin_token.get_secret_value() if settings.admin_token else None)
     sections["state"]["path"] = str(settings.state.path if "path" in sections["state"] else paths.state)
     sections["agents"]["isolation"] = isolation
+    ingress_url = None
+    if ingress:
+        base = given.absolute().parent if given else directory
+        sections["masters"] = _with_whole_paths(data.get("masters") or {}, base)
+        sections["masters"]["ingress"] = its = _with_whole_paths(sections["masters"].get("ingress") or {}, base)
+        name = "masters.ingress.http_port"
+        its["http_port"] = choose_port(its.get("http_port") or None, paths.ingress_port, INGRESS_PORT, name)
+        ingress_url = url_at(its.get("host") or "127.0.0.1", its["http_port"])
     text = yaml.safe_dump({**data, **sections}, sort_keys=True, allow_unicode=True)
     heading = "# Written by `butlery local up` at every start; your own file is given with --config.\n"
     write_whole(paths.config, heading + text, PRIVATE)
-    return url_at(settings.api.host, port)
+    return Urls(url_at(settings.api.host, port), ingress_url)
+
+
+def _with_whole_paths(section: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """What it names beside the user's file is not beside this cluster's."""
+    return {
+        key: str(base / value) if key in FILES_OF_MASTERS and isinstance(value, str) else value
+        for key, value in section.items()
+    }
 
 
 def _write_token(path: Path, token: str | None) -> None:

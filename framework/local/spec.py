@@ -103,6 +103,13 @@ class LocalSettings(DocumentModel):
         default_factory=MarathonSettings, description="The Marathon-compatible server, for apps beside the builds."
     )
 
+    ingress: bool = Field(
+        default=False,
+        description="Whether the tenants' service runs too, beside the Marathon-compatible server: the one address of "
+        "all masters, their waking and going to sleep, their backups. It needs HAProxy; where that is not installed, "
+        "``up`` says so. What it does is in the section ``masters``.",
+    )
+
     @model_validator(mode="after")
     def _fits(self) -> LocalSettings:
         count = sum(shape.count for shape in self.hosts)

@@ -35,6 +35,9 @@ class Status:
     marathon_restarts: int = 0
     marathon_url: str | None = None
     marathon_credentials: str | None = None  # the file with what its clients have to give
+    ingress_pid: int | None = None
+    ingress_restarts: int = 0
+    ingress_url: str | None = None
     isolation: str | None = None
     isolation_reason: str | None = None
     started_at: str | None = None  # ISO 8601, UTC
@@ -48,10 +51,15 @@ class Status:
 
     def complete(self) -> bool:
         """Whether all that belongs to it runs."""
-        scheduler = self.api_url is None or self.scheduler_pid is not None
-        marathon = self.marathon_url is None or self.marathon_pid is not None
+        servers = (
+            (self.api_url, self.scheduler_pid),
+            (self.marathon_url, self.marathon_pid),
+            (self.ingress_url, self.ingress_pid),
+        )
         return (
-            self.mesos_pid is not None and scheduler and marathon and all(host.get("registered") for host in self.hosts)
+            self.mesos_pid is not None
+            and all(url is None or pid is not None for url, pid in servers)
+            and all(host.get("registered") for host in self.hosts)
         )
 
     def save(self) -> None:
@@ -78,6 +86,9 @@ class Paths:
         self.marathon_credentials = directory / "marathon.credentials"
         self.marathon_start = directory / "marathon.json"
         self.marathon_log = directory / "log" / "marathon.log"
+        self.ingress_pid = directory / "ingress.pid"
+        self.ingress_port = directory / "ingress.port"
+        self.ingress_log = directory / "log" / "ingress.log"
 
 
 def status_file(directory: Path) -> Path:
@@ -96,6 +107,7 @@ def read(directory: Path) -> Status:
     status.mesos_pid = _alive(paths.mesos_pid)
     status.scheduler_pid = _alive(paths.scheduler_pid)
     status.marathon_pid = _alive(paths.marathon_pid)
+    status.ingress_pid = _alive(paths.ingress_pid)
     if status.supervisor_pid is None and status.state not in ("down", "failed"):
         status.state = "crashed"
     operator = Credentials(directory).operator

@@ -1,6 +1,4 @@
-"""The process that keeps a one-machine cluster up: Mesos, the scheduler and the Marathon-compatible server are its
-
-children, and start again.
+"""The process that keeps a one-machine cluster up: Mesos and its servers are its children, and start again.
 
 Run as ``python -m framework.local.supervisor REQUEST_FILE`` it is the detached form of ``butlery local up``.
 """
@@ -25,7 +23,7 @@ from typing import Protocol
 
 from agents.spec import HostPolicy
 from framework.errors import ButleryError, Fault, InputError
-from framework.local import isolation, mesos_package
+from framework.local import ingress_process, isolation, mesos_package
 from framework.local.cluster import MesosCluster, end_process
 from framework.local.credentials import Credentials
 from framework.local.logs import rotate
@@ -45,6 +43,9 @@ BACKOFF_MAX_S = 30.0
 STEADY_S = 60.0  # a child that lived this long starts with a short back-off again
 CONFIG_PLACE = "{config}"
 START_PLACE = "{start}"
+DIRECTORY_PLACE = "{directory}"
+
+COMMANDS = ("scheduler_command", "marathon_command", "ingress_command")
 
 Say = Callable[[str], None]
 
@@ -61,6 +62,8 @@ class Request:
     """The scheduler's command line, with CONFIG_PLACE where its settings file goes; empty: no scheduler."""
     marathon_command: tuple[str, ...] = ()
     """The same of the Marathon-compatible server, with START_PLACE for its file; empty: none, whatever is set."""
+    ingress_command: tuple[str, ...] = ()
+    """The same of the tenants' service, with CONFIG_PLACE and DIRECTORY_PLACE. It runs where both others do."""
     owner: ProcessId | None = None
     """The process that the cluster is for: when it is gone, killed perhaps, the cluster and its directory go too."""
 
@@ -71,7 +74,7 @@ class Request:
     def load(path: Path) -> Request:
         raw = json.loads(path.read_text())
         owner = ProcessId(*raw["owner"]) if raw["owner"] else None
-        commands = {name: tuple(raw[name]) for name in ("scheduler_command", "marathon_command")}
+        commands = {name: tuple(raw[name]) for name in COMMANDS}
         return Request(**{**raw, **commands, "owner": owner})
 
     def local_settings(self) -> LocalSettings:
@@ -153,8 +156,7 @@ class Supervisor:
         self._say = say
         self._status = Status("starting", request.directory)
         self._cluster: MesosCluster | None = None
-        self._scheduler: ServerProcess | None = None
-        self._marathon: ServerProcess | None = None
+        self._servers: dict[str, ServerProcess] = {}  # by what their fields of the status begin with, as they start
 
     def run(self, ready: Callable[[Status], None]) -> None:
         """Returns when a signal (TERM, INT, HUP) has stopped it, or its owner's end. ``ready`` is called once, when
@@ -192,7 +194,7 @@ class Supervisor:
         self._status.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._status.supervisor_pid = os.getpid()
         self._status.save()
-        for pid_file in (self._paths.scheduler_pid, self._paths.marathon_pid):
+        for pid_file in (self._paths.ingress_pid, self._paths.marathon_pid, self._paths.scheduler_pid):
             end_process(pid_file)  # of a supervisor that was killed; its port must be free
         settings = self._request.local_settings()
         held = isolation.resolve(self._request.host_policy())
@@ -224,61 +226,85 @@ class Supervisor:
         self._status.save()
         self._cluster.wait_ready()
         self._say(f"Mesos {mesos_package.VERSION} is up at {self._cluster.url} with {len(hosts)} hosts")
+        ingress_url: str | None = None
+        marathon = bool(self._request.marathon_command) and settings.marathon.enabled
         if self._request.scheduler_command:
-            self._start_scheduler(self._cluster.url, held.mode)
-        if self._request.marathon_command and settings.marathon.enabled:
+            wanted = marathon and settings.ingress and bool(self._request.ingress_command)
+            ingress_url = self._start_scheduler(self._cluster.url, held.mode, wanted and ingress_process.installed())
+            if wanted and ingress_url is None:
+                self._say(ingress_process.MISSING)
+        if marathon:
             self._start_marathon(settings.marathon, self._cluster.url, held.mode)
         self._status.save()
-        for server, url in ((self._scheduler, self._status.api_url), (self._marathon, self._status.marathon_url)):
-            if server is not None:
-                server.wait_ready()
-                self._say(f"{server.name} is up at {url}")
+        self._wait_ready(("scheduler", self._status.api_url), ("marathon", self._status.marathon_url))
+        if ingress_url is not None:  # after those that it asks
+            self._status.ingress_url = ingress_url
+            command = self._words(self._request.ingress_command)
+            self._begin("ingress", ingress_process.ingress_process(self._directory, command, ingress_url))
+            self._status.save()
+            self._wait_ready(("ingress", ingress_url))
         self._status.state = "up"
         self._status.save()
 
-    def _start_scheduler(self, mesos_url: str, mode: str) -> None:
+    def _begin(self, name: str, server: ServerProcess) -> None:
+        self._servers[name] = server
+        server.start()
+        self._note(name)
+
+    def _note(self, name: str) -> None:
+        setattr(self._status, f"{name}_pid", self._servers[name].pid)
+
+    def _wait_ready(self, *servers: tuple[str, str | None]) -> None:
+        for name, url in servers:
+            if name in self._servers:
+                self._servers[name].wait_ready()
+                self._say(f"{self._servers[name].name} is up at {url}")
+
+    def _words(self, command: Sequence[str]) -> list[str]:
+        """The command line with this cluster's own files."""
+        paths = self._paths
+        places = {CONFIG_PLACE: paths.config, START_PLACE: paths.marathon_start, DIRECTORY_PLACE: self._directory}
+        return [str(places.get(word, word)) for word in command]
+
+    def _start_scheduler(self, mesos_url: str, mode: str, ingress: bool) -> str | None:
+        """Returns where all masters are to be reached, where ``ingress`` is wanted."""
         config = Path(self._request.config) if self._request.config else None
-        api_url = write_config(self._directory, config, mesos_url, mode)
-        self._status.api_url, self._status.config = api_url, str(self._paths.config)
-        command = [
-            str(self._paths.config) if word == CONFIG_PLACE else word for word in self._request.scheduler_command
-        ]
-        self._scheduler = scheduler_process(self._directory, command, api_url)
-        self._scheduler.start()
-        self._status.scheduler_pid = self._scheduler.pid
+        urls = write_config(self._directory, config, mesos_url, mode, ingress=ingress)
+        self._status.api_url, self._status.config = urls.api, str(self._paths.config)
+        command = self._words(self._request.scheduler_command)
+        self._begin("scheduler", scheduler_process(self._directory, command, urls.api))
+        return urls.ingress
 
     def _start_marathon(self, settings: MarathonSettings, mesos_url: str, mode: str) -> None:
         config = Path(self._request.config) if self._request.config else None
         start = write_start(self._directory, config, settings, mesos_url, mode)
         self._status.marathon_url, self._status.marathon_credentials = url_of(start), start.credentials_file
-        place = str(self._paths.marathon_start)
-        command = [place if word == START_PLACE else word for word in self._request.marathon_command]
-        self._marathon = marathon_process(self._directory, command, start)
-        self._marathon.start()
-        self._status.marathon_pid = self._marathon.pid
+        command = self._words(self._request.marathon_command)
+        self._begin("marathon", marathon_process(self._directory, command, start))
 
     def _keep(self) -> None:
         assert self._cluster is not None  # noqa: S101 - for the type checker; run() calls _start() first
         mesos = Keeper("Mesos", self._cluster, self._say)
-        scheduler = Keeper(self._scheduler.name, self._scheduler, self._say) if self._scheduler else None
-        marathon = Keeper(self._marathon.name, self._marathon, self._say) if self._marathon else None
+        keepers = {name: Keeper(server.name, server, self._say) for name, server in self._servers.items()}
+        paths = self._paths
+        logs = (
+            *(self._cluster.log, paths.scheduler_log, paths.marathon_log),
+            *(paths.ingress_log, paths.supervisor_log),
+        )
         rotate_at = 0.0
         while not self._orphaned():
             now = time.monotonic()
             changed = mesos.tick(now)
-            if scheduler is not None and self._scheduler is not None:
-                changed = scheduler.tick(now) or changed
-                self._status.scheduler_restarts, self._status.scheduler_pid = scheduler.restarts, self._scheduler.pid
-            if marathon is not None and self._marathon is not None:
-                changed = marathon.tick(now) or changed
-                self._status.marathon_restarts, self._status.marathon_pid = marathon.restarts, self._marathon.pid
+            for name, keeper in keepers.items():
+                changed = keeper.tick(now) or changed
+                setattr(self._status, f"{name}_restarts", keeper.restarts)
+                self._note(name)
             if changed:
                 self._status.mesos_restarts, self._status.mesos_pid = mesos.restarts, self._cluster.pid
                 self._save()
             if now > rotate_at:
                 rotate_at = now + ROTATE_EVERY_S
-                paths = self._paths
-                for log in (self._cluster.log, paths.scheduler_log, paths.marathon_log, paths.supervisor_log):
+                for log in logs:
                     with contextlib.suppress(OSError):  # a full disk must not end the cluster
                         rotate(log)
             time.sleep(TICK_S)
@@ -297,9 +323,8 @@ class Supervisor:
             signal.signal(number, signal.SIG_IGN)
         self._status.state = "stopping"
         self._save()
-        for server in (self._marathon, self._scheduler):
-            if server is not None:
-                server.stop()
+        for server in reversed(self._servers.values()):
+            server.stop()
         if self._cluster is not None:
             self._cluster.stop()
 
@@ -308,7 +333,7 @@ class Supervisor:
         self._status.error = str(error) if error else None
         self._status.faults = [list(fault) for fault in error.faults] if isinstance(error, InputError) else []
         self._status.supervisor_pid = self._status.mesos_pid = None
-        self._status.scheduler_pid = self._status.marathon_pid = None
+        self._status.scheduler_pid = self._status.marathon_pid = self._status.ingress_pid = None
         self._save()
         self._paths.supervisor_pid.unlink(missing_ok=True)
 

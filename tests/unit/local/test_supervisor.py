@@ -113,7 +113,7 @@ def test_the_schedulers_settings_are_the_users_with_what_the_cluster_is(
     given.write_text(CONFIG)
     credentials = Credentials(directory)
     credentials.make()
-    assert write_config(directory, given, "http://127.0.0.1:5051", "watchdog") == "http://127.0.0.1:9123"
+    assert write_config(directory, given, "http://127.0.0.1:5051", "watchdog") == ("http://127.0.0.1:9123", None)
     settings = load_settings(directory / "butlery.yaml", {})
     assert settings.mesos.url == "http://127.0.0.1:5051"
     assert (settings.mesos.principal, settings.mesos.secret_file) == ("butlery", credentials.scheduler.secret_file)
@@ -132,6 +132,26 @@ def test_the_schedulers_settings_are_the_users_with_what_the_cluster_is(
     monkeypatch.setenv("BUTLERY_ADMIN_TOKEN", "given-in-the-environment")
     write_config(directory, given, "http://127.0.0.1:5051", "watchdog")
     assert (directory / "admin.token").read_text().strip() == "given-in-the-environment"
+
+
+def test_tenants_commands_find_the_ingress_and_the_users_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BUTLERY_ADMIN_TOKEN", raising=False)
+    given, directory, port = tmp_path / "mine.yaml", tmp_path / "cluster", free_port()
+    given.write_text(
+        "api: {port: 0}\nmasters: {secrets: kept, parallel: 9, "
+        f"ingress: {{host: 0.0.0.0, http_port: {port}, certificate: all.pem}}}}\n"
+    )
+    Credentials(directory).make()
+    urls = write_config(directory, given, "http://127.0.0.1:5051", "watchdog", ingress=True)
+    assert urls.ingress == f"http://127.0.0.1:{port}"
+    masters = load_settings(directory / "butlery.yaml", {}).masters
+    assert (masters["parallel"], masters["secrets"]) == (9, str(tmp_path / "kept"))
+    ingress = {"host": "0.0.0.0", "http_port": port, "certificate": str(tmp_path / "all.pem")}
+    assert masters["ingress"] == ingress
+
+    given.write_text("masters:\n")  # whatever port it took the last time
+    again = write_config(directory, given, "http://127.0.0.1:5051", "watchdog", ingress=True)
+    assert again.ingress == f"http://127.0.0.1:{port}"
 
 
 def test_the_marathon_compatible_server_is_told_what_is_set_and_what_the_cluster_is(

@@ -1,0 +1,46 @@
+"""The tenants' service, all masters' one address, as a child process on the one-machine cluster.
+
+It is a command of another package, which is known here by its command line and its settings file alone.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from framework.errors import UnavailableError
+from framework.local.server_process import ServerProcess
+from framework.local.status import Paths
+
+PROGRAM = "haproxy"
+SYSTEM_PATHS = ("/usr/sbin", "/usr/local/sbin")
+"""Where Debian has it, which the PATH of a user who is not root may leave out."""
+ANSWER_TIMEOUT_S = 5.0
+MISSING = "masters have no address yet, for HAProxy is not installed: `apt-get install haproxy`, then `down` and `up`"
+
+
+def installed() -> bool:
+    """Whether what the service needs is there."""
+    return shutil.which(PROGRAM, path=os.pathsep.join((os.environ.get("PATH", ""), *SYSTEM_PATHS))) is not None
+
+
+def ingress_process(directory: Path, command: Sequence[str], url: str) -> ServerProcess:
+    """``command`` is the whole of it; ``url`` is where it answers, whatever it says."""
+    paths = Paths(directory)
+    address = urlsplit(url)
+
+    def answers() -> None:
+        connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=ANSWER_TIMEOUT_S)
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            raise UnavailableError(f"{url} does not answer: {error}") from error
+        finally:
+            connection.close()
+
+    return ServerProcess("the tenants' service", directory, command, paths.ingress_pid, paths.ingress_log, answers)
