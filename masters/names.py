@@ -9,6 +9,8 @@ LABEL_POLICY = "BUTLERY_POLICY"
 """JSON of ``masters.records.Policy``: all that the tenants' service must know of a master beside its tasks."""
 LABEL_STATE = "BUTLERY_STATE"
 """``on``, ``asleep`` (hibernated: a request wakes it) or ``off`` (scaled to 0: none does)."""
+LABEL_FAILED = "BUTLERY_FAILED"
+"""Why the first start of a master failed, after which ``apply`` left it off: the next one makes it anew."""
 
 SCHEDULER_USER = "butlery"
 """The user of a master whose API token the scheduler has."""
