@@ -7,7 +7,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import yaml
@@ -22,6 +22,10 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 """Of one file, aliases counted each time they are used, so that nested aliases cannot grow without bound."""
+_LIBYAML_MAX_CHARS = 64 << 10
+_LIBYAML_MAX_OPENED = 2000
+"""Each of these characters may open one level, and so may indentation, of which 64 KiB hold 360. PyYAML's binding takes
+290 bytes of the C stack for each, and the smallest stacks of threads have 1 MiB."""
 
 Key = str | int
 KeyPath = tuple[Key, ...]
@@ -38,19 +42,23 @@ class DocumentModel(BaseModel):
 
 
 class Document(NamedTuple):
-    """A YAML file as plain values, and the line (from 1) on which each of its keys and items stands."""
+    """A YAML file as plain values, and the line (from 1) on which each of its keys and items stands.
+
+    ``origins``: the file of those keys that came from another one than ``source``.
+    """
 
     source: str
     data: Any
     lines: Mapping[KeyPath, int]
+    origins: Mapping[KeyPath, str] = MappingProxyType({})
 
     def where(self, path: KeyPath) -> str:
         """The place of ``path``, such as ``butlery.yaml:7 hosts[2].mem_mib``; of its parent where it is missing."""
         shown = dotted(path)
         while path and path not in self.lines:
             path = path[:-1]
-        line = self.lines.get(path, 1)
-        return f"{self.source}:{line} {shown}".rstrip() if self.source else shown
+        source, line = self.origins.get(path, self.source), self.lines.get(path, 1)
+        return f"{source}:{line} {shown}".rstrip() if source else shown
 
 
 def dotted(path: KeyPath) -> str:
@@ -83,7 +91,7 @@ def read_document(path: Path) -> Document:
 def parse_document(text: str, source: str) -> Document:
     """Parses one YAML document; an empty one is an empty mapping. Raises InputError as ``read_document``."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = _composed(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
@@ -102,6 +110,20 @@ def parse_document(text: str, source: str) -> Document:
     if reader.faults:
         raise InputError(reader.faults)
     return Document(source, {} if data is None else data, reader.lines)
+
+
+def _composed(text: str) -> yaml.Node | None:
+    """By libyaml, which takes a tenth of the time, where that is there, can recurse no deeper than a small C stack
+
+    holds, and has no complaint; else, and for the words of every complaint, by PyYAML's own parser.
+    """
+    loader = getattr(yaml, "CSafeLoader", None)
+    if loader is not None and len(text) <= _LIBYAML_MAX_CHARS and sum(map(text.count, "[{-?")) <= _LIBYAML_MAX_OPENED:
+        try:
+            return yaml.compose(text, Loader=loader)
+        except yaml.YAMLError:
+            pass
+    return yaml.compose(text, Loader=yaml.SafeLoader)
 
 
 class _Reader:

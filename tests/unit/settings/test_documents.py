@@ -171,3 +171,10 @@ def test_dotted() -> None:
     assert dotted(()) == ""
     assert dotted(("hosts", 2, "mem_mib")) == "hosts[2].mem_mib"
     assert dotted((0, "a")) == "[0].a"
+
+
+@pytest.mark.parametrize("opening", ["[", "- ", "{a: ", "? "])
+def test_no_nesting_is_deeper_than_the_stack_of_a_thread(opening: str) -> None:
+    for times in (1900, 30_000):
+        with pytest.raises(InputError):
+            parse_document(opening * times, "f.yaml")
