@@ -237,6 +237,19 @@ class TenantRecord(msgspec.Struct, frozen=True):
     token_sha256: str | None = None
 
 
+class MasterRecord(msgspec.Struct, frozen=True):
+    """How a tenant's master is spoken to, as it told itself when it started. ``repr`` leaves out the secret."""
+
+    url: str
+    user: str
+    api_token: str  # secret
+    version: str  # of its Jenkins
+    session: str  # of its process: another with each start
+
+    def __repr__(self) -> str:
+        return f"MasterRecord({self.url!r}, {self.user!r}, version={self.version!r}, session={self.session!r})"
+
+
 class Snapshot(msgspec.Struct):
     """What lives: all the state the core starts from."""
 
@@ -308,6 +321,12 @@ class Store(Protocol):
         ...
 
     def set_token(self, tenant: TenantName, token_sha256: str) -> None: ...
+
+    def master(self, tenant: TenantName) -> MasterRecord | None: ...
+
+    def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
+        """None forgets it. Nothing is saved for a tenant that is not known."""
+        ...
 
     @property
     def notices(self) -> list[str]:
@@ -455,6 +474,12 @@ class Control(Protocol):
         ...
 
     def token_sha256(self, tenant: TenantName) -> str | None: ...
+
+    async def master(self, tenant: TenantName) -> MasterRecord | None: ...
+
+    async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
+        """Durable when it returns; None forgets it. Raises UnavailableError."""
+        ...
 
     def hosts(self) -> list[HostUse]: ...
 

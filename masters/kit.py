@@ -1,4 +1,4 @@
-"""The kit: what turns a jenkins.war, or a command, into a master; one archive that Marathon fetches into the sandbox."""
+"""The kit: what turns a jenkins.war, or a command, into a master; an archive that Marathon fetches into the sandbox."""
 
 from __future__ import annotations
 

@@ -19,15 +19,18 @@ class SchedulerApi:
         """``client`` makes one with the administrator's token."""
         self._make = client
         self._of_thread = threading.local()
+        self._roles: dict[str, str | None] | None = None  # of all tenants, as last read
 
     def shares(self) -> dict[str, ObservedShare]:
-        return {found["name"]: _share(found) for found in self._client().get("/v1/tenants")["tenants"]}
+        tenants = self._client().get("/v1/tenants")["tenants"]
+        self._roles = {found["name"]: found["role"] for found in tenants}
+        return {found["name"]: _share(found) for found in tenants}
 
     def set_share(self, share: ObservedShare, *, new_token: bool) -> str | None:
         body = {
             "weight": share.weight,
             "quota": {"cpus": share.cpus, "mem_mib": share.mem_mib, "builds": share.builds},
-            "role": (self._tenant(share.tenant) or {}).get("role"),  # not masters' to say: it stays as it is
+            "role": self._role(share.tenant),
             "new_token": new_token,
         }
         token: str | None = self._client().send("PUT", _path(share.tenant), body)["token"]
@@ -50,6 +53,12 @@ class SchedulerApi:
         except RefusedError as error:
             if error.status != 404:
                 raise
+
+    def _role(self, tenant: str) -> str | None:
+        """Of its builds, which is not masters' to say: a PUT without it would take it away."""
+        if self._roles is None:
+            self.shares()
+        return (self._roles or {}).get(tenant)
 
     def _tenant(self, tenant: str) -> Mapping[str, Any] | None:
         return self._found(_path(tenant))

@@ -12,10 +12,11 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse
 
 import framework
-from framework.api import files, jobs, leadership, operations, problems
+from framework.api import files, jobs, leadership, masters, operations, problems
 from framework.api.auth import Authenticator
 from framework.api.context import Context, Waiters
 from framework.api.forwarding import Forwarder, Forwarding
+from framework.api.masters import MasterIn
 from framework.api.models import JobIn, TenantIn
 from framework.api.page import STYLE_SHA256, page
 from framework.ports import Seat
@@ -54,7 +55,7 @@ def create_app(
     app.state.context = Context(seat, settings_api, templates, admin_token_sha256, Waiters())
     app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes)
     problems.install(app)
-    for router in (jobs.router, files.router, operations.router, leadership.router):
+    for router in (jobs.router, files.router, operations.router, leadership.router, masters.router):
         app.include_router(router)
     policy = {
         "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"
@@ -85,7 +86,12 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     """The document, with the models that routes read themselves (after the token), and so FastAPI does not know of."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     _, taken = models_json_schema(
-        [(JobIn, "validation"), (TenantIn, "validation"), (problems.Problem, "serialization")],
+        [
+            (JobIn, "validation"),
+            (MasterIn, "validation"),
+            (TenantIn, "validation"),
+            (problems.Problem, "serialization"),
+        ],
         ref_template="#/components/schemas/{model}",
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})

@@ -15,11 +15,12 @@ from framework.core.ids import FrameworkId, RequestId, TenantName
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.edges.sqlite_file import Layout, SqliteFile
 from framework.errors import IdempotencyConflictError
-from framework.ports import JobQuery, NewRequest, Snapshot, TenantRecord
+from framework.ports import JobQuery, MasterRecord, NewRequest, Snapshot, TenantRecord
 
-SCHEMA_VERSION = 2
-"""1 had the same tables, but knew no draining and fewer fields of requests and tasks: it may not write here again."""
-_SCHEMA = """
+SCHEMA_VERSION = 3
+"""1 knew no draining and fewer fields of requests and tasks, 2 no masters: they may not write here again."""
+_MASTERS = "CREATE TABLE IF NOT EXISTS masters (tenant TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;"
+_SCHEMA = f"""{_MASTERS}
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE tenants (name TEXT PRIMARY KEY, record BLOB NOT NULL, token_sha256 TEXT) WITHOUT ROWID;
 CREATE TABLE requests (
@@ -41,11 +42,12 @@ APPLICATION_ID = 0x42744C79  # "BtLy"
 _LAYOUT = Layout(
     schema=_SCHEMA,
     version=SCHEMA_VERSION,
-    readable=(1, SCHEMA_VERSION),
+    readable=(1, 2, SCHEMA_VERSION),
     application_id=APPLICATION_ID,
     setting="state.path",
     program="scheduler",
     holds="the tenants and builds in it",
+    additions=_MASTERS,
 )
 _LIVE_REQUESTS = (
     "SELECT record, spec FROM requests WHERE state IN ('waiting', 'launching', 'running', 'ending') ORDER BY id"
@@ -55,10 +57,11 @@ _encode = msgspec.json.encode
 _decode_request = msgspec.json.Decoder(Request).decode
 _decode_task = msgspec.json.Decoder(Task).decode
 _decode_tenant = msgspec.json.Decoder(Tenant).decode
+_decode_master = msgspec.json.Decoder(MasterRecord).decode
 
 
 class SqliteStore(SqliteFile):
-    """``framework.ports.Store`` on a file. ``secrets_in_journal``: of builds that have ended."""
+    """``framework.ports.Store`` on a file. ``secrets_in_journal``: of builds that have ended, of masters before."""
 
     layout = _LAYOUT
     commit_every_s = 0.0
@@ -174,6 +177,22 @@ class SqliteStore(SqliteFile):
         with self.writing() as db:
             db.execute("UPDATE tenants SET token_sha256 = ? WHERE name = ?", (token_sha256, tenant))
 
+    def master(self, tenant: TenantName) -> MasterRecord | None:
+        with self.reading() as db:
+            row = db.execute("SELECT record FROM masters WHERE tenant = ?", (tenant,)).fetchone()
+        return _decode_master(row[0]) if row else None
+
+    def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
+        with self.writing() as db:
+            self.secrets_in_journal |= db.execute("DELETE FROM masters WHERE tenant = ?", (tenant,)).rowcount > 0
+            if master is not None:
+                db.execute(
+                    "INSERT INTO masters (tenant, record) SELECT name, ? FROM tenants WHERE name = ?",
+                    (_encode(master), tenant),
+                )
+        if self.secrets_in_journal:
+            self.empty_journal()
+
     def _add(self, db: sqlite3.Connection, new: NewRequest) -> RequestId | IdempotencyConflictError:
         request, key = new.request, new.idempotency_key
         if key is not None:
@@ -203,6 +222,9 @@ class SqliteStore(SqliteFile):
         self._load(db)
         for _, spec in db.execute(_LIVE_REQUESTS):
             BuildSpec.from_json(spec)
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'masters'").fetchone():
+            for (record,) in db.execute("SELECT record FROM masters"):
+                _decode_master(record)
 
 
 def _repeat_of(

@@ -42,6 +42,7 @@ class Layout:
     setting: str  # that names the file
     program: str  # that uses it
     holds: str  # what is not known where it is lost
+    additions: str = ""  # statements that make what older readable versions lack, and change nothing where it is
 
 
 class SqliteFile:
@@ -123,6 +124,7 @@ class SqliteFile:
                     self._create()
                 writer = stack.enter_context(closing(self._connect()))
                 writer.execute("PRAGMA journal_mode = WAL")
+                writer.executescript(self.layout.additions)
                 writer.execute(f"PRAGMA user_version = {self.layout.version}")
                 reader = stack.enter_context(closing(self._connect()))
             except (sqlite3.Error, OSError) as error:

@@ -21,6 +21,7 @@ from framework.ports import (
     ClusterView,
     FileChunk,
     JobQuery,
+    MasterRecord,
     NewRequest,
     Store,
     Submission,
@@ -144,6 +145,13 @@ class RuntimeControl:
 
     def token_sha256(self, tenant: TenantName) -> str | None:
         return self._tokens.get(tenant)
+
+    async def master(self, tenant: TenantName) -> MasterRecord | None:
+        return await asyncio.to_thread(self._store.master, tenant)
+
+    async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
+        if await self.master(tenant) != master:  # a master that starts tells it again, mostly as before
+            await asyncio.to_thread(self._store.set_master, tenant, master)
 
     def hosts(self) -> list[HostUse]:
         return explain.host_uses(self._loop.state)

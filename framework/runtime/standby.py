@@ -14,7 +14,7 @@ from framework.core.state import Config, State
 from framework.core.tasks import Request, RequestState, Task, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, StoreFullError, UnavailableError
-from framework.ports import Clock, FileChunk, JobQuery, Store, Submission
+from framework.ports import Clock, FileChunk, JobQuery, MasterRecord, Store, Submission
 from framework.runtime.saved import restored, tokens_of
 
 FOLLOW_EVERY_S = 0.2
@@ -105,6 +105,12 @@ class StandbyControl:
 
     def token_sha256(self, tenant: TenantName) -> str | None:
         return self._tokens.get(tenant)
+
+    async def master(self, tenant: TenantName) -> MasterRecord | None:
+        return await asyncio.to_thread(self._store.master, tenant)
+
+    async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> NoReturn:  # noqa: ARG002
+        raise _not_leading()
 
     def hosts(self) -> list[HostUse]:
         raise _not_leading()

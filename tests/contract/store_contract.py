@@ -14,7 +14,7 @@ from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Quota, RequestState, TaskState, Tenant
 from framework.core.templates import Constraint, Container, Neighbour, Operator, Template
 from framework.errors import IdempotencyConflictError
-from framework.ports import JobQuery, Snapshot, Store, TenantRecord
+from framework.ports import JobQuery, MasterRecord, Snapshot, Store, TenantRecord
 from tests.fakes import samples
 
 StoreFactory = Callable[[], Store]
@@ -108,6 +108,21 @@ class StoreContract:
         store.set_token(samples.TEAM, "1" * 64)
         store.commit([SaveTenant(samples.tenant(weight=5))])
         assert store.load().tenants == [TenantRecord(samples.tenant(weight=5), "1" * 64)]
+
+    def test_how_a_master_is_spoken_to_is_kept_replaced_and_forgotten(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        store.commit([SaveTenant(samples.tenant())])
+        assert store.master(samples.TEAM) is None
+        first, last = (MasterRecord("http://h:1/a", "butlery", "11" + c * 32, "2.463", c * 8) for c in "ab")
+        for master in (first, last, last, None, first):
+            store.set_master(samples.TEAM, master)
+            assert store.master(samples.TEAM) == master
+            store.commit([SaveTenant(samples.tenant(weight=5))])
+            assert open_store().master(samples.TEAM) == master
+            store = open_store()
+        store.set_master(TenantName("nobody"), first)
+        assert store.master(TenantName("nobody")) is None
+        assert "11a" not in repr(store.load()) + repr(first)
 
     def test_the_framework_id_can_be_replaced_and_forgotten(self, open_store: StoreFactory) -> None:
         store = open_store()

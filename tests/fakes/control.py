@@ -13,7 +13,7 @@ from framework.core.resources import ZERO, Resources
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError, InputError
-from framework.ports import FileChunk, JobQuery, Submission
+from framework.ports import FileChunk, JobQuery, MasterRecord, Submission
 from framework.tokens import tenant_token, token_sha256
 
 LARGEST = Host(
@@ -36,6 +36,7 @@ class FakeControl:
         self.keys: dict[tuple[TenantName, str], tuple[str, RequestId]] = {}
         self.known: dict[TenantName, Tenant] = {}
         self.hashes: dict[TenantName, str] = {}
+        self.masters: dict[TenantName, MasterRecord] = {}
         self.submissions: list[Submission] = []
         self.failing: Exception | None = None
         self.connected = True
@@ -205,6 +206,16 @@ class FakeControl:
 
     def token_sha256(self, tenant: TenantName) -> str | None:
         return self.hashes.get(tenant)
+
+    async def master(self, tenant: TenantName) -> MasterRecord | None:
+        self._fail()
+        return self.masters.get(tenant)
+
+    async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
+        self._fail()
+        self.masters.pop(tenant, None)
+        if master is not None:
+            self.masters[tenant] = master
 
     def hosts(self) -> list[HostUse]:
         return [HostUse(LARGEST, Resources(2000, 4096, 0), 2, Resources(1000, 1024, 0))]

@@ -13,7 +13,7 @@ from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequ
 from framework.core.ids import FrameworkId, RequestId, TenantName
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.errors import IdempotencyConflictError
-from framework.ports import JobQuery, NewRequest, Snapshot, TenantRecord
+from framework.ports import JobQuery, MasterRecord, NewRequest, Snapshot, TenantRecord
 
 
 class _Tables(msgspec.Struct):
@@ -23,13 +23,14 @@ class _Tables(msgspec.Struct):
     draining: bool = False
     tenants: dict[TenantName, bytes] = {}
     tokens: dict[TenantName, str] = {}
+    masters: dict[TenantName, MasterRecord] = {}
     requests: dict[RequestId, bytes] = {}
     tasks: dict[str, bytes] = {}
     specs: dict[RequestId, bytes] = {}
     keys: dict[tuple[TenantName, str], tuple[RequestId, str]] = {}
 
     def copy(self) -> _Tables:
-        names = ("tenants", "tokens", "requests", "tasks", "specs", "keys")
+        names = ("tenants", "tokens", "masters", "requests", "tasks", "specs", "keys")
         return _Tables(self.framework_id, self.draining, **{name: dict(getattr(self, name)) for name in names})
 
 
@@ -131,6 +132,16 @@ class MemoryStore:
         with self._lock:
             self._begin()
             self._tables.tokens[tenant] = token_sha256
+
+    def master(self, tenant: TenantName) -> MasterRecord | None:
+        return self._tables.masters.get(tenant)
+
+    def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
+        with self._lock:
+            self._begin()
+            self._tables.masters.pop(tenant, None)
+            if master is not None and tenant in self._tables.tenants:
+                self._tables.masters[tenant] = master
 
     def close(self) -> None:
         self.journal.append("closed")

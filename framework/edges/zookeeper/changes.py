@@ -13,6 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from framework.core.ids import FrameworkId, RequestId, TaskId, TenantName
+from framework.ports import MasterRecord
 
 GROUP_BYTES = 512 * 1024
 """Of a checkpoint, before compression, that are compressed at once."""
@@ -76,8 +77,21 @@ class WithdrawRequests(_Change, frozen=True, tag=8):
     ids: tuple[RequestId, ...]
 
 
+class PutMaster(_Change, frozen=True, tag=9):
+    tenant: TenantName
+    master: MasterRecord | None  # None: it is forgotten
+
+
 Change: TypeAlias = (
-    PutFrameworkId | PutDraining | PutTenant | PutToken | AddRequest | PutRequest | PutTask | WithdrawRequests
+    PutFrameworkId
+    | PutDraining
+    | PutTenant
+    | PutToken
+    | AddRequest
+    | PutRequest
+    | PutTask
+    | WithdrawRequests
+    | PutMaster
 )
 
 _encoder = msgspec.msgpack.Encoder()

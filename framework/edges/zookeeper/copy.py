@@ -17,6 +17,7 @@ from framework.edges.zookeeper.changes import (
     Change,
     PutDraining,
     PutFrameworkId,
+    PutMaster,
     PutRequest,
     PutTask,
     PutTenant,
@@ -24,7 +25,7 @@ from framework.edges.zookeeper.changes import (
     WithdrawRequests,
 )
 from framework.errors import IdempotencyConflictError
-from framework.ports import JobQuery, Snapshot, TenantRecord
+from framework.ports import JobQuery, MasterRecord, Snapshot, TenantRecord
 
 KEPT_ENDED = 10_000
 """Ended requests, the newest, that are kept: for their results, and for their idempotency keys."""
@@ -66,9 +67,10 @@ class Copy:
         self.size = 0
         """Bytes of requests, descriptions and attempts."""
         self.stale_secrets = False
-        """Whether secrets of builds that have ended may still be in the log or the checkpoint."""
+        """Whether secrets of builds that have ended, or of masters before, may be in the log or the checkpoint yet."""
         self._tenants: dict[TenantName, bytes] = {}
         self._tokens: dict[TenantName, str] = {}
+        self._masters: dict[TenantName, MasterRecord] = {}
         self._rows: dict[RequestId, _Row] = {}
         self._sorted: list[RequestId] = []
         self._keys: dict[tuple[TenantName, str], RequestId] = {}
@@ -89,6 +91,8 @@ class Copy:
                 self._tenants[change.name] = bytes(change.record)
             case PutToken():
                 self._tokens[change.tenant] = change.token_sha256
+            case PutMaster():
+                self._put_master(change)
             case PutFrameworkId():
                 self.framework_id = change.framework_id
             case PutDraining():
@@ -100,7 +104,7 @@ class Copy:
     def frozen(self) -> Copy:
         """A copy that later changes of this one do not reach."""
         other = copy.copy(self)
-        for name in ("_tenants", "_tokens", "_rows", "_ended", "_tasks"):
+        for name in ("_tenants", "_tokens", "_masters", "_rows", "_ended", "_tasks"):
             setattr(other, name, getattr(self, name).copy())
         return other
 
@@ -112,6 +116,8 @@ class Copy:
             yield PutTenant(name, msgspec.Raw(record))
         for name, token in self._tokens.items():
             yield PutToken(name, token)
+        for name, master in self._masters.items():
+            yield PutMaster(name, master)
         for request_id in [*self._ended, *(each for each in self._rows if each not in self._ended)]:
             row = self._rows[request_id]
             yield AddRequest(
@@ -151,6 +157,9 @@ class Copy:
     def knows_tenant(self, tenant: TenantName) -> bool:
         return tenant in self._tenants
 
+    def master(self, tenant: TenantName) -> MasterRecord | None:
+        return self._masters.get(tenant)
+
     def request(self, request_id: RequestId) -> Request | None:
         row = self._rows.get(request_id)
         return None if row is None else _decode_request(row.record)
@@ -183,6 +192,11 @@ class Copy:
         return sorted(tasks, key=lambda task: task.launched_at)
 
     # Changes.
+
+    def _put_master(self, change: PutMaster) -> None:
+        self.stale_secrets |= self._masters.pop(change.tenant, None) is not None
+        if change.master is not None:
+            self._masters[change.tenant] = change.master
 
     def _add_request(self, new: AddRequest) -> None:
         if new.id in self._rows:

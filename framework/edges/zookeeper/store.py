@@ -23,6 +23,7 @@ from framework.edges.zookeeper.changes import (
     Change,
     PutDraining,
     PutFrameworkId,
+    PutMaster,
     PutRequest,
     PutTask,
     PutTenant,
@@ -39,7 +40,7 @@ from framework.edges.zookeeper.copy import Copy
 from framework.edges.zookeeper.nodes import NODE_BYTES, Checkpoint, FencedError, Nodes
 from framework.errors import DeposedError, IdempotencyConflictError, StoreError, StoreFullError
 from framework.log import get_logger
-from framework.ports import Chance, JobQuery, NewRequest, Snapshot, jittered
+from framework.ports import Chance, JobQuery, MasterRecord, NewRequest, Snapshot, jittered
 
 log = get_logger(__name__)
 
@@ -51,9 +52,9 @@ CHECKPOINT_FRAMES = 4096
 CHECKPOINT_MIB = 4
 """Of log since the last checkpoint, or half of that one's size where that is more."""
 SECRETS_S = 60.0
-"""The longest that secrets of builds that have ended stay in the log; longer where a checkpoint takes more than a write
+"""The longest that secrets which are in the state no more stay in the log; longer where a checkpoint takes more than a
 
-a second of that.
+write a second of that.
 """
 MAX_STATE_MIB = 160
 """Of requests, descriptions and attempts before compression; ZooKeeper keeps all of it in memory."""
@@ -166,12 +167,19 @@ class ZooKeeperStore:
             return taken
 
     def set_token(self, tenant: TenantName, token_sha256: str) -> None:
+        self._save_of(tenant, PutToken(tenant, token_sha256))
+
+    def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
+        self._save_of(tenant, PutMaster(tenant, master))
+
+    def _save_of(self, tenant: TenantName, change: Change) -> None:
+        """Where the tenant is known."""
         with self._writing:
             self._settle()
             with self._reading() as copy:
                 known = copy.knows_tenant(tenant)
             if known:
-                self._save((PutToken(tenant, token_sha256),), ())
+                self._save((change,), ())
 
     # Reads.
 
@@ -196,6 +204,10 @@ class ZooKeeperStore:
     def requests(self, query: JobQuery) -> list[Request]:
         with self._reading() as copy:
             return copy.requests(query)
+
+    def master(self, tenant: TenantName) -> MasterRecord | None:
+        with self._reading() as copy:
+            return copy.master(tenant)
 
     def tasks_of(self, request_id: RequestId) -> list[Task]:
         with self._reading() as copy:

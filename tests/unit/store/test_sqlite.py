@@ -22,7 +22,7 @@ from framework.core.tasks import RequestState
 from framework.edges import sqlite_file
 from framework.edges.sqlite import SCHEMA_VERSION, SqliteStore
 from framework.errors import StoreError, StoreFullError
-from framework.ports import JobQuery, Snapshot, TenantRecord
+from framework.ports import JobQuery, MasterRecord, Snapshot, TenantRecord
 from tests.fakes import samples
 from tests.unit.store.damage import PAGE_BYTES, kept_aside, overwrite, saved_state
 
@@ -149,12 +149,14 @@ def test_a_file_of_the_first_layout_is_taken_up(path: Path) -> None:
         db.execute("UPDATE requests SET record = ?, state = 'running'", (OLD_REQUEST.encode(),))
         db.execute("UPDATE tasks SET record = ?", (OLD_TASK.encode(),))
         db.execute("""UPDATE tenants SET record = '{"name":"team","weight":7,"quota":{}}'""")
+        db.execute("DROP TABLE masters")
         db.execute("PRAGMA user_version = 1")
     request.state, request.attempt = RequestState.RUNNING, 1
     expected = Snapshot(None, [TenantRecord(samples.tenant(weight=7))], [request], [samples.task(request)])
     assert opened(path) == (expected, [])
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        assert db.execute("SELECT count(*) FROM masters").fetchone() == (0,)
 
 
 def test_a_newer_layout_is_refused_and_left_alone(path: Path) -> None:
@@ -270,6 +272,17 @@ def test_secrets_of_ended_builds_are_not_left_in_the_file(path: Path) -> None:
         assert b"lives on" in path.read_bytes()
     assert b"battery staple" not in path.read_bytes()
     assert b"lives on" in path.read_bytes()
+
+
+def test_what_a_master_handed_over_before_is_not_left_in_the_file(path: Path) -> None:
+    first, last = (MasterRecord("http://h:1", "butlery", token, "2.463", "s") for token in ("11" * 300, "22" * 300))
+    with closing(SqliteStore(path)) as store:
+        store.commit([SaveTenant(samples.tenant())])
+        for master in (first, last, None):
+            store.set_master(samples.TEAM, master)
+            held = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+            assert not any(b"11" * 300 in data for data in held.values()) or master == first
+    assert b"22" * 300 not in path.read_bytes()
 
 
 def test_a_reader_delays_the_end_of_secrets_but_nothing_else(path: Path) -> None:
