@@ -308,6 +308,14 @@ class TenantSpec(DocumentModel):
             sizing.memory_plan(mem_mib, jvm)
         return jvm
 
+    @field_validator("volume")
+    @classmethod
+    def _had_without_docker(cls, volume: VolumeSpec, info: ValidationInfo) -> VolumeSpec:
+        kind = "docker" if volume.docker is not None else "external" if volume.external is not None else None
+        if kind is not None and (info.data.get("war") or info.data.get("command")):
+            raise ValueError(f"{kind} takes an image: a war or a command runs without Docker")
+        return volume
+
     @field_validator("secrets")
     @classmethod
     def _not_in_env(cls, secrets: dict[str, SecretSpec], info: ValidationInfo) -> dict[str, SecretSpec]:
@@ -320,12 +328,14 @@ class TenantSpec(DocumentModel):
     @classmethod
     def _home_stays(cls, constraints: list[list[str]], info: ValidationInfo) -> list[list[str]]:
         volume: VolumeSpec | None = info.data.get("volume")
-        if volume is None or volume.host_path is None or volume.shared or any(map(_holds_to_one_host, constraints)):
+        if volume is None or any(map(_holds_to_one_host, constraints)):
             return constraints
-        raise ValueError(
-            "a home in a host_path that is not shared is on one host alone, and the master must stay there: add "
-            "[hostname, IS, HOST], or say `shared: true` of a directory that all hosts have"
-        )
+        stay = "is on one host alone, and the master must stay there: add [hostname, IS, HOST], or"
+        if volume.host_path is not None and not volume.shared:
+            raise ValueError(f"a host_path that is not shared {stay} say `shared: true` of one that all hosts have")
+        if volume.docker is not None and volume.docker.driver == "local" and not volume.docker.options:
+            raise ValueError(f"a volume of Docker's driver `local` {stay} name a driver, or its options for NFS")
+        return constraints
 
     @model_validator(mode="after")
     def _as_a_whole(self) -> TenantSpec:
