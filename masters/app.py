@@ -17,7 +17,6 @@ from masters import names
 from masters.names import Variable
 from masters.records import Policy
 from masters.settings import IngressSettings, MastersContext
-from masters.spec.jvm import memory_plan
 from masters.spec.model import DockerVolume, ExternalVolume, HealthSpec, TenantSpec
 
 Document: TypeAlias = dict[str, Any]
@@ -30,8 +29,6 @@ SANDBOX_IN_IMAGE = "/mnt/mesos/sandbox"
 """Where Mesos' Docker containerizer mounts it."""
 WAR = "jenkins.war"
 """In the sandbox."""
-DEFAULT_UID = 1000
-"""Of the user ``jenkins`` in Jenkins' own image."""
 CHECK_DELAY_S = 1
 """Until the first health check; Marathon's 15 s would hide every master that starts faster."""
 BOOTS_OF_GRACE = 3
@@ -50,6 +47,7 @@ class AppContext:
     shards: int
     scheduler_url: str  # as masters reach it
     public_url: str  # of the ingress, without a path
+    domain: str  # of the ingress: masters are below it that have no address of their own
     kit: str
     store: bool  # whether secrets go to a secret store; else they are plain variables
     real: bool = True  # False: masters only pretend (benchmarks)
@@ -62,6 +60,7 @@ class AppContext:
             shards=settings.shards,
             scheduler_url=context.scheduler_url,
             public_url=public_url(settings.ingress),
+            domain=settings.ingress.domain,
             kit=context.kit,
             store=context.secrets is not None,
         )
@@ -116,8 +115,8 @@ def app_of(
     is no store; those that ``apply`` draws may be missing there and are then left to it.
     """
     secrets = _secrets(spec)
-    container, parameters_user = _container(spec)
-    user = None if spec.image is not None and parameters_user else _user(spec)
+    container = _container(spec)
+    uid = None if spec.user_id is None else str(spec.user_id)
     env: Document = {**spec.env, **_variables(spec, context, configuration)}
     hidden: list[str] = []
     for variable, (name, source, by_marathon) in secrets.items():
@@ -137,16 +136,14 @@ def app_of(
         "mem": spec.mem_mib,
         "disk": 0,
         "cmd": _command(spec),
-        "user": user,
+        "user": None if container["type"] == "DOCKER" else uid,
         "container": container,
         "networks": [{"mode": "host"}],
         "portDefinitions": [_port("http", spec.ports.http), *agents],
         "requirePorts": spec.ports.http != 0,
         "env": env,
         "secrets": {
-            name: {"source": source}
-            for name, source, by_marathon in secrets.values()
-            if context.store or by_marathon
+            name: {"source": source} for name, source, by_marathon in secrets.values() if context.store or by_marathon
         },
         "labels": {
             **spec.labels,
@@ -155,7 +152,7 @@ def app_of(
             names.LABEL_STATE: "on",
         },
         "fetch": _fetched(spec, context),
-        "constraints": [list(parts) for parts in spec.constraints],
+        "constraints": [[parts[0], parts[1].upper(), *parts[2:]] for parts in spec.constraints],
         "healthChecks": [_health(spec.health, policy.path, boot_s)],
         "taskKillGracePeriodSeconds": math.ceil(spec.stop_timeout_s),
         "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
@@ -171,7 +168,7 @@ def policy_of(spec: TenantSpec, context: AppContext, hidden: list[str]) -> Polic
     """What the app's label tells the tenants' service. ``hidden``: variables that hold secrets in clear."""
     hibernate, backup = spec.hibernate, spec.backup
     return Policy(
-        host=spec.address.host,
+        host=spec.host_name(context.domain),
         path=spec.address.path,
         agents=spec.ports.agents,
         idle_s=None if hibernate is None else hibernate.after_idle_min * 60,
@@ -184,39 +181,30 @@ def policy_of(spec: TenantSpec, context: AppContext, hidden: list[str]) -> Polic
 
 
 def volume_of(spec: TenantSpec) -> str:
-    """Kind and name of the tenant's volume, such as ``host_path:/srv/jenkins/payments`` or ``docker:local/jenkins-a``."""
+    """Kind and name of the tenant's volume, such as ``host_path:/srv/pay`` or ``docker:local/jenkins-pay``."""
     volume = spec.volume
     if volume.host_path is not None:
-        return f"host_path:{_named(volume.host_path, spec)}"
+        return f"host_path:{spec.host_path}"
     if volume.docker is not None:
-        return f"docker:{volume.docker.driver}/{_volume_name(volume.docker, spec)}"
+        return f"docker:{volume.docker.driver}/{spec.volume_name}"
     if volume.external is not None:
-        external = volume.external
-        return f"external:{external.provider}/{external.driver}/{_volume_name(external, spec)}"
+        return f"external:{volume.external.provider}/{volume.external.driver}/{spec.volume_name}"
     return f"persistent:{spec.name}"
-
-
-def image_of(spec: TenantSpec) -> str | None:
-    """With ``version`` as its tag where it has none."""
-    image = spec.image
-    if image is None or spec.version is None or ":" in image.rpartition("/")[2] or "@" in image:
-        return image
-    return f"{image}:{spec.version}"
 
 
 def _variables(spec: TenantSpec, context: AppContext, configuration: str | None) -> dict[str, str]:
     """Of the environment, all that is not secret."""
     found = {
         Variable.TENANT: spec.name,
-        Variable.ROOT_URL: root_url(spec.address.host, spec.address.path, context.public_url),
+        Variable.ROOT_URL: root_url(spec.host_name(context.domain), spec.address.path, context.public_url),
         Variable.PATH: spec.address.path or "",
         Variable.SCHEDULER_URL: context.scheduler_url,
     }
     if spec.image is not None:
         at = f"{SANDBOX_IN_IMAGE}/{HOME_IN_SANDBOX}" if spec.volume.persistent else HOME_IN_IMAGE
         found[Variable.HOME] = at
-    if spec.command is None:
-        found[Variable.JAVA_OPTIONS] = " ".join(memory_plan(spec.mem_mib, spec.jvm).options)
+    if spec.jvm_plan is not None:
+        found[Variable.JAVA_OPTIONS] = " ".join(spec.jvm_plan.options)
     if spec.plugins:
         found[Variable.PLUGINS] = " ".join(spec.plugins)
     if configuration:
@@ -242,9 +230,9 @@ def _secrets(spec: TenantSpec) -> dict[str, tuple[str, str, bool]]:
     return found
 
 
-def _container(spec: TenantSpec) -> tuple[Document, bool]:
-    """And whether its parameters name the user."""
-    volume, image = spec.volume, image_of(spec)
+def _container(spec: TenantSpec) -> Document:
+    """Docker's parameters name the user; with the type MESOS the app does."""
+    volume, image = spec.volume, spec.full_image
     path = HOME_IN_SANDBOX if image is None or volume.persistent else HOME_IN_IMAGE
     volumes: list[Document] = []
     parameters: list[Document] = []
@@ -252,31 +240,25 @@ def _container(spec: TenantSpec) -> tuple[Document, bool]:
     if volume.persistent:
         volumes = [{"containerPath": path, "mode": "RW", "persistent": {"type": "root", "size": volume.size_mib}}]
     elif volume.host_path is not None:
-        volumes = [{"containerPath": path, "mode": "RW", "hostPath": _named(volume.host_path, spec)}]
+        volumes = [{"containerPath": path, "mode": "RW", "hostPath": spec.host_path}]
     elif volume.docker is not None:
-        parameters = [{"key": "mount", "value": _mount(volume.docker, _volume_name(volume.docker, spec), path)}]
+        parameters = [{"key": "mount", "value": _mount(volume.docker, spec.volume_name or "", path)}]
     elif volume.external is not None:
-        external = _external(volume.external, _volume_name(volume.external, spec), volume.size_mib)
+        external = _external(volume.external, spec.volume_name or "", volume.size_mib)
         volumes = [{"containerPath": path, "mode": "RW", "external": external}]
         if "size" in external or len(external["options"]) > 1:
             kind = "MESOS"  # with Docker's containerizer Marathon refuses both
     container: Document = {"type": kind, "volumes": volumes}
     if image is not None:
         if kind == "DOCKER":
-            parameters = [{"key": "user", "value": _user(spec)}, *parameters]
+            parameters = [{"key": "user", "value": str(spec.user_id)}, *parameters]
         container["docker"] = {
             "image": image,
             "forcePullImage": False,
             "privileged": False,
             "parameters": parameters,
         }
-    return container, kind == "DOCKER"
-
-
-def _user(spec: TenantSpec) -> str | None:
-    if spec.uid is not None:
-        return str(spec.uid)
-    return None if spec.image is None else str(DEFAULT_UID)
+    return container
 
 
 def _mount(volume: DockerVolume, name: str, path: str) -> str:
@@ -315,8 +297,7 @@ def _fetched(spec: TenantSpec, context: AppContext) -> list[Document]:
         return []
     fetched: list[Document] = [{"uri": context.kit, "extract": True, "executable": False, "cache": False}]
     if spec.war is not None:
-        uri = spec.war.replace("{version}", spec.version or "")
-        fetched.append({"uri": uri, "extract": False, "executable": False, "cache": True, "destPath": WAR})
+        fetched.append({"uri": spec.full_war, "extract": False, "executable": False, "cache": True, "destPath": WAR})
     return fetched
 
 
@@ -335,11 +316,3 @@ def _health(health: HealthSpec, path: str | None, boot_s: float | None) -> Docum
 
 def _port(name: str, number: int) -> Document:
     return {"port": number, "protocol": "tcp", "name": name}
-
-
-def _volume_name(volume: DockerVolume | ExternalVolume, spec: TenantSpec) -> str:
-    return _named(volume.name, spec) if volume.name is not None else f"jenkins-{spec.name}"
-
-
-def _named(text: str, spec: TenantSpec) -> str:
-    return text.replace("{tenant}", spec.name)
