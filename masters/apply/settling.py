@@ -1,0 +1,81 @@
+"""Waiting until a master is as its app says, or until it is clear that it will not be."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from framework.errors import ButleryError
+from masters.apply.failures import healthy, not_to_be_had, why_not
+from masters.apply.patience import Patience
+from masters.apply.report import Report
+from masters.apply.watch import DeploymentWatch
+from masters.errors import DeploymentError
+from masters.ports import Marathon
+from masters.records import ObservedMaster
+
+FUTILE_FAILURES = 2
+"""So often an image or a file could not be had until the deployment counts as failed: one may be a registry's bad
+
+moment, and Marathon's back-off grows with each."""
+
+
+class Awaited(NamedTuple):
+    """A master that is to become as its app says."""
+
+    tenant: str
+    app_id: str
+    deployment: str  # empty: none is known of
+    failed_before: float | None  # when its last failure was that this is not about, unix s
+
+
+class Settling:
+    """Safe to use from many threads."""
+
+    def __init__(self, marathon: Marathon, watch: DeploymentWatch, patience: Patience, report: Report) -> None:
+        self._marathon = marathon
+        self._watch = watch
+        self._patience = patience
+        self._report = report
+
+    def settled(self, awaited: Awaited, deadline_s: float) -> ObservedMaster:
+        """The master once it is healthy, or has no task where none is wanted.
+
+        Raises DeploymentError with the reason where it is not within ``deadline_s``, where what it is made of cannot
+        be had, or where its app is gone, and UnavailableError where Marathon stays away.
+        """
+        until = time.monotonic() + deadline_s
+        app_id, deployment = awaited.app_id, awaited.deployment
+        futile: set[float] = set()
+        pace = self._patience.pace
+        look_s, pause_s = pace.first_look_s, pace.deployments_s
+        while True:
+            left_s = max(until - time.monotonic(), 0)
+            if deployment:
+                self._watch.ended(deployment, min(look_s, left_s))
+            else:
+                time.sleep(min(pause_s, left_s))
+                pause_s = min(2 * pause_s, pace.look_s)
+            master = self._patience.call(lambda: self._marathon.master(app_id))
+            if master is None:
+                raise DeploymentError("its app was deleted meanwhile")
+            if deployment not in master.deployments and healthy(master):
+                return master
+            failure = master.last_failure
+            if failure is not None and failure[1] != awaited.failed_before and not_to_be_had(failure[0]):
+                futile.add(failure[1])
+                if len(futile) >= FUTILE_FAILURES:
+                    raise DeploymentError(failure[0])
+            why = why_not(master, self._waiting_reasons(app_id))
+            if time.monotonic() >= until:
+                raise DeploymentError(f"not healthy after {deadline_s:g} s: {why}")
+            self._report.waiting(awaited.tenant, why)
+            look_s = pace.look_s
+            if deployment not in master.deployments:
+                deployment = ""
+
+    def _waiting_reasons(self, app_id: str) -> list[str]:
+        try:
+            return self._marathon.waiting_reasons(app_id)
+        except ButleryError:
+            return []  # not worth failing for: it is asked again, and the master itself tells too
