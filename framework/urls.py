@@ -1,4 +1,4 @@
-"""Addresses in the settings: each check takes the text and returns it, or raises ValueError with what would be right.
+"""Addresses. Those in the settings: each check takes the text and returns it, or raises ValueError with what is right.
 
 An address is not repeated where it may hold a password.
 """
@@ -6,6 +6,7 @@ An address is not repeated where it may hold a password.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
@@ -64,3 +65,12 @@ def zookeeper_url(value: str) -> str:
     if parts[0] == "zookeeper" or not {".", ".."}.isdisjoint(parts):
         raise ValueError("must name a path of Butlery's own, without . and ..; /zookeeper is ZooKeeper's")
     return value.rstrip("/")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether it is of this machine itself, where no proxy is to be asked for it."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

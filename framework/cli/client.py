@@ -8,14 +8,14 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from ipaddress import ip_address
 from typing import Any, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import requests
 
 import framework
 from framework.errors import ButleryError, Fault, InputError, UnavailableError
+from framework.urls import is_loopback
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -58,7 +58,7 @@ class ApiClient:
         self._session = requests.Session()
         self._session.auth = _BearerAuth(token)
         self._session.headers["User-Agent"] = f"butlery/{framework.__version__}"
-        self._session.trust_env = not _is_loopback(self.server)  # a proxy would look for 127.0.0.1 on itself
+        self._session.trust_env = not is_loopback(self.server)  # a proxy would look for 127.0.0.1 on itself
 
     def get(self, path: str, params: Mapping[str, Any] | None = None, wait_s: float = 0) -> dict[str, Any]:
         """The answer's JSON object; ``wait_s`` is how long the server may wait by itself. Raises as ``call``."""
@@ -186,11 +186,3 @@ def _json(response: requests.Response) -> object:
         return response.json()
     except ValueError:
         return None
-
-
-def _is_loopback(server: str) -> bool:
-    host = urlsplit(server).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
