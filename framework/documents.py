@@ -85,6 +85,8 @@ def read_document(path: Path) -> Document:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise InputError([Fault(f"{path}:{line}", "is not UTF-8 text")]) from error
+    if path.suffix == ".json":
+        text = text.replace("\t", " ")  # which JSON may be indented by, and has in no text
     return parse_document(text, str(path))
 
 

@@ -42,7 +42,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: dict[str, None] = {}
-        self._known: re.Pattern[str] | None = None
+        self._longest_first: tuple[str, ...] = ()
         self._lock = threading.Lock()
         for secret in secrets:
             self.protect(secret)
@@ -56,12 +56,11 @@ class Redactor:
             self._secrets[secret] = None
             while len(self._secrets) > MAX_SECRETS:
                 del self._secrets[next(iter(self._secrets))]
-            longest_first = sorted(self._secrets, key=len, reverse=True)
-            self._known = re.compile("|".join(map(re.escape, longest_first)))
+            self._longest_first = tuple(sorted(self._secrets, key=len, reverse=True))
 
     def text(self, text: str) -> str:
-        if self._known is not None:
-            text = self._known.sub(MASK, text)
+        for secret in self._longest_first:
+            text = text.replace(secret, MASK)
         return _SECRET_TEXT.sub(rf"\g<keep>{MASK}", text)
 
     def value(self, value: Any, name: str = "") -> Any:

@@ -6,7 +6,8 @@ name with ``{tenant}`` in it, an image without a tag) the properties tell.
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import PurePosixPath
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
@@ -102,6 +103,8 @@ class VolumeSpec(DocumentModel):
             raise ValueError("size_mib is missing: a persistent volume has the size that is reserved for it")
         if self.size_mib is not None and given[0] in ("host_path", "docker"):
             raise ValueError(f"size_mib is of no use with {given[0]}, whose size nobody here can set")
+        if self.host_path is not None and ".." in PurePosixPath(self.host_path).parts:
+            raise ValueError("host_path must not hold `..`")
         if self.shared and self.host_path is None:
             raise ValueError("shared is of no use without host_path")
         return self
@@ -278,6 +281,14 @@ class TenantSpec(DocumentModel):
         default=60, description="From SIGTERM to SIGKILL: Jenkins saves its queue at SIGTERM."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_given(cls, data: Any) -> Any:
+        """As of a section whose every line is commented out, or one that is to be as if it were not in the defaults."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+
     @field_validator("command")
     @classmethod
     def _one_way_to_run(cls, command: str | None, info: ValidationInfo) -> str | None:
@@ -343,6 +354,10 @@ class TenantSpec(DocumentModel):
             sizing.memory_plan(self.mem_mib, self.jvm)
         if self.address.host is not None:
             rules.check_host_name(self.address.host.replace(TENANT, self.name))
+        if self.backup is not None and self.host_path is not None:
+            home, to = PurePosixPath(self.host_path), PurePosixPath(self.backup.to)
+            if to.is_relative_to(home):
+                raise ValueError(f"backup.to {to} is in the home that it is to keep copies of, {home}")
         return self
 
     @property

@@ -175,6 +175,6 @@ def test_dotted() -> None:
 
 @pytest.mark.parametrize("opening", ["[", "- ", "{a: ", "? "])
 def test_no_nesting_is_deeper_than_the_stack_of_a_thread(opening: str) -> None:
-    for times in (1900, 30_000):
+    for times in (1900, 5000):
         with pytest.raises(InputError):
             parse_document(opening * times, "f.yaml")
