@@ -1,7 +1,7 @@
-"""A state in one SQLite file (write-ahead log, every commit synced) that one process has at a time.
+"""A state in one SQLite file (write-ahead log, every commit synced). One process has it at a time, unless it is shared.
 
-Beside ``state.db`` stand ``state.db.lock``, so that two programs never share a file, and ``state.db.framework-id``,
-so that one whose file is lost still finds its framework, and with it the tasks that run.
+Beside ``state.db`` stand ``state.db.lock``, so that two programs never share a file by accident, and
+``state.db.framework-id``, so that one whose file is lost still finds its framework, and with it the tasks that run.
 
 A new file is made under another name and then put in place, so one without our tables is never ours half made.
 """
@@ -12,6 +12,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from framework.errors import StoreError, StoreFullError
 
 BUSY_TIMEOUT_S = 5.0
 """For somebody's look into the file with another program; our own keep each other out."""
+_LOOK_AGAIN_S = 0.02
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
 _OUTSIDE = (*_PASSING, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM)
@@ -49,6 +51,10 @@ class SqliteFile:
     """Base of the stores. Raises StoreError where the file cannot serve, saying what to do."""
 
     layout: Layout
+    shared = False
+    """Whether several processes may have it at once: they keep each other out only while they open it. What is not
+
+    sound is then not put aside, as others may be at it, but an error."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,13 +64,13 @@ class SqliteFile:
         self.secrets_in_journal = False  # that are in the state no more
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock_file: int | None = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"{self._where}: cannot be used: {error.strerror}") from error
         try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock(self._lock_file)
         except OSError as error:
-            os.close(self._lock_file)
+            self._unlock()
             if isinstance(error, BlockingIOError):
                 raise StoreError(
                     f"{self._where}: another {self.layout.program} is using it; stop that one first"
@@ -73,8 +79,26 @@ class SqliteFile:
         try:
             self._writer, self._reader = self._open()
         except BaseException:
-            os.close(self._lock_file)
+            self._unlock()
             raise
+        if self.shared:
+            self._unlock()
+
+    def _lock(self, lock_file: int) -> None:
+        """Raises OSError where another has it."""
+        deadline_s = time.monotonic() + (BUSY_TIMEOUT_S if self.shared else 0.0)
+        while True:
+            try:
+                return fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline_s:
+                    raise
+            time.sleep(_LOOK_AGAIN_S)
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+        self._lock_file = None
 
     @property
     def _where(self) -> str:
@@ -83,7 +107,7 @@ class SqliteFile:
     def close(self) -> None:
         self._reader.close()
         self._writer.close()
-        os.close(self._lock_file)
+        self._unlock()
 
     def check(self, db: sqlite3.Connection) -> None:
         """Reads what the program starts from. Raises msgspec.DecodeError, ValueError, TypeError where it cannot be."""
@@ -116,6 +140,8 @@ class SqliteFile:
     def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         """The writer and the reader; a file that does not hold a sound state is kept aside under a name of its own."""
         fault = self._fault()
+        if fault is not None and self.shared:
+            raise StoreError(f"{self._where}: {fault}; move it away, and {self.layout.holds} are not known any more")
         if fault is not None:
             self._keep_aside(fault)
         with ExitStack() as stack:
