@@ -90,6 +90,10 @@ class LocalSettings(DocumentModel):
         default=None,
         description="Port of Mesos on 127.0.0.1. By default 5050 where that is free, else any; kept for restarts.",
     )
+    first_port: Annotated[int, Field(ge=1024, lt=LAST_PORT)] = Field(
+        default=FIRST_PORT,
+        description="The first of the ports that hosts promise to tasks. Two clusters of one machine want ports apart.",
+    )
     allocation_interval_s: Annotated[float, Field(ge=0.05, le=60)] = Field(
         default=0.25,
         description="How often Mesos' allocator makes offers. Mesos' own default, made for large clusters, is 1 s.",
@@ -116,8 +120,8 @@ class LocalSettings(DocumentModel):
         if not 1 <= count <= MAX_HOSTS:
             raise ValueError(f"hosts: {count} hosts, but 1 to {MAX_HOSTS} can run on one machine")
         asked = sum(shape.count * (shape.ports or 0) for shape in self.hosts)
-        if asked > LAST_PORT - FIRST_PORT:
-            raise ValueError(f"hosts: {asked} ports in all, but at most {LAST_PORT - FIRST_PORT} can be given out")
+        if asked > LAST_PORT - self.first_port:
+            raise ValueError(f"hosts: {asked} ports in all, but at most {LAST_PORT - self.first_port} can be given out")
         return self
 
 
@@ -164,9 +168,9 @@ def hosts_of(settings: LocalSettings) -> list[Host]:
     shapes = settings.hosts
     unset = sum(shape.count for shape in shapes if shape.ports is None)
     asked = sum(shape.count * (shape.ports or 0) for shape in shapes)
-    spare = min(DEFAULT_PORTS, (LAST_PORT - FIRST_PORT - asked) // unset) if unset else 0
+    spare = min(DEFAULT_PORTS, (LAST_PORT - settings.first_port - asked) // unset) if unset else 0
     hosts: list[Host] = []
-    port = FIRST_PORT
+    port = settings.first_port
     numbers: dict[str, int] = {}
     for shape in shapes:
         for index in range(shape.count):

@@ -15,6 +15,7 @@ import httpx
 from benchmarks.cluster import Cluster, interruptible, temporary_cluster
 from tests.acceptance.scheduler_process import eventually
 from tests.contract.marathon_api.proxy import CheckingProxy, checking_proxy
+from tests.workers import FIRST_PORT
 
 PATIENCE_S = 60.0
 HOSTS = {"count": 3, "cpus": 8, "mem_mib": 2048, "ports": 50, "attributes": {"rack": ["r1", "r2", "r3"]}}
@@ -53,8 +54,8 @@ class MarathonServer:
 @contextmanager
 def marathon_server(**settings: Any) -> Iterator[MarathonServer]:
     """``settings``: of ``local.marathon``, besides what the tests use."""
-    sections = {"local": {"hosts": [HOSTS], "allocation_interval_s": 0.1, "marathon": settings}}
-    with interruptible(), temporary_cluster(sections, print, scheduler=False) as cluster:
+    local = {"hosts": [HOSTS], "first_port": FIRST_PORT, "allocation_interval_s": 0.1, "marathon": settings}
+    with interruptible(), temporary_cluster({"local": local}, print, scheduler=False) as cluster:
         yield MarathonServer(cluster)
 
 

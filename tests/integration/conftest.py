@@ -15,6 +15,7 @@ from framework.local import isolation, mesos_package
 from framework.local.cluster import MesosCluster, free_port
 from framework.local.credentials import Credentials
 from framework.local.spec import HostShape, LocalSettings, default_shape, hosts_of
+from tests.workers import FIRST_PORT
 
 
 class ClusterFactory(Protocol):
@@ -54,7 +55,7 @@ def mesos_cluster(mesos_package_dir: Path) -> Iterator[ClusterFactory]:
         secured: bool = False,
         fresh: bool = False,
     ) -> MesosCluster:
-        settings = LocalSettings(hosts=shapes or [default_shape(hosts)])
+        settings = LocalSettings(hosts=shapes or [default_shape(hosts)], first_port=FIRST_PORT)
         key = f"{settings.model_dump_json()} {isolation} {secured}"
         if not fresh and key in started and started[key].exit_code() is None:
             return started[key]
