@@ -85,6 +85,14 @@ class Scheduler(Protocol):
         """Builds of the tenant that wait or run in the scheduler."""
         ...
 
+    def builds(self) -> dict[str, int]:
+        """As ``building``, of all tenants."""
+        ...
+
+    def forget(self, tenant: str) -> None:
+        """What the tenant's master handed over; its quota and token stay."""
+        ...
+
 
 class MasterAccess(NamedTuple):
     """How the scheduler speaks to a master. ``token`` is secret."""

@@ -44,7 +44,10 @@ class SchedulerApi:
 
     def building(self, tenant: str) -> int:
         found = self._tenant(tenant)
-        return 0 if found is None else found["waiting"] + found["launching"] + found["running"]
+        return 0 if found is None else _builds(found)
+
+    def builds(self) -> dict[str, int]:
+        return {found["name"]: _builds(found) for found in self._client().get("/v1/tenants")["tenants"]}
 
     def forget(self, tenant: str) -> None:
         """What the tenant's master handed over; its quota and token stay."""
@@ -80,6 +83,11 @@ class SchedulerApi:
 
 def _path(tenant: str) -> str:
     return f"/v1/tenants/{quote(tenant, safe='')}"
+
+
+def _builds(found: Mapping[str, Any]) -> int:
+    count: int = found["waiting"] + found["launching"] + found["running"]
+    return count
 
 
 def _share(found: Mapping[str, Any]) -> ObservedShare:
