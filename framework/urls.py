@@ -25,6 +25,27 @@ def api_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def marathon_urls(value: str) -> str:
+    """Marathon's addresses with commas between them, without white space or slashes at their ends.
+
+    A path may stand in front of its API, as behind a proxy.
+    """
+    return ",".join(_marathon_url(address.strip()) for address in value.split(","))
+
+
+def _marathon_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("has an address that cannot be read; write http://HOST:PORT with a port up to 65535") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a name or password: a file of their own has them")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise ValueError(f"must be http(s)://HOST:PORT, several of them with commas, not {value[:60]!r}")
+    return value.rstrip("/")
+
+
 def mesos_url(value: str) -> str:
     """Masters' addresses with commas between them, or one ``zk://``."""
     if value.startswith("zk://"):

@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from framework.documents import DocumentModel
-from framework.setting_types import LocalPath, PositiveSeconds, Text
+from framework.setting_types import LocalPath, Matching, PositiveSeconds, Text
+from framework.urls import api_url, marathon_urls
+
+SECTION = "masters"
+"""Of the settings file."""
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+_HOST_PART = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME = rf"{_HOST_PART}(\.{_HOST_PART}){{0,99}}"
 
 
 class IngressSettings(DocumentModel):
@@ -22,12 +28,14 @@ class IngressSettings(DocumentModel):
     certificate: LocalPath | None = Field(
         default=None, description="PEM with chain and key, or a directory of such, readable by its owner alone."
     )
-    public_url: Text | None = Field(
+    public_url: Annotated[str, AfterValidator(api_url)] | None = Field(
         default=None,
         description="How users reach it, where that is not ``host`` and port: ``https://jenkins.example``.",
     )
-    domain: Text = Field(default="localhost", description="Masters are ``TENANT.DOMAIN`` unless they say otherwise.")
-    agent_ports: tuple[Port, Port] | None = Field(
+    domain: Annotated[str, Matching(_HOST_NAME, "a host name, such as jenkins.example")] = Field(
+        default="localhost", description="Masters are ``TENANT.DOMAIN`` unless they say otherwise."
+    )
+    agent_ports: Annotated[tuple[Port, Port], Field(strict=False)] | None = Field(
         default=None, description="First and last port for inbound agents by TCP, one a tenant that wants it."
     )
     hold_s: PositiveSeconds = Field(
@@ -38,11 +46,19 @@ class IngressSettings(DocumentModel):
     )
     haproxy: Text = Field(default="haproxy", description="The program.")
 
+    @model_validator(mode="after")
+    def _whole(self) -> IngressSettings:
+        if (self.https_port is None) is not (self.certificate is None):
+            raise ValueError("https_port and certificate are of use together alone")
+        if self.agent_ports is not None and not 0 < self.agent_ports[0] <= self.agent_ports[1]:
+            raise ValueError("agent_ports must be the first and the last port, such as [50000, 50999]")
+        return self
+
 
 class MastersSettings(DocumentModel):
     """Tenants' masters."""
 
-    marathon_url: Text | None = Field(
+    marathon_url: Annotated[str, AfterValidator(marathon_urls)] | None = Field(
         default=None, description="Marathon, several instances with commas; by default that of ``butlery local up``."
     )
     marathon_credentials_file: LocalPath | None = Field(
@@ -83,7 +99,7 @@ class MastersSettings(DocumentModel):
         description="URL of the start script and init scripts for masters with ``war`` (``butlery "
         "tenants kit`` writes them); by default made beside ``state``, for hosts that are this machine.",
     )
-    scheduler_url: Text | None = Field(
+    scheduler_url: Annotated[str, AfterValidator(api_url)] | None = Field(
         default=None, description="The scheduler as masters reach it; by default as commands here do."
     )
     ingress: IngressSettings = Field(default_factory=IngressSettings)

@@ -17,6 +17,9 @@ from framework.errors import Fault, InputError
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings; by default the defaults.")]
 
+SETTINGS_GROUP = "butlery.settings"
+"""Entry points of other packages: the model of the section of that name in the settings file."""
+
 scheduler_app = typer.Typer(help="The scheduler itself.", no_args_is_help=True)
 
 
@@ -132,10 +135,13 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check a settings file and name every fault with its line. Exit code 2 where there is one."""
+    from importlib.metadata import entry_points
+
     from framework.local.spec import LocalSettings
     from framework.settings import validate_file
 
-    faults = validate_file(file, os.environ, {"local": LocalSettings})
+    others = {found.name: found.load() for found in entry_points(group=SETTINGS_GROUP)}
+    faults = validate_file(file, os.environ, {"local": LocalSettings, **others})
     if as_json:
         print_json({"ok": not faults, "faults": [fault._asdict() for fault in faults]})
     elif faults:
