@@ -31,7 +31,7 @@ check: venv ## style, types, import rules, unit and property tests: seconds
 	$(bin)/ruff format --check .
 	$(bin)/mypy
 	$(bin)/lint-imports --no-logo
-	$(bin)/pytest -q tests/unit tests/property
+	$(bin)/pytest -q -n 2 tests/unit tests/property
 
 .PHONY: test
 test: ## everything: check, docs, limits in an emulated machine, tests against the real Mesos, processes and limits
