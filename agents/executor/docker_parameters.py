@@ -58,19 +58,48 @@ def _device(text: str) -> dict[str, str]:
     return {"PathOnHost": parts[0], "PathInContainer": inside, "CgroupPermissions": (parts[2:] or ["rwm"])[0]}
 
 
+_MOUNT: dict[str, tuple[str, str, Callable[[str], Any]]] = {
+    "type": ("", "Type", str),
+    **dict.fromkeys(("source", "src"), ("", "Source", str)),
+    **dict.fromkeys(("target", "destination", "dst"), ("", "Target", str)),
+    **dict.fromkeys(("readonly", "ro"), ("", "ReadOnly", truth)),
+    "consistency": ("", "Consistency", str),
+    "bind-propagation": ("BindOptions", "Propagation", str),
+    "bind-nonrecursive": ("BindOptions", "NonRecursive", truth),
+    "volume-nocopy": ("VolumeOptions", "NoCopy", truth),
+    "tmpfs-size": ("TmpfsOptions", "SizeBytes", size_bytes),
+    "tmpfs-mode": ("TmpfsOptions", "Mode", lambda text: int(text, 8)),
+}
+"""Of ``--mount``: where it goes, its name there, and how it is read."""
+
+
 def _mount(text: str) -> dict[str, Any]:
-    fields = dict(_pair(one) for one in text.split(","))
-    names = {"type": "Type", "source": "Source", "src": "Source"}
-    names.update(dict.fromkeys(("target", "destination", "dst"), "Target"))
+    """A line of CSV, so that what has commas in it can be given in quotes (docker/cli, opts/mount.go)."""
+    import csv
+
+    try:
+        fields = [_pair(one) for one in next(csv.reader([text], strict=True))]
+    except csv.Error as error:
+        raise ValueError("%s in a mount" % error) from error
     made: dict[str, Any] = {"Type": "volume"}
-    for name, value in fields.items():
-        if name in ("readonly", "ro"):
-            made["ReadOnly"] = truth(value)
-        elif name in names:
-            made[names[name]] = value
+    for name, value in fields:
+        if name == "volume-driver":
+            _driver(made)["Name"] = value
+        elif name == "volume-opt":
+            _driver(made).setdefault("Options", {}).update([_pair(value)])
+        elif name == "volume-label":
+            made.setdefault("VolumeOptions", {}).setdefault("Labels", {}).update([_pair(value)])
+        elif name in _MOUNT:
+            place, key, read = _MOUNT[name]
+            (made.setdefault(place, {}) if place else made)[key] = read(value)
         else:
             raise ValueError("%r of a mount is not known" % name)
     return made
+
+
+def _driver(mount: dict[str, Any]) -> dict[str, Any]:
+    config: dict[str, Any] = mount.setdefault("VolumeOptions", {}).setdefault("DriverConfig", {})
+    return config
 
 
 def _gpus(text: str) -> list[dict[str, Any]]:

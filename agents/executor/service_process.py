@@ -45,18 +45,24 @@ def wanted_of(spec: ServiceSpec) -> Wanted:
 
 
 def user_of(spec: ServiceSpec) -> tuple[int, int, str, str]:
-    """User id, group id, name and home of who runs the service. Raises StartError."""
+    """User id, group id, name and home of who runs the service. Raises StartError.
+
+    A user id that the host has no name for is in the group of the same number, and in no other.
+    """
     import pwd
 
+    named = spec.user is not None and not (spec.user.isascii() and spec.user.isdigit())
+    uid = os.geteuid() if named or spec.user is None else int(spec.user)
     try:
-        found = pwd.getpwuid(os.geteuid()) if spec.user is None else pwd.getpwnam(spec.user)
+        found = pwd.getpwnam(spec.user or "") if named else pwd.getpwuid(uid)
+        uid, gid, name, home = found.pw_uid, found.pw_gid, found.pw_name, found.pw_dir
     except KeyError as error:
-        if spec.user is None:
-            return os.geteuid(), os.getegid(), "", "/"
-        raise StartError("user %r is not known on this host" % spec.user) from error
-    if os.geteuid() not in (0, found.pw_uid):
+        if named:
+            raise StartError("user %r is not known on this host" % spec.user) from error
+        gid, name, home = os.getegid() if spec.user is None else uid, "", "/"
+    if os.geteuid() not in (0, uid):
         raise StartError("running as user %r takes a Mesos agent that runs as root" % spec.user)
-    return found.pw_uid, found.pw_gid, found.pw_name, found.pw_dir
+    return uid, gid, name, home
 
 
 class ProcessService:
@@ -286,7 +292,10 @@ class ProcessService:
             self._limits.enter()
             uid, gid, name, _ = self._identity
             if uid != os.geteuid():
-                os.initgroups(name, gid)
+                if name:
+                    os.initgroups(name, gid)
+                else:
+                    os.setgroups([])
                 os.setresgid(gid, gid, gid)
                 os.setresuid(uid, uid, uid)
             linux.end_with_parent(processes.SIGKILL)

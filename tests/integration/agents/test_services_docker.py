@@ -168,9 +168,10 @@ def test_what_it_is_made_of(services: Services, open_dir: Path) -> None:
     shared.mkdir(mode=0o777)
     shared.chmod(0o777)
     small = {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=1777"}
+    mounted = "type=volume,source=butlery-mounted,target=/mounted,volume-opt=type=tmpfs,volume-opt=device=tmpfs"
     one = services(
-        "cat /run/secret; touch /small/x; touch /host-etc/butlery || echo read-only; echo of > /shared/proof;"
-        "echo kept > /kept/file; id -u; exec sleep 600",
+        "cat /run/secret; touch /small/x /mounted/x; touch /host-etc/butlery || echo read-only;"
+        "echo of > /shared/proof; echo kept > /kept/file; id -u; exec sleep 600",
         cpu_limit_millis=1500,
         mem_limit_mib=128,
         parameters=[
@@ -181,6 +182,7 @@ def test_what_it_is_made_of(services: Services, open_dir: Path) -> None:
             ["shm-size", "32m"],
             ["add-host", "other:10.0.0.1"],
             ["user", "1234"],
+            ["mount", f'{mounted},volume-driver=local,"volume-opt=o={small["o"]}"'],
         ],
         mounts=[
             ServiceMount("", "/run/secret", content=base64.b64encode(b"hush\n").decode()),
@@ -204,8 +206,9 @@ def test_what_it_is_made_of(services: Services, open_dir: Path) -> None:
     assert "MORE=yes" in made["Config"]["Env"]
     one.kill()
     one.process.wait(TIMEOUT_S)
-    assert json.loads(services.docker("volume", "inspect", "butlery-small"))[0]["Options"] == small
-    services.docker("volume", "rm", "butlery-kept", "butlery-small")
+    made_volumes = json.loads(services.docker("volume", "inspect", "butlery-small", "butlery-mounted"))
+    assert [volume["Options"] for volume in made_volumes] == [small, small]
+    services.docker("volume", "rm", "butlery-kept", "butlery-small", "butlery-mounted")
     assert not Path("/run/butlery/services", f"butlery-s{one.process.pid}").exists()
 
 

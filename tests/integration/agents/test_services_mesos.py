@@ -134,14 +134,17 @@ def test_a_limit_of_its_own_lets_it_have_more_than_it_asked_for(framework: Frame
     assert framework.status("TASK_FAILED")["message"] == "out of memory: peak 200 MiB, limit 200 MiB"
 
 
-def test_its_user(cluster: MesosCluster, framework: Framework, open_dir: Path) -> None:
+@pytest.mark.parametrize(
+    ("user", "told"), [("nobody", f"nobody\n{pwd.getpwnam('nobody').pw_dir}\n"), ("43210", "43210\n/\n")]
+)
+def test_its_user(cluster: MesosCluster, framework: Framework, open_dir: Path, user: str, told: str) -> None:
     (open_dir / "fetched").touch()
-    shell = "id -un; echo $HOME; echo of > fetched && touch mine; sleep 600"
-    task_id = framework.service(shell, user="nobody", uri=str(open_dir / "fetched"))
+    shell = "id -un 2>/dev/null; echo $HOME; echo of > fetched && touch mine; sleep 600"
+    task_id = framework.service(shell, user=user, uri=str(open_dir / "fetched"))
     framework.status("TASK_RUNNING")
     sandbox = sandbox_of(cluster, task_id)
     until(lambda: (sandbox / "mine").exists(), "its file")
-    assert read(sandbox / "stdout") == f"nobody\n{pwd.getpwnam('nobody').pw_dir}\n"
+    assert read(sandbox / "stdout") == told
     framework.kill(task_id)
     framework.status("TASK_KILLED")
 

@@ -93,6 +93,29 @@ def test_arguments_are_the_entry_points() -> None:
     assert (made.get("Entrypoint"), made["Cmd"]) == (None, ["-v"])
 
 
+def test_a_mount_is_a_line_of_csv() -> None:
+    made: dict[str, Any] = {"HostConfig": {}}
+    options = 'volume-opt=type=nfs,volume-opt=device=:/srv,"volume-opt=o=addr=10.0.0.1,rw"'
+    volume = f"src=home,target=/home,volume-driver=local,{options},volume-nocopy=1,volume-label=a=b"
+    apply(made, [["mount", f"type=volume,{volume}"], ["mount", "type=tmpfs,dst=/tmp,tmpfs-size=1m,tmpfs-mode=1777"]])
+    assert made["HostConfig"]["Mounts"] == [
+        {
+            "Type": "volume",
+            "Source": "home",
+            "Target": "/home",
+            "VolumeOptions": {
+                "DriverConfig": {
+                    "Name": "local",
+                    "Options": {"type": "nfs", "device": ":/srv", "o": "addr=10.0.0.1,rw"},
+                },
+                "NoCopy": True,
+                "Labels": {"a": "b"},
+            },
+        },
+        {"Type": "tmpfs", "Target": "/tmp", "TmpfsOptions": {"SizeBytes": 1 << 20, "Mode": 0o1777}},
+    ]
+
+
 @pytest.mark.parametrize(
     ("parameter", "message"),
     [
@@ -102,6 +125,7 @@ def test_arguments_are_the_entry_points() -> None:
         (["privileged", "maybe"], "parameter 'privileged' of docker run: 'maybe' is neither"),
         (["shm-size", "big"], "parameter 'shm-size' of docker run: "),
         (["mount", "type=bind,odd=1"], "parameter 'mount' of docker run: 'odd' of a mount"),
+        (["mount", '"type=bind'], "parameter 'mount' of docker run: unexpected end of data in a mount"),
     ],
 )
 def test_parameters_that_cannot_be(parameter: list[str], message: str) -> None:
