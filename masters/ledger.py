@@ -48,6 +48,9 @@ INSERT INTO volumes (tenant, volume, size_mib, since, gone_at) VALUES (?, ?, ?, 
 ON CONFLICT (tenant, volume) DO UPDATE SET size_mib = excluded.size_mib, gone_at = NULL,
     since = CASE WHEN gone_at IS NULL THEN since ELSE excluded.since END
 """
+_JOURNALS = """
+SELECT id, kind, started_at, ended_at, tenants, options FROM journals WHERE id = ? OR kind = ? ORDER BY number DESC
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,19 +214,18 @@ class Ledger(SqliteFile):
             db.execute("UPDATE journals SET ended_at = ? WHERE id = ?", (now, journal))
 
     def journal(self, journal: str) -> Journal | None:
-        return next(iter(self._journals("id = ?", journal)), None)
+        return next(iter(self._journals(journal, "")), None)
 
     def journals(self, kind: str) -> list[Journal]:
         """Newest first."""
-        return self._journals("kind = ?", kind)
+        return self._journals("", kind)
 
-    def _journals(self, condition: str, value: str) -> list[Journal]:
-        query = f"SELECT id, kind, started_at, ended_at, tenants, options FROM journals WHERE {condition}"
+    def _journals(self, id_: str, kind: str) -> list[Journal]:
         with self.reading() as db:
-            rows = db.execute(f"{query} ORDER BY number DESC", (value,)).fetchall()
+            rows = db.execute(_JOURNALS, (id_, kind)).fetchall()
             return [
-                Journal(id_, kind, started, ended, tuple(json.loads(tenants)), json.loads(options), _done(db, id_))
-                for id_, kind, started, ended, tenants, options in rows
+                Journal(found, of, started, ended, tuple(json.loads(tenants)), json.loads(options), _done(db, found))
+                for found, of, started, ended, tenants, options in rows
             ]
 
 
