@@ -37,7 +37,17 @@ class Marathon(Protocol):
         """
         ...
 
-    def scale(self, app_id: str, instances: int, labels: Mapping[str, str], *, force: bool = False) -> Deployed: ...
+    def scale(
+        self,
+        app_id: str,
+        instances: int,
+        labels: Mapping[str, str],
+        *,
+        checks: Sequence[Mapping[str, Any]] | None = None,
+        force: bool = False,
+    ) -> Deployed:
+        """``labels`` (and ``checks``, the health checks, where given) take the place of those that there are."""
+        ...
 
     def delete(self, app_id: str, *, force: bool = False) -> None: ...
 

@@ -12,7 +12,7 @@ for. Nothing of that kind is ever given to it here, so that nothing need be put 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -99,16 +99,23 @@ class Calls:
 
     def replace(self, app_id: str, document: Mapping[str, Any], *, force: bool) -> Deployed:
         """Creates it where it is not there."""
-        params = {"force": _flag(force), "partialUpdate": "false"}
-        body = msgspec.json.encode(document)
-        answer = self._session.call("PUT", _app(app_id), params=params, body=body)
-        made = decoded(answer.content, reading.Change, self.who, f"PUT {_app(app_id)} with a change")
-        return Deployed(made.version, made.deployment_id)
+        return self._put(app_id, document, {"force": _flag(force), "partialUpdate": "false"})
 
     def go_back(self, app_id: str, version: str, *, force: bool) -> Deployed:
         return self._changed(lambda client: client.rollback_app(_bare(app_id), version, force=force))
 
-    def scale(self, app_id: str, instances: int, labels: Mapping[str, str], *, force: bool) -> Deployed:
+    def scale(
+        self,
+        app_id: str,
+        instances: int,
+        labels: Mapping[str, str],
+        checks: Sequence[Mapping[str, Any]] | None,
+        *,
+        force: bool,
+    ) -> Deployed:
+        if checks is not None:  # which the client cannot encode on Python 3.10 and later
+            document = {"instances": instances, "labels": labels, "healthChecks": checks}
+            return self._put(app_id, document, {"force": _flag(force)})
         from marathon import MarathonApp
 
         change = MarathonApp(instances=instances, labels=dict(labels))
@@ -122,6 +129,11 @@ class Calls:
 
     def cancel(self, deployment: str) -> None:
         self._client.delete_deployment(quote(deployment, safe=""), force=True)
+
+    def _put(self, app_id: str, document: Mapping[str, Any], params: Mapping[str, str]) -> Deployed:
+        answer = self._session.call("PUT", _app(app_id), params=params, body=msgspec.json.encode(document))
+        made = decoded(answer.content, reading.Change, self.who, f"PUT {_app(app_id)} with a change")
+        return Deployed(made.version, made.deployment_id)
 
     def _changed(self, change: Callable[[MarathonClient], Any]) -> Deployed:
         try:

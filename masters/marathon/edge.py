@@ -60,8 +60,16 @@ class MarathonEdge:
     def put(self, app_id: str, document: Mapping[str, Any], *, expect: str | None, force: bool = False) -> Deployed:
         return self._writer.put(app_id, document, expect, force=force)
 
-    def scale(self, app_id: str, instances: int, labels: Mapping[str, str], *, force: bool = False) -> Deployed:
-        return self._writer.scale(app_id, instances, labels, force=force)
+    def scale(
+        self,
+        app_id: str,
+        instances: int,
+        labels: Mapping[str, str],
+        *,
+        checks: Sequence[Mapping[str, Any]] | None = None,
+        force: bool = False,
+    ) -> Deployed:
+        return self._writer.scale(app_id, instances, labels, checks, force=force)
 
     def delete(self, app_id: str, *, force: bool = False) -> None:
         self._writer.delete(app_id, force=force)

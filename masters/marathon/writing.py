@@ -7,7 +7,7 @@ change that is asked for again does no harm either.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from framework.errors import UnavailableError
@@ -68,13 +68,21 @@ class Writer:
 
         return self._until_made(app_id, made, lambda: self._calls.go_back(app_id, version, force=force))
 
-    def scale(self, app_id: str, instances: int, labels: Mapping[str, str], *, force: bool) -> Deployed:
+    def scale(
+        self,
+        app_id: str,
+        instances: int,
+        labels: Mapping[str, str],
+        checks: Sequence[Mapping[str, Any]] | None,
+        *,
+        force: bool,
+    ) -> Deployed:
         def made() -> Deployed | None:
             master = self._there(app_id)
             same = master.document.get("instances") == instances and master.document.get("labels") == labels
             return _deployed(master) if same else None
 
-        return self._until_made(app_id, made, lambda: self._calls.scale(app_id, instances, labels, force=force))
+        return self._until_made(app_id, made, lambda: self._calls.scale(app_id, instances, labels, checks, force=force))
 
     def restart(self, app_id: str, *, force: bool) -> Deployed:
         """Known to be made by the app's new version."""

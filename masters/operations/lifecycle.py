@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from masters.app import learned_checks
 from masters.edges import Edges
-from masters.names import LABEL_STATE
+from masters.names import LABEL_FAILED, LABEL_STATE
 from masters.ports import Deployed
 from masters.records import MasterState, ObservedMaster
 
@@ -31,7 +32,9 @@ def switch_off(edges: Edges, master: ObservedMaster) -> Deployed | None:
 
 def _scale(edges: Edges, master: ObservedMaster, state: MasterState, instances: int) -> Deployed:
     labels = {**master.document.get("labels", {}), LABEL_STATE: state.value}
-    return edges.marathon.scale(master.app_id, instances, labels)
+    labels.pop(LABEL_FAILED, None)
+    checks = learned_checks(master.document, edges.ledger.boots().get(master.tenant)) if instances else None
+    return edges.marathon.scale(master.app_id, instances, labels, checks=checks)
 
 
 def _instances(master: ObservedMaster) -> int:
