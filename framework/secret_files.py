@@ -81,13 +81,24 @@ def read_secret(path: Path) -> str:
 
     owner's alone.
     """
-    with open(path, encoding="ascii", errors="replace", opener=_open_at_once) as file:
+    return read_private(path, MAX_CHARS, whole=False).decode("ascii", errors="replace").strip()
+
+
+def read_private(path: Path, max_bytes: int, *, whole: bool = True) -> bytes:
+    """What a file of its owner's alone holds: all of it, or where not ``whole`` its first ``max_bytes``.
+
+    Raises OSError, and ValueError for what is no such file, or with ``whole`` a longer one.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("not a file")
         if status.st_mode & stat.S_IRWXO:
             raise ValueError("everyone on this machine may read or change it; `chmod 600` it")
-        return file.read(MAX_CHARS).strip()
+        raw = file.read(max_bytes + 1)
+    if whole and len(raw) > max_bytes:
+        raise ValueError(f"has more than {max_bytes >> 10} KiB")
+    return raw[:max_bytes]
 
 
 def _open_at_once(path: str, flags: int) -> int:

@@ -60,7 +60,7 @@ def file_below(name: str) -> str:
     parts = PurePosixPath(file_name(name))
     if parts.is_absolute() or ".." in parts.parts or not parts.parts:
         raise ValueError(f"{name[:60]!r} must be a file below the folder of the YAML file, without `..`")
-    return name
+    return str(parts)
 
 
 def once(values: list[str]) -> list[str]:
