@@ -10,7 +10,7 @@ LABEL_POLICY = "BUTLERY_POLICY"
 LABEL_STATE = "BUTLERY_STATE"
 """``on``, ``asleep`` (hibernated: a request wakes it) or ``off`` (scaled to 0: none does)."""
 LABEL_FAILED = "BUTLERY_FAILED"
-"""Why the first start of a master failed, after which ``apply`` left it off: the next one makes it anew."""
+"""Why a master that never was healthy was left off by ``apply``: the next one tries it again."""
 
 SCHEDULER_USER = "butlery"
 """The user of a master whose API token the scheduler has."""

@@ -26,17 +26,23 @@ Item = TypeVar("Item", bound=OfTenant)
 
 
 class Crew:
-    """``stop`` may be called from a signal handler."""
+    """``interrupt`` and ``stop`` may be called from a signal handler."""
 
     def __init__(self, parallel: int, max_failures: int | None = None) -> None:
         """``max_failures``: with so many nothing more is begun; None: however many."""
-        self._parallel = parallel
+        self.parallel = parallel
         self._max_failures = max_failures
         self._failures = 0
         self._lock = threading.Lock()
         self._stopped_for: str | None = None
+        self.interrupted = False
 
-    def stop(self, why: str = "stopped before its turn") -> None:
+    def interrupt(self) -> None:
+        """As ``stop``, asked for by the operator."""
+        self.interrupted = True
+        self.stop("stopped before its turn")
+
+    def stop(self, why: str) -> None:
         """What is under way is finished, nothing more is begun."""
         self._stopped_for = self._stopped_for or why
 
@@ -63,7 +69,7 @@ class Crew:
                 report.ended(ended)
 
         # As daemons, so that a second Ctrl-C waits for none of them.
-        count = min(self._parallel, len(items))
+        count = min(self.parallel, len(items))
         threads = [threading.Thread(target=take, name=f"crew-{number}", daemon=True) for number in range(count)]
         for thread in threads:
             thread.start()

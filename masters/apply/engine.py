@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from framework.errors import ButleryError
 from masters.apply.crew import Crew
 from masters.apply.failures import healthy
 from masters.apply.patience import Pace, Patience
 from masters.apply.report import Report
 from masters.apply.settling import Awaited, Settling
 from masters.apply.watch import DeploymentWatch
-from masters.comparing import differences
 from masters.edges import Edges
-from masters.errors import ChangedError, DeploymentError
+from masters.errors import DeploymentError
 from masters.names import LABEL_FAILED, LABEL_STATE, Variable, secret_source
 from masters.ports import Deployed
 from masters.records import Change, ChangeKind, Done, MasterState, ObservedMaster, ObservedShare, Outcome
@@ -86,7 +84,7 @@ class _Performing:
 
     def _adopted(self, master: ObservedMaster) -> tuple[Outcome, str]:
         awaited = Awaited(master.tenant, master.app_id, master.deployments[0], None)
-        return self._awaited(awaited, Deployed(master.version, awaited.deployment), None)
+        return self._awaited(awaited, Deployed(master.version, awaited.deployment), master.document["labels"])
 
     def _share(self, change: Change) -> str | None:
         """The tenant in the scheduler; its token where a new one was needed, which is told but once: it is kept before
@@ -140,49 +138,30 @@ class _Performing:
         deployed = self._put(change.app_id, app, expect, force)
         failed_at = before.last_failure[1] if before is not None and before.last_failure else None
         awaited = Awaited(change.tenant, change.app_id, deployed.deployment, failed_at)
-        new = before is None or LABEL_FAILED in before.document.get("labels", {})
-        return self._awaited(awaited, deployed, app if new else None)
+        return self._awaited(awaited, deployed, app["labels"])
 
     def _put(self, app_id: str, app: Mapping[str, Any], expect: str | None, force: bool) -> Deployed:
-        """Where an answer was lost the edge looks whether it was applied; where Marathon was away for longer, we do."""
-        away = False
+        """The edge looks first whether it was made already, by a call whose answer was lost."""
+        return self._marathon.call(lambda: self._edges.marathon.put(app_id, app, expect=expect, force=force))
 
-        def failed(_: ButleryError) -> None:
-            nonlocal away
-            away = True
-
-        marathon = self._edges.marathon
-        try:
-            return self._marathon.call(lambda: marathon.put(app_id, app, expect=expect, force=force), failed)
-        except ChangedError:
-            if not away:
-                raise
-            found = self._marathon.call(lambda: marathon.master(app_id))
-            if found is None or differences(dict(app), found):
-                raise
-            return Deployed(found.version, next(iter(found.deployments), ""))
-
-    def _awaited(self, awaited: Awaited, deployed: Deployed, made: Mapping[str, Any] | None) -> tuple[Outcome, str]:
-        """``made``: the app, where it is new."""
+    def _awaited(self, awaited: Awaited, deployed: Deployed, labels: Mapping[str, str]) -> tuple[Outcome, str]:
+        """``labels``: of the app."""
         try:
             self._learn(self._settling.settled(awaited, self._deadline_s))
         except DeploymentError as error:
-            return self._taken_back(awaited, deployed, made, str(error))
+            return self._taken_back(awaited, deployed, labels, str(error))
         return Outcome.DONE, ""
 
     def _taken_back(
-        self, awaited: Awaited, deployed: Deployed, made: Mapping[str, Any] | None, why: str
+        self, awaited: Awaited, deployed: Deployed, labels: Mapping[str, str], why: str
     ) -> tuple[Outcome, str]:
         """Raises ButleryError where that fails too."""
         good = self._good(awaited)
-        if made is not None:
-            labels = {**made["labels"], LABEL_STATE: MasterState.OFF.value, LABEL_FAILED: why[:FAILURE_CHARS]}
-            self._put(awaited.app_id, {**made, "instances": 0, "labels": labels}, deployed.version, True)
-            return Outcome.FAILED, f"{why}; it is left off"
-        if good is None or good == deployed.version:
-            self._marathon.call(lambda: self._edges.marathon.cancel(deployed.deployment))
-            return Outcome.FAILED, f"{why}; no version of it is known to have been healthy"
         self._report.waiting(awaited.tenant, f"taken back: {why}")
+        if good is None or good == deployed.version:  # it never was healthy, as far as is known
+            off = {**labels, LABEL_STATE: MasterState.OFF.value, LABEL_FAILED: why[:FAILURE_CHARS]}
+            self._marathon.call(lambda: self._edges.marathon.scale(awaited.app_id, 0, off, force=True))
+            return Outcome.FAILED, f"{why}; it is left off"
         back = self._put(awaited.app_id, {"version": good}, deployed.version, True)
         try:
             self._settling.settled(awaited._replace(deployment=back.deployment), self._deadline_s)

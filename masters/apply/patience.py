@@ -38,10 +38,10 @@ class Patience:
         self._lock = threading.Lock()
         self._away_since: float | None = None
 
-    def call(self, ask: Callable[[], T], failed: Callable[[ButleryError], None] | None = None) -> T:
+    def call(self, ask: Callable[[], T]) -> T:
         """What ``ask`` returns, asked again while its error says that this can help, until nothing has answered for
 
-        ``outage_s``; ``failed`` hears of each error. Raises the last one then, and any other at once.
+        ``outage_s``. Raises the last one then, and any other at once.
         """
         attempt = 0
         while True:
@@ -50,8 +50,6 @@ class Patience:
             except ButleryError as error:
                 if not error.retryable or not self._bear(error):
                     raise
-                if failed is not None:
-                    failed(error)
             else:
                 self._answered()
                 return found

@@ -13,7 +13,7 @@ from masters.edges import Edges
 from masters.ledger import Ledger
 from masters.names import secret_source
 from masters.plan import Desired, Plan, plan
-from masters.records import Observed, Outcome
+from masters.records import ChangeKind, Observed, ObservedMaster, Outcome
 from masters.secret_store import digest, resolve
 from masters.spec.files import ReadTenant
 
@@ -24,7 +24,8 @@ SECRETS_JOURNAL = "secrets"
 @dataclass(frozen=True)
 class Prepared:
     plan: Plan
-    work: Work
+    work: Work  # without those that are gone
+    gone: tuple[ObservedMaster, ...]
     unrestarted: frozenset[str]
     """Tenants whose secrets an earlier command has written without coming to restart their masters."""
 
@@ -65,8 +66,10 @@ def prepare(
     changing = {change.tenant for change in found.changes}
     there = [masters[tenant.spec.name] for tenant in chosen if tenant.spec.name in masters]
     under_way = [master for master in there if master.deployments and master.tenant not in changing]
-    work = Work(found.changes, masters, values, edges.ledger.good_versions(), under_way, shares)
-    return Prepared(found, work, unrestarted)
+    made = [change for change in found.changes if change.kind is not ChangeKind.GONE]
+    gone = tuple(masters[change.tenant] for change in found.changes if change.kind is ChangeKind.GONE)
+    work = Work(made, masters, values, edges.ledger.good_versions(), under_way, shares)
+    return Prepared(found, work, gone, unrestarted)
 
 
 def _read(

@@ -1,0 +1,72 @@
+"""Masters put on, asleep, off or started anew, a few at a time, and waited for where that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from masters.apply.crew import Crew
+from masters.apply.patience import Pace, Patience
+from masters.apply.report import Report
+from masters.apply.settling import Awaited, Settling
+from masters.apply.watch import DeploymentWatch
+from masters.edges import Edges
+from masters.operations.lifecycle import hibernate, switch_off, wake
+from masters.operations.quieting import drain, refuse_busy
+from masters.ports import Deployed
+from masters.records import Done, ObservedMaster, Outcome
+
+ACTS: dict[str, Callable[[Edges, ObservedMaster], Deployed | None]] = {
+    "wake": wake,
+    "hibernate": hibernate,
+    "off": switch_off,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """``name`` is one of ``ACTS``, or ``restart``."""
+
+    name: str
+    wait: bool
+    drain_s: float | None = None  # how long builds are waited for; None: they are not
+    force: bool = False  # whether builds do not matter
+
+
+def act(
+    edges: Edges,
+    masters: Sequence[ObservedMaster],
+    action: Action,
+    crew: Crew,
+    report: Report,
+    pace: Pace | None = None,
+) -> list[Done]:
+    """What came of each."""
+    pace = pace or Pace()
+    patience = Patience(pace, report)
+    deadline_s = edges.context.settings.deployment_timeout_s
+    with DeploymentWatch(edges.marathon, pace) as watch:
+        settling = Settling(edges.marathon, watch, patience, report)
+
+        def done(master: ObservedMaster) -> tuple[Outcome, str]:
+            ends = action.name != "wake"
+            if ends and action.drain_s is not None:
+                drain(edges, master, action.drain_s, lambda why: report.waiting(master.tenant, why))
+            elif ends and not action.force:
+                refuse_busy(edges, master)
+            if action.name == "restart" and master.wanted != "on":
+                return Outcome.UNCHANGED, f"it is {master.wanted}"
+            deployed = patience.call(lambda: _do(edges, master, action.name))
+            if deployed is None and not action.wait:
+                return Outcome.UNCHANGED, ""
+            if action.wait:
+                known = deployed.deployment if deployed is not None else next(iter(master.deployments), "")
+                failed_at = master.last_failure[1] if master.last_failure else None
+                settling.settled(Awaited(master.tenant, master.app_id, known, failed_at), deadline_s)
+            return Outcome.DONE if deployed is not None else Outcome.UNCHANGED, ""
+
+        return crew.run(masters, done, report)
+
+
+def _do(edges: Edges, master: ObservedMaster, name: str) -> Deployed | None:
+    return edges.marathon.restart(master.app_id) if name == "restart" else ACTS[name](edges, master)

@@ -1,0 +1,67 @@
+"""Builds of a master that is to go or to start anew: counted, and waited for."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from framework.errors import ButleryError, UnavailableError
+from masters.edges import Edges
+from masters.errors import MasterBusyError
+from masters.records import ObservedMaster
+
+PAUSE_S = 2.0
+DRAIN_TIMEOUT_S = 3600.0
+"""As long as a long build takes."""
+
+
+def busy(edges: Edges, master: ObservedMaster) -> str:
+    """What it does, in words; empty where it does nothing. Raises UnavailableError where that cannot be known."""
+    builds = edges.scheduler.building(master.tenant)
+    told = [f"{builds} builds of it wait or run in the scheduler"] if builds else []
+    # Who has never told how to speak to it has no builds that the scheduler does not know.
+    if any(task.healthy for task in master.tasks) and edges.scheduler.access(master.tenant) is not None:
+        activity = edges.jenkins(master).activity()
+        if activity.busy or activity.queued:
+            told.append(f"it runs {activity.busy} builds and has {activity.queued} in its queue")
+    return ", ".join(told)
+
+
+def refuse_busy(edges: Edges, master: ObservedMaster) -> None:
+    """Raises MasterBusyError where builds run or wait, or where that cannot be known."""
+    try:
+        found = busy(edges, master)
+    except UnavailableError as error:
+        raise MasterBusyError(f"whether builds run is not known: {error}; --force does not ask") from error
+    if found:
+        raise MasterBusyError(f"{found}; --drain waits for them, --force does not")
+
+
+def drain(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Callable[[str], None]) -> None:
+    """Nothing new begins in it; returns once nothing runs or waits.
+
+    Raises MasterBusyError where that takes longer than ``timeout_s``: then builds begin again. UnavailableError.
+    """
+    if not any(task.healthy for task in master.tasks):
+        return refuse_busy(edges, master)
+    jenkins = edges.jenkins(master)
+    jenkins.quiet_down(True)
+    until = time.monotonic() + timeout_s
+    try:
+        while found := busy(edges, master):
+            if time.monotonic() >= until:
+                raise MasterBusyError(f"{found} after {timeout_s:g} s; they go on, and new ones begin again")
+            waiting(found)
+            time.sleep(random.uniform(PAUSE_S / 2, PAUSE_S))  # noqa: S311 jitter, no secret
+    except BaseException:
+        undo(edges, master)
+        raise
+
+
+def undo(edges: Edges, master: ObservedMaster) -> None:
+    """Builds begin again, where the master can be told so."""
+    try:
+        edges.jenkins(master).quiet_down(False)
+    except ButleryError:
+        return  # it is what failed, or it is gone

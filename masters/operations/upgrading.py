@@ -1,0 +1,102 @@
+"""Masters that are there changed a few at a time, the first ones alone, until too many fail; resumed by its journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from framework.errors import Fault, InputError
+from masters.apply.crew import Crew
+from masters.apply.patience import Pace
+from masters.apply.preparing import Prepared
+from masters.apply.report import Report
+from masters.apply.running import Noting, run
+from masters.edges import Edges
+from masters.ledger import Ledger
+from masters.records import ChangeKind, Done, Outcome
+from masters.spec.files import ReadTenant
+
+KIND = "upgrade"
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """``tenants`` are those that are still to be changed, in their order; ``journal`` is None until it begins."""
+
+    source: Path
+    tenants: tuple[str, ...]
+    at_once: int
+    max_failures: int
+    canary: int
+    journal: str | None = None
+
+
+def begin(prepared: Prepared, source: Path, at_once: int, max_failures: int, canary: int) -> Upgrade:
+    """Of all masters that the plan changes."""
+    tenants = tuple(change.tenant for change in prepared.work.changes if change.kind is ChangeKind.UPDATE)
+    return Upgrade(source.resolve(), tenants, at_once, max_failures, canary)
+
+
+def resumed(ledger: Ledger, journal: str) -> Upgrade:
+    """What is left of one: those not tried yet, then those that failed. Raises InputError where there is none."""
+    found = ledger.journal(journal)
+    if found is None or found.kind != KIND:
+        raise InputError([Fault("--resume", f"there is no upgrade {journal!r}{_others(ledger)}")])
+    options = found.options
+    untried = [tenant for tenant in found.tenants if tenant not in found.done]
+    good = (Outcome.DONE, Outcome.UNCHANGED)
+    failed = [tenant for tenant in found.tenants if tenant in found.done and found.done[tenant].outcome not in good]
+    return Upgrade(
+        Path(options["source"]),
+        (*untried, *failed),
+        options["at_once"],
+        options["max_failures"],
+        options["canary"] if not found.done else 0,
+        journal,
+    )
+
+
+def go_on(
+    edges: Edges,
+    prepared: Prepared,
+    tenants: Sequence[ReadTenant],
+    upgrade: Upgrade,
+    crew: Crew,
+    report: Report,
+    pace: Pace | None = None,
+) -> tuple[str, list[Done]]:
+    """The journal's id, and what came of each."""
+    ledger = edges.ledger
+    options = {
+        "source": str(upgrade.source),
+        "at_once": upgrade.at_once,
+        "max_failures": upgrade.max_failures,
+        "canary": upgrade.canary,
+    }
+    journal = upgrade.journal or ledger.begin(KIND, upgrade.tenants, options, time.time()).id
+    noting = Noting(report, ledger, journal, upgrade.tenants)
+    changes = {change.tenant: change for change in prepared.work.changes if change.kind is ChangeKind.UPDATE}
+    for tenant in upgrade.tenants:
+        if tenant not in changes:  # done by somebody else meanwhile
+            noting.ended(Done(tenant, Outcome.UNCHANGED))
+    ordered = [changes[tenant] for tenant in upgrade.tenants if tenant in changes]
+    done: list[Done] = []
+    for first, count in ((True, upgrade.canary), (False, upgrade.at_once)):
+        part = ordered[: upgrade.canary] if first else ordered[upgrade.canary :]
+        if not part:
+            continue
+        crew.parallel = count
+        work = replace(prepared.work, changes=part, adopted=())
+        done += run(edges, replace(prepared, work=work), tenants, crew, noting, pace)
+        if first and any(one.outcome is not Outcome.DONE for one in done):
+            crew.stop("not tried, as a first one failed")
+    if not any(one.outcome is Outcome.SKIPPED for one in done):
+        ledger.end(journal, time.time())
+    return journal, done
+
+
+def _others(ledger: Ledger) -> str:
+    stopped = [journal.id for journal in ledger.journals(KIND) if journal.ended_at is None]
+    return f"; stopped are {', '.join(stopped[:5])}" if stopped else "; none is stopped"
