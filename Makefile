@@ -65,6 +65,7 @@ bench: ## the figures of docs/performance.rst
 	$(bin)/butlery bench wire --json
 	$(bin)/butlery bench mesos --json
 	$(bin)/butlery bench marathon --json
+	$(bin)/butlery bench masters --json
 
 .PHONY: docs
 docs: venv ## docs/_build/html, warnings as errors

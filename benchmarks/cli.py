@@ -164,6 +164,25 @@ def marathon(
         marathon_benchmark.show(figures, Console(highlight=False))
 
 
+@bench.command()
+def masters(
+    as_json: JsonOption = False,
+    tenants: Annotated[int, typer.Option(min=1, max=5000, help="Masters that only pretend.")] = 2000,
+    hosts: Annotated[int, typer.Option(min=1, max=317, help="Real Mesos agents for them.")] = 317,
+    clients: Annotated[int, typer.Option(min=1, max=5000, help="Of small real masters that stay, by HAProxy.")] = 1000,
+    moving: Annotated[int, typer.Option(min=1, max=200, help="Other masters that move meanwhile.")] = 50,
+) -> None:
+    """Make masters of a directory of YAML, list, kill and move them, with users at their one address."""
+    from benchmarks.masters import run as masters_benchmark
+
+    with ended_by_signals():
+        figures = masters_benchmark.run(tenants, hosts, clients, moving, _progress())
+    if as_json:
+        _tell(figures)
+    else:
+        masters_benchmark.show(figures, Console(highlight=False))
+
+
 @bench.command("all")
 def everything() -> None:
     """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""

@@ -1,0 +1,1 @@
+"""Tenants' masters by the thousand, and what users of their one address notice while some of them move."""

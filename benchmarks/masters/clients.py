@@ -1,0 +1,154 @@
+"""Users of masters, by way of their one address: connections that are kept alive, and what becomes of each request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+ANSWER_TIMEOUT_S = 60.0
+CONNECT_AT_ONCE = 50
+RETRY_S = 0.05
+STOP_TIMEOUT_S = 30.0
+
+
+@dataclass
+class Steady:
+    """What came of the requests to masters that stay where they are."""
+
+    requests: int = 0
+    failures: Counter[str] = field(default_factory=Counter)  # by what went wrong
+    slowest_s: float = 0.0
+
+
+class Move(NamedTuple):
+    """Another process answered for a master than before, at a time (unix s), so long after it was found well."""
+
+    at: float
+    follow_s: float
+
+
+@dataclass
+class Followed:
+    """One master that moves, as its one client sees it. ``last``: what it last said of itself."""
+
+    last: dict[str, Any] | None = None
+    moves: list[Move] = field(default_factory=list)
+
+
+class Clients:
+    """On a thread of their own. ``steady`` ones stay with a master each, one request every ``every_s``; a follower asks
+
+    each of the ``moving`` ones again and again.
+    """
+
+    def __init__(self, host: str, port: int, steady: Sequence[str], moving: Sequence[str], every_s: float) -> None:
+        self.steady = Steady()
+        self.followed = {name: Followed() for name in moving}
+        self._host, self._port, self._every_s = host, port, every_s
+        self._names = list(steady)
+        self._connected = 0
+        self._stop = asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="clients", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def connected(self) -> int:
+        """Of the steady ones, those that have had their first answer."""
+        return self._connected
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(ANSWER_TIMEOUT_S + STOP_TIMEOUT_S)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._all())
+        self._loop.close()
+
+    async def _all(self) -> None:
+        gate = asyncio.Semaphore(CONNECT_AT_ONCE)
+        await asyncio.gather(
+            *(self._stay(name, gate) for name in self._names), *(self._follow(name) for name in self.followed)
+        )
+
+    async def _stay(self, name: str, gate: asyncio.Semaphore) -> None:
+        """One connection; where it breaks that is a failure, and another is opened."""
+        connection = _Connection(self._host, self._port, name)
+        first = True
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                if first:
+                    async with gate:
+                        await connection.ask()
+                    first, self._connected = False, self._connected + 1
+                else:
+                    await connection.ask()
+            except (OSError, ValueError, EOFError, TimeoutError) as error:
+                self.steady.failures[str(error) or type(error).__name__] += 1
+                connection.close()
+            self.steady.requests += 1
+            self.steady.slowest_s = max(self.steady.slowest_s, time.monotonic() - begun)
+            await self._pause(random.uniform(0.5, 1.5) * self._every_s)
+        connection.close()
+
+    async def _follow(self, name: str) -> None:
+        """Its moves are noticed by another process' answering; until then whatever happens is tried again."""
+        connection, seen = _Connection(self._host, self._port, name), self.followed[name]
+        while not self._stop.is_set():
+            try:
+                told = await connection.ask()
+            except (OSError, ValueError, EOFError, TimeoutError):
+                connection.close()
+            else:
+                if seen.last is not None and told["task"] != seen.last["task"]:
+                    now = time.time()
+                    seen.moves.append(Move(now, max(0.0, now - (told["well_at"] or now))))
+                seen.last = told
+            await self._pause(RETRY_S)
+        connection.close()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return
+
+
+class _Connection:
+    """Kept alive; opened where it is not."""
+
+    def __init__(self, host: str, port: int, name: str) -> None:
+        self._host, self._port = host, port
+        self._request = f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self) -> dict[str, Any]:
+        """What the master says of itself. Raises OSError, EOFError, TimeoutError; ValueError of another status."""
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            if self._streams is None:
+                self._streams = await asyncio.open_connection(self._host, self._port)
+            reader, writer = self._streams
+            writer.write(self._request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+            body = await reader.readexactly(int(fields.get(b"content-length", b"0")))
+            status = head.split(b" ", 2)[1].decode()
+            if status != "200":
+                raise ValueError(f"status {status}")
+            told: dict[str, Any] = json.loads(body)
+            return told
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
