@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from framework.errors import ButleryError, UnavailableError
 from masters.edges import Edges
@@ -16,14 +17,17 @@ DRAIN_TIMEOUT_S = 3600.0
 """As long as a long build takes."""
 
 
-def busy(edges: Edges, master: ObservedMaster) -> str:
-    """What it does, in words; empty where it does nothing. Raises UnavailableError where that cannot be known."""
+def busy(edges: Edges, master: ObservedMaster, queue: bool = True) -> str:
+    """What it does, in words; empty where it does nothing. ``queue``: whether what waits in its own queue counts.
+
+    Raises UnavailableError where that cannot be known.
+    """
     builds = edges.scheduler.building(master.tenant)
     told = [f"{builds} builds of it wait or run in the scheduler"] if builds else []
     # Who has never told how to speak to it has no builds that the scheduler does not know.
     if any(task.healthy for task in master.tasks) and edges.scheduler.access(master.tenant) is not None:
         activity = edges.jenkins(master).activity()
-        if activity.busy or activity.queued:
+        if activity.busy or (queue and activity.queued):
             told.append(f"it runs {activity.busy} builds and has {activity.queued} in its queue")
     return ", ".join(told)
 
@@ -39,29 +43,27 @@ def refuse_busy(edges: Edges, master: ObservedMaster) -> None:
 
 
 def drain(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Callable[[str], None]) -> None:
-    """Nothing new begins in it; returns once nothing runs or waits.
+    """Nothing new begins in it; returns once nothing runs. What is in its queue stays there: it begins when a restarted
 
-    Raises MasterBusyError where that takes longer than ``timeout_s``: then builds begin again. UnavailableError.
+    master takes it up again. Raises MasterBusyError where that takes longer than ``timeout_s``: then builds begin
+    again. UnavailableError.
     """
     if not any(task.healthy for task in master.tasks):
         return refuse_busy(edges, master)
     jenkins = edges.jenkins(master)
     jenkins.quiet_down(True)
-    until = time.monotonic() + timeout_s
     try:
-        while found := busy(edges, master):
-            if time.monotonic() >= until:
-                raise MasterBusyError(f"{found} after {timeout_s:g} s; they go on, and new ones begin again")
-            waiting(found)
-            time.sleep(random.uniform(PAUSE_S / 2, PAUSE_S))  # noqa: S311 jitter, no secret
+        _wait_idle(edges, master, timeout_s, waiting)
     except BaseException:
-        undo(edges, master)
+        with suppress(ButleryError):  # it is what failed, or it is gone
+            jenkins.quiet_down(False)
         raise
 
 
-def undo(edges: Edges, master: ObservedMaster) -> None:
-    """Builds begin again, where the master can be told so."""
-    try:
-        edges.jenkins(master).quiet_down(False)
-    except ButleryError:
-        return  # it is what failed, or it is gone
+def _wait_idle(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Callable[[str], None]) -> None:
+    until = time.monotonic() + timeout_s
+    while found := busy(edges, master, queue=False):
+        if time.monotonic() >= until:
+            raise MasterBusyError(f"{found} after {timeout_s:g} s; they go on, and new ones begin again")
+        waiting(found)
+        time.sleep(random.uniform(PAUSE_S / 2, PAUSE_S))  # noqa: S311 jitter, no secret
