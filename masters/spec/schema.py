@@ -1,0 +1,81 @@
+"""The JSON Schema of a tenant's file, for editors and for checks before a commit.
+
+What ``defaults.yaml`` holds is merged beneath a file, so that nothing is required of one, and ``null`` takes a default
+away. What only several files, or numbers held against each other, can tell is left to ``butlery tenants plan``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from masters.spec.files import LIST
+from masters.spec.model import SecretSpec, TenantSpec, VolumeSpec
+
+ID = "https://butlery.example/tenant.schema.json"
+_ONE_OF = {
+    TenantSpec: ("image", "war", "command"),
+    VolumeSpec: ("host_path", "docker", "external", "persistent"),
+    SecretSpec: ("file", "env", "marathon"),
+}
+
+
+def schema() -> dict[str, Any]:
+    """Of draft 2020-12."""
+    whole = _tidied(TenantSpec.model_json_schema())
+    definitions: dict[str, Any] = whole.pop("$defs")
+    definitions[TenantSpec.__name__] = whole
+    for definition in definitions.values():
+        definition.pop("required", None)
+    for name, value in whole["properties"].items():
+        if name != "name" and not _takes_null(value):
+            whole["properties"][name] = _or_null(value)
+    for model, names in _ONE_OF.items():
+        definitions[model.__name__]["allOf"] = [
+            {"not": {"allOf": [_given(one), _given(other)]}}
+            for index, one in enumerate(names)
+            for other in names[index + 1 :]
+        ]
+    tenant = {"$ref": f"#/$defs/{TenantSpec.__name__}"}
+    several = {
+        "type": "object",
+        "description": "Several tenants in one file.",
+        "properties": {LIST: {"type": "array", "items": tenant}},
+        "required": [LIST],
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": ID,
+        "title": "A tenant of Butlery",
+        "anyOf": [tenant, several],
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def schema_text() -> str:
+    """As it is published."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def _tidied(value: Any) -> Any:
+    """Without titles, which only repeat the keys, and with keys of mappings held to their pattern."""
+    if isinstance(value, list):
+        return [_tidied(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    closed = {"additionalProperties": False} if "patternProperties" in value else {}
+    return {key: _tidied(inner) for key, inner in value.items() if not (key == "title" and type(inner) is str)} | closed
+
+
+def _takes_null(value: dict[str, Any]) -> bool:
+    return any(branch.get("type") == "null" for branch in value.get("anyOf", ()))
+
+
+def _or_null(value: dict[str, Any]) -> dict[str, Any]:
+    about: dict[str, Any] = {key: value.pop(key) for key in ("description", "default") if key in value}
+    return about | {"anyOf": [value, {"type": "null"}]}
+
+
+def _given(name: str) -> dict[str, Any]:
+    return {"properties": {name: {"not": {"enum": [None, False]}}}, "required": [name]}
