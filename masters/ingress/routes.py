@@ -1,7 +1,7 @@
 """Which address leads to which master, from what Marathon tells of them. Pure.
 
-HAProxy looks a request's key up in one map: ``HOST/FIRST-SEGMENT``, then ``HOST``, then ``/FIRST-SEGMENT``. The value is
-``TENANT|ADDRESS|PORT``, or ``TENANT|hold|0`` where the request is to wait for its master.
+HAProxy looks a request's key up in one map: ``HOST/FIRST-SEGMENT``, then ``HOST``, then ``/FIRST-SEGMENT``. The
+value is ``TENANT|ADDRESS|PORT``, or ``TENANT|hold|0`` where the request is to wait for its master.
 """
 
 from __future__ import annotations

@@ -1,0 +1,138 @@
+"""Has masters make the backups that are due, a few at once."""
+
+from __future__ import annotations
+
+import asyncio
+import calendar
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from framework.errors import ButleryError, UnavailableError
+from framework.log import get_logger
+from framework.ports import Chance, Clock, jittered
+from masters.edges import Edges
+from masters.ingress.ingress import Ingress
+from masters.operations.backups import start_backup
+from masters.ports import Backup
+from masters.records import MasterState, ObservedMaster
+
+log = get_logger(__name__)
+
+EVERY_S = 5.0
+AT_ONCE = 3
+"""Each reads and writes a whole home; more at once would only make each other slow."""
+POLL_S = 3.0
+LONGEST_S = 6 * 3600.0
+FIRST_WITHIN_S = 3600.0
+"""A master without a backup makes its first one within so long, or within its schedule's own time, spread by name."""
+RETRY_BASE_S = 60.0
+RETRY_CAP_S = 3600.0
+
+
+class Backups:
+    def __init__(self, edges: Edges, ingress: Ingress, clock: Clock, chance: Chance) -> None:
+        self._edges = edges
+        self._ingress = ingress
+        self._clock = clock
+        self._chance = chance
+        self._due_at: dict[str, float] = {}  # unix s
+        self._failures: Counter[str] = Counter()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="backup")
+        self.running: set[str] = set()
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    for tenant, master in list(self._ingress.masters.items()):
+                        if len(self.running) >= AT_ONCE:
+                            break
+                        if tenant not in self.running and self._due(tenant, master):
+                            self.running.add(tenant)
+                            group.create_task(self._tend(tenant, master))
+                    for tenant in self._due_at.keys() - self._ingress.masters.keys():
+                        del self._due_at[tenant]
+                    await self._clock.sleep(EVERY_S)
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _due(self, tenant: str, master: ObservedMaster) -> bool:
+        if master.policy.backup_every_s is None:
+            self._due_at.pop(tenant, None)
+            return False
+        return master.state is MasterState.ON and self._clock.now() >= self._due_at.get(tenant, 0.0)
+
+    async def _tend(self, tenant: str, master: ObservedMaster) -> None:
+        every_s = master.policy.backup_every_s or 0.0
+        loop = asyncio.get_running_loop()
+        try:
+            if tenant not in self._due_at:
+                known = await loop.run_in_executor(self._pool, self._known, master)
+                self._due_at[tenant] = due_at(tenant, every_s, known, self._clock.now())
+                if self._clock.now() < self._due_at[tenant]:
+                    return
+            made = await self._make(tenant, master)
+            self._failures.pop(tenant, None)
+            self._due_at[tenant] = self._clock.now() + every_s
+            log.info(
+                "a backup was made, unpacked again and compared", tenant=tenant, backup=made.name, bytes=made.bytes
+            )
+        except ButleryError as error:
+            wait_s = jittered(self._chance, self._failures[tenant], RETRY_BASE_S, RETRY_CAP_S)
+            self._failures[tenant] += 1
+            self._due_at[tenant] = self._clock.now() + wait_s
+            log.error("a backup failed", tenant=tenant, error=str(error), again_s=round(wait_s))
+        finally:
+            self.running.discard(tenant)
+
+    async def _make(self, tenant: str, master: ObservedMaster) -> Backup:
+        """Raises ButleryError where it is not made."""
+        loop = asyncio.get_running_loop()
+        now = self._clock.now()
+        name = await loop.run_in_executor(self._pool, start_backup, self._edges, master, now)
+        log.info("a backup begins", tenant=tenant, backup=name)
+        silent = None
+        while self._clock.now() - now < LONGEST_S:
+            await self._clock.sleep(POLL_S)
+            latest = self._ingress.masters.get(tenant)
+            if latest is None or latest.state is not MasterState.ON:
+                raise UnavailableError(f"{tenant}: its master ended while it made a backup")
+            try:
+                known = await loop.run_in_executor(self._pool, self._known, latest)
+            except UnavailableError as error:
+                silent = str(error)  # it is busy with the very backup, perhaps
+                continue
+            found = next((backup for backup in known if backup.name == name), None)
+            if found is None:
+                raise ButleryError(f"{tenant}: its master knows nothing of the backup {name} that it began")
+            if found.state == "failed":
+                raise ButleryError(f"{tenant}: {name}: {found.message}")
+            if found.state == "done":
+                return found
+        raise UnavailableError(f"{tenant}: {name} has no end after {LONGEST_S / 3600:g} hours; {silent or 'it runs'}")
+
+    def _known(self, master: ObservedMaster) -> list[Backup]:
+        """As the master tells, kept for when it does not run. Raises ButleryError. Blocks."""
+        found = self._edges.jenkins(master).backups()
+        self._edges.ledger.save_backups(master.tenant, found)
+        return found
+
+
+def due_at(tenant: str, every_s: float, known: Iterable[Backup], now: float) -> float:
+    """When the next one is due, unix s: ``every_s`` after the last that was made."""
+    made = [at for backup in known if backup.state == "done" and (at := made_at(backup.name)) is not None]
+    if made:
+        return max(made) + every_s
+    return now + min(every_s, FIRST_WITHIN_S) * (zlib.crc32(tenant.encode()) / 2**32)
+
+
+def made_at(name: str) -> float | None:
+    """Unix s, of a name such as ``payments-20261121T203000Z``; None where it is no such name."""
+    try:
+        return float(calendar.timegm(time.strptime(name.rpartition("-")[2], "%Y%m%dT%H%M%SZ")))
+    except ValueError:
+        return None
