@@ -1,4 +1,4 @@
-"""The demo: three tenants' builds of one repository on a real Mesos, shown as they run."""
+"""The demo: three tenants, their masters, and their builds of one repository, on a real Mesos, shown as they run."""
 
 BUILDS = 60
 MIN_BUILDS = 9  # with fewer, not every tenant would have a build that passes

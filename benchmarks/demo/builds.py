@@ -38,6 +38,7 @@ class PlannedBuild:
     def job(self, url: str) -> dict[str, Any]:
         """As the API takes it."""
         return {
+            "tenant": self.tenant,
             "name": self.name,
             "command": COMMAND,
             "git": {"url": url, "ref": self.ref},
@@ -67,8 +68,8 @@ def plan(count: int) -> list[PlannedBuild]:
     return planned
 
 
-def host_shape() -> HostShape:
-    """Three hosts on three racks, which a machine of two cores and 4 GB can play."""
-    mem_mib = min(HOST_MAX_MEM_MIB, default_shape(HOSTS).mem_mib)
+def host_shape(master_cpus: float, master_mem_mib: int) -> HostShape:
+    """Three hosts on three racks, which a machine of two cores and 4 GB can play, each with room for a master too."""
+    mem_mib = min(HOST_MAX_MEM_MIB, default_shape(HOSTS).mem_mib) + master_mem_mib
     attributes: dict[str, str | list[str]] = {"rack": ["r1", "r2", "r3"], "pool": "demo"}
-    return HostShape(count=HOSTS, cpus=HOST_CPUS, mem_mib=mem_mib, attributes=attributes)
+    return HostShape(count=HOSTS, cpus=HOST_CPUS + master_cpus, mem_mib=mem_mib, attributes=attributes)

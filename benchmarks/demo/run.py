@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from benchmarks.api import Api
 from benchmarks.cluster import Cluster, interruptible, temporary_cluster
-from benchmarks.demo import repository
+from benchmarks.demo import jenkins, masters, repository
 from benchmarks.demo.builds import TENANTS, PlannedBuild, host_shape, plan
 from benchmarks.demo.report import Finished, deviations, figures_of, show
 from benchmarks.demo.watch import watch
@@ -33,14 +33,22 @@ def run(builds: int, keep: bool, progress: Console, tables: Console) -> dict[str
         progress.print(escape(line), soft_wrap=True)
 
     repository.require_git()  # said before anything is started
-    settings = {"local": {"hosts": [host_shape().model_dump(exclude_none=True)]}}
+    kind = jenkins.choose()
+    shape = host_shape(jenkins.CPUS, jenkins.MEM_MIB) if kind is not None else host_shape(0, 0)
+    local = {"hosts": [shape.model_dump(exclude_none=True)]}
+    settings = {"local": {**local, "marathon": {}, "ingress": True} if kind is not None else local}
     with interruptible():
         with temporary_cluster(settings, say, keep=keep) as cluster:
             status = cluster.status
             say(f"isolation: {status.isolation} ({status.isolation_reason})")
             setup_s = time.monotonic() - started
+            if kind is None:
+                say(f"no masters: {jenkins.URL} cannot be had, and there is no stand-in outside of the repository")
+                _make_tenants(cluster.api())
+            made = masters.make(cluster, kind, say) if kind is not None else None
             figures = _give(cluster, plan(builds), progress)
             show(figures, tables)
+    figures["masters"] = made
     figures["isolation"] = status.isolation
     figures["isolation_reason"] = status.isolation_reason
     figures["setup_s"] = round(setup_s, 1)
@@ -50,6 +58,8 @@ def run(builds: int, keep: bool, progress: Console, tables: Console) -> dict[str
         + ("" if keep else "; nothing is left running")
     )
     if keep:
+        for address in ((made or {}).get("addresses") or {}).values():
+            say(f"A master:                            {address['url']}")
         say(f"The cluster is left up. Look at it:  butlery jobs list --dir {cluster.directory}")
         say(f"End it and remove its files:         butlery local down --dir {cluster.directory} --wipe")
     return figures
@@ -62,14 +72,14 @@ def _give(cluster: Cluster, planned: Sequence[PlannedBuild], progress: Console) 
     api = cluster.api()
     with repository.served(directory) as url:
         progress.print(f"{len(TENANTS)} tenants, {len(planned)} builds of {url}", soft_wrap=True)
-        ids = _submit(api, planned, url)
+        ids = [str(api.submit(build.job(url))["id"]) for build in planned]
         timeout_s = max(BUILDS_TIMEOUT_S, BUILDS_TIMEOUT_PER_BUILD_S * len(planned))
         watch(api, ids, timeout_s, progress)
         finished = [Finished(build, api.job(job_id)) for build, job_id in zip(planned, ids, strict=True)]
         return {**figures_of(finished, api.hosts()), "deviations": deviations(api, finished)}
 
 
-def _submit(admin: Api, planned: Sequence[PlannedBuild], url: str) -> list[str]:
-    """Each tenant submits its own with its own token. Returns their ids, in order."""
-    apis = {name: Api(admin.url, admin.set_tenant(name, weight)) for name, weight in TENANTS.items()}
-    return [str(apis[build.tenant].submit(build.job(url))["id"]) for build in planned]
+def _make_tenants(admin: Api) -> None:
+    """Which ``butlery tenants apply`` does where there are masters."""
+    for name, weight in TENANTS.items():
+        admin.set_tenant(name, weight)

@@ -24,11 +24,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cluster import Cluster, Say, interruptible, temporary_cluster
+from benchmarks.command import Butlery
 from benchmarks.figures import percentile, rounded
 from benchmarks.marathon.client import Client
 from benchmarks.masters import small_master
 from benchmarks.masters.clients import Clients, Followed
-from benchmarks.masters.command import Butlery
 from benchmarks.masters.tenants import name_of, write_pretending, write_small
 from framework.errors import UnavailableError
 from framework.local.spec import HostShape
