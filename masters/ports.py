@@ -59,6 +59,10 @@ class Marathon(Protocol):
 
     def document_at(self, app_id: str, version: str) -> Mapping[str, Any]: ...
 
+    def framework_id(self) -> str:
+        """Marathon's own in Mesos, whose files of tasks are by it."""
+        ...
+
     def deployments(self) -> Sequence[str]:
         """Ids of those that run."""
         ...

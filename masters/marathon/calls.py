@@ -83,6 +83,9 @@ class Calls:
         self._meant(found.get("id") == app_id, app_id)
         return reading.document_of(found)
 
+    def framework_id(self) -> str:
+        return self._get("/v2/info", reading.Info).framework_id
+
     def deployments(self) -> list[str]:
         return [one.id for one in self._get("/v2/deployments", list[reading.Identified])]
 

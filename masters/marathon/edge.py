@@ -83,6 +83,9 @@ class MarathonEdge:
     def document_at(self, app_id: str, version: str) -> Mapping[str, Any]:
         return self._asked(lambda: self._calls.document_at(app_id, version))
 
+    def framework_id(self) -> str:
+        return self._asked(self._calls.framework_id)
+
     def deployments(self) -> Sequence[str]:
         return self._asked(self._calls.deployments)
 

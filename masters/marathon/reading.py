@@ -75,6 +75,12 @@ class Queued(msgspec.Struct, rename="camel"):
     processed_offers_summary: _Summary = msgspec.field(default_factory=_Summary)
 
 
+class Info(msgspec.Struct):
+    """Of ``/v2/info``."""
+
+    framework_id: str = msgspec.field(name="frameworkId")
+
+
 class Queue(msgspec.Struct):
     queue: list[Queued]
 
