@@ -46,7 +46,7 @@ def choose() -> Kind | None:
         if not (REPOSITORY / STAND_IN.replace(".", "/")).is_dir():
             return None
         return Kind({"command": _stand_in(), **_SMALL}, f"a stand-in for Jenkins, as {error}", real=False)
-    return Kind({"war": str(war), "version": VERSION, **_LARGE}, f"Jenkins {VERSION}, of {URL}", real=True)
+    return Kind({"war": str(war), **_LARGE}, f"Jenkins {VERSION}, of {URL}", real=True)
 
 
 _SMALL: dict[str, object] = {"mem_mib": 256, "cpus": 0.3}

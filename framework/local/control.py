@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from framework.errors import ButleryError, Fault, InputError, UnavailableError
-from framework.local import isolation, mesos_package
+from framework.local import ingress_process, isolation, mesos_package
 from framework.local.cluster import clean, end_process
 from framework.local.logs import open_log, tail
 from framework.local.processes import ProcessId, wait_gone
@@ -171,6 +171,7 @@ def down(directory: Path, say: Callable[[str], None], *, wipe: bool = False) -> 
             wait_gone(supervisor, DOWN_TIMEOUT_S)
     for pid_file in (paths.ingress_pid, paths.marathon_pid, paths.scheduler_pid, paths.mesos_pid):
         end_process(pid_file)
+    ingress_process.end_haproxy(directory)
     clean(directory)
     if wipe:
         try:

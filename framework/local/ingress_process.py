@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from framework.errors import UnavailableError
+from framework.errors import ButleryError, UnavailableError
+from framework.local import processes
 from framework.local.server_process import ServerProcess
 from framework.local.status import Paths
 
@@ -20,12 +21,21 @@ PROGRAM = "haproxy"
 SYSTEM_PATHS = ("/usr/sbin", "/usr/local/sbin")
 """Where Debian has it, which the PATH of a user who is not root may leave out."""
 ANSWER_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 10.0
 MISSING = "masters have no address yet, for HAProxy is not installed: `apt-get install haproxy`, then `down` and `up`"
 
 
 def installed() -> bool:
     """Whether what the service needs is there."""
     return shutil.which(PROGRAM, path=os.pathsep.join((os.environ.get("PATH", ""), *SYSTEM_PATHS))) is not None
+
+
+def end_haproxy(directory: Path) -> None:
+    """Ends what a service that was killed has left serving, for the next one to take over. Raises ButleryError."""
+    folder = directory.resolve() / "ingress"
+    left = processes.end(lambda: processes.of_directory(folder), STOP_TIMEOUT_S)
+    if left:
+        raise ButleryError(f"these processes of {folder} cannot be ended: {sorted(left)}")
 
 
 def ingress_process(directory: Path, command: Sequence[str], url: str) -> ServerProcess:

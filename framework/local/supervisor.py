@@ -325,6 +325,7 @@ class Supervisor:
         self._save()
         for server in reversed(self._servers.values()):
             server.stop()
+        ingress_process.end_haproxy(self._directory)
         if self._cluster is not None:
             self._cluster.stop()
 
