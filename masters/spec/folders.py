@@ -31,7 +31,8 @@ def tenant_files(path: Path) -> tuple[list[Path], list[Fault]]:
 
 def defaults_of(path: Path) -> Path | None:
     """Of a directory its own; of a file the nearest in its folder or above. None where there is none."""
-    folders = [path] if path.is_dir() else [path.parent, *path.absolute().parent.parents]
+    above = () if path.is_absolute() else Path.cwd().parents
+    folders = [path] if path.is_dir() else [*path.parents, *above]
     return next((folder / DEFAULTS for folder in folders if (folder / DEFAULTS).is_file()), None)
 
 

@@ -269,7 +269,11 @@ class TenantSpec(DocumentModel):
     labels: dict[LabelName, Annotated[str, Field(max_length=4096)]] = Field(
         default_factory=dict, description="Of the app in Marathon."
     )
-    role: Role | None = Field(default=None, description="Mesos role of the app; by default Marathon's own.")
+    role: Role | None = Field(
+        default=None,
+        description="Mesos role of the app; by default Marathon's own, with ``persistent`` the name of the group at "
+        "the top of ``masters.group``.",
+    )
     weight: Annotated[int, Field(ge=1, le=10_000)] = Field(default=100, description="Of its builds, against others'.")
     quota: QuotaSpec = Field(default_factory=QuotaSpec)
     health: HealthSpec = Field(default_factory=HealthSpec)
@@ -341,7 +345,7 @@ class TenantSpec(DocumentModel):
         volume: VolumeSpec | None = info.data.get("volume")
         if volume is None or any(map(_holds_to_one_host, constraints)):
             return constraints
-        stay = "is on one host alone, and the master must stay there: add [hostname, IS, HOST], or"
+        stay = "is on one host alone, and the master must stay there: add the constraint [hostname, IS, HOST], or"
         if volume.host_path is not None and not volume.shared:
             raise ValueError(f"a host_path that is not shared {stay} say `shared: true` of one that all hosts have")
         if volume.docker is not None and volume.docker.driver == "local" and not volume.docker.options:
