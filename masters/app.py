@@ -152,14 +152,14 @@ def app_of(
             names.LABEL_STATE: "on",
         },
         "fetch": _fetched(spec, context),
-        "constraints": [[parts[0], parts[1].upper(), *parts[2:]] for parts in spec.constraints],
+        "constraints": [list(parts) for parts in spec.constraints],
         "healthChecks": [_health(spec.health, policy.path, boot_s)],
         "taskKillGracePeriodSeconds": math.ceil(spec.stop_timeout_s),
         "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
         "unreachableStrategy": "disabled"
         if pinned  # it could start nowhere else anyway
         else {"inactiveAfterSeconds": INACTIVE_AFTER_S, "expungeAfterSeconds": EXPUNGE_AFTER_S},
-        "role": spec.role,
+        "role": _role(spec, context),
     }
     return {key: value for key, value in document.items() if value is not None}
 
@@ -190,6 +190,15 @@ def volume_of(spec: TenantSpec) -> str:
     if volume.external is not None:
         return f"external:{volume.external.provider}/{volume.external.driver}/{spec.volume_name}"
     return f"persistent:{spec.name}"
+
+
+def _role(spec: TenantSpec, context: AppContext) -> str | None:
+    """None: Marathon's own. A volume cannot be reserved for ``*``, which that may be; the other that it takes is the
+
+    name of the group at the top."""
+    if spec.role is None and spec.volume.persistent:
+        return context.group.split("/")[1]
+    return spec.role
 
 
 def _variables(spec: TenantSpec, context: AppContext, configuration: str | None) -> dict[str, str]:
