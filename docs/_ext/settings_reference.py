@@ -1,6 +1,7 @@
 """The directive ``settings``: every key of a settings model with its type, limits, default and reason.
 
-``.. settings:: MODULE:MODEL`` describes the model of a whole file, ``.. settings:: MODULE:MODEL SECTION`` of a section.
+``.. settings:: MODULE:MODEL`` describes the model of a whole file, ``.. settings:: MODULE:MODEL SECTION`` of a section;
+the section ``.`` is the document itself.
 """
 
 from __future__ import annotations
@@ -66,17 +67,22 @@ def section_lines(model: type[BaseModel], section: str) -> Iterator[str]:
     schema = model.model_json_schema()
     for name, field in model.model_fields.items():
         facts = [*_facts(schema["properties"][name])]
+        inner = _model_in(field.annotation)
+        key = name if section == "." else f"{section}.{name}"
         if field.default is PydanticUndefined and field.default_factory is None:
             facts.append("required")
+        elif inner is not None and field.default_factory is not None:
+            facts.append("default that of its keys")
         else:
             facts.append(f"default ``{_default(field.get_default(call_default_factory=True))}``")
-        yield from (f"``{section}.{name}``", f"    {facts[0]}; {', '.join(facts[1:])}.", "")
-        yield from (f"    {field.description}", "")
+        yield from (f"``{key}``", f"    {facts[0]}; {', '.join(facts[1:])}.", "")
+        told = field.description or (inner.__doc__ if inner is not None else None)
+        yield from (f"    {told.splitlines()[0]}", "") if told else ()
 
 
 def _facts(schema: dict[str, Any]) -> Iterator[str]:
     branches = schema.get("anyOf", [schema])
-    names = [_TYPES.get(branch.get("type", ""), "") for branch in branches]
+    names = ["mapping" if "$ref" in branch else _TYPES.get(branch.get("type", ""), "") for branch in branches]
     if any(branch.get("type") == "null" for branch in branches):
         names.append("``null``")
     yield " or ".join(name for name in names if name) or "mapping"
