@@ -29,8 +29,7 @@ def resolve(config: Path | None, directory: Path | None, environ: Mapping[str, s
     once, and UnavailableError where a local cluster is needed and none is up.
     """
     folder = directory or default_directory()
-    if config is None and (own := Paths(folder).config).is_file():
-        config = own
+    config = settings_file(config, folder)
     settings = load_section(config, SECTION, MastersSettings)
     faults: list[Fault] = []
     scheduler_url = settings.scheduler_url or _told_server(environ, faults)
@@ -61,6 +60,12 @@ def resolve(config: Path | None, directory: Path | None, environ: Mapping[str, s
         kit=settings.kit or (state.absolute().parent / KIT_NAME).as_uri(),
         settings=settings,
     )
+
+
+def settings_file(config: Path | None, directory: Path | None) -> Path | None:
+    """The one told, else the local cluster's own, where there is one."""
+    own = Paths(directory or default_directory()).config
+    return own if config is None and own.is_file() else config
 
 
 def _told_server(environ: Mapping[str, str], faults: list[Fault]) -> str | None:

@@ -44,9 +44,10 @@ class Marathon(Protocol):
         labels: Mapping[str, str],
         *,
         checks: Sequence[Mapping[str, Any]] | None = None,
+        env: Mapping[str, Any] | None = None,
         force: bool = False,
     ) -> Deployed:
-        """``labels`` (and ``checks``, the health checks, where given) take the place of those that there are."""
+        """``labels`` (and the health checks and variables, where given) take the place of those that there are."""
         ...
 
     def delete(self, app_id: str, *, force: bool = False) -> None: ...

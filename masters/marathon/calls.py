@@ -79,7 +79,7 @@ class Calls:
         return sorted(found, reverse=True)  # points in time, all of one form
 
     def document_at(self, app_id: str, version: str) -> Mapping[str, Any]:
-        found = self._get(f"{_app(app_id)}/versions/{quote(version)}", dict[str, Any])
+        found = self._get(f"{_app(app_id)}/versions/{quote(version, safe=':')}", dict[str, Any])
         self._meant(found.get("id") == app_id, app_id)
         return reading.document_of(found)
 
@@ -113,12 +113,14 @@ class Calls:
         instances: int,
         labels: Mapping[str, str],
         checks: Sequence[Mapping[str, Any]] | None,
+        env: Mapping[str, Any] | None,
         *,
         force: bool,
     ) -> Deployed:
-        if checks is not None:  # which the client cannot encode on Python 3.10 and later
-            document = {"instances": instances, "labels": labels, "healthChecks": checks}
-            return self._put(app_id, document, {"force": _flag(force)})
+        if checks is not None or env is not None:  # which the client cannot encode on Python 3.10 and later
+            document = {"instances": instances, "labels": labels, "healthChecks": checks, "env": env}
+            given = {key: value for key, value in document.items() if value is not None}
+            return self._put(app_id, given, {"force": _flag(force)})
         from marathon import MarathonApp
 
         change = MarathonApp(instances=instances, labels=dict(labels))

@@ -67,9 +67,10 @@ class MarathonEdge:
         labels: Mapping[str, str],
         *,
         checks: Sequence[Mapping[str, Any]] | None = None,
+        env: Mapping[str, Any] | None = None,
         force: bool = False,
     ) -> Deployed:
-        return self._writer.scale(app_id, instances, labels, checks, force=force)
+        return self._writer.scale(app_id, instances, labels, checks, env, force=force)
 
     def delete(self, app_id: str, *, force: bool = False) -> None:
         self._writer.delete(app_id, force=force)

@@ -74,15 +74,20 @@ class Writer:
         instances: int,
         labels: Mapping[str, str],
         checks: Sequence[Mapping[str, Any]] | None,
+        env: Mapping[str, Any] | None,
         *,
         force: bool,
     ) -> Deployed:
         def made() -> Deployed | None:
             master = self._there(app_id)
-            same = master.document.get("instances") == instances and master.document.get("labels") == labels
+            found = master.document
+            same = found.get("instances") == instances and found.get("labels") == labels
+            same = same and (env is None or found.get("env") == env)
             return _deployed(master) if same else None
 
-        return self._until_made(app_id, made, lambda: self._calls.scale(app_id, instances, labels, checks, force=force))
+        return self._until_made(
+            app_id, made, lambda: self._calls.scale(app_id, instances, labels, checks, env, force=force)
+        )
 
     def restart(self, app_id: str, *, force: bool) -> Deployed:
         """Known to be made by the app's new version."""
