@@ -1,0 +1,68 @@
+/*
+ * What the scripts beside this one share, by the binding that Jenkins gives all init scripts: `butlery`.
+ * The scripts need no plugin, and run on Groovy 2.4.
+ */
+import java.util.concurrent.ThreadLocalRandom
+import java.util.logging.Logger
+
+import hudson.init.InitMilestone
+import jenkins.model.Jenkins
+
+class Butlery {
+  static final Logger LOG = Logger.getLogger('butlery')
+  static final int CONNECT_MS = 5000
+  static final int READ_MS = 10000
+
+  final String tenant = System.getenv('BUTLERY_TENANT')
+  final String scheduler = System.getenv('BUTLERY_SCHEDULER_URL')
+  final String rootUrl = System.getenv('BUTLERY_ROOT_URL') ?:
+    "http://${System.getenv('HOST') ?: 'localhost'}:${System.getenv('PORT0')}${System.getenv('BUTLERY_PATH') ?: ''}/"
+  final String kit = System.getenv('BUTLERY_KIT')
+  final File folder = new File(Jenkins.get().rootDir, '.butlery')
+  private final String token = handed('tenant-token')
+
+  /** What the start script took from the environment; null where it was not given. */
+  String handed(String name) {
+    File file = new File(folder, "handed/${name}")
+    return file.isFile() ? file.getText('UTF-8') : null
+  }
+
+  boolean isTold() { return scheduler && token }
+
+  /** The status of the scheduler's answer. Throws IOException. What was sent and answered is never logged. */
+  int send(String method, String path, String type, String body) {
+    HttpURLConnection connection = (HttpURLConnection) new URL(scheduler + path).openConnection()
+    connection.requestMethod = method
+    connection.connectTimeout = CONNECT_MS
+    connection.readTimeout = READ_MS
+    connection.instanceFollowRedirects = false // the token is for the scheduler alone
+    connection.doOutput = true
+    connection.setRequestProperty('Content-Type', type)
+    connection.setRequestProperty('Authorization', 'Bearer ' + token)
+    try {
+      connection.outputStream.withStream { it.write(body.getBytes('UTF-8')) }
+      return connection.responseCode
+    } finally {
+      connection.disconnect()
+    }
+  }
+
+  /** A thread that keeps nothing from ending. */
+  static void thread(String name, Runnable work) {
+    Thread made = new Thread(work, "butlery-${name}")
+    made.daemon = true
+    made.start()
+  }
+
+  /** Returns once Jenkins serves requests: before, nobody could come back on what it is told. */
+  static void awaitJenkins() {
+    while (Jenkins.get().initLevel != InitMilestone.COMPLETED) Thread.sleep(200)
+  }
+
+  /** Sleeps between half of that and all of it. */
+  static void pause(long ms) {
+    Thread.sleep(ThreadLocalRandom.current().nextLong(ms.intdiv(2), ms + 1))
+  }
+}
+
+butlery = new Butlery()
