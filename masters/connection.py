@@ -33,21 +33,18 @@ def resolve(config: Path | None, directory: Path | None, environ: Mapping[str, s
     settings = load_section(config, SECTION, MastersSettings)
     faults: list[Fault] = []
     scheduler_url = settings.scheduler_url or _told_server(environ, faults)
+    credentials = None
+    if settings.marathon_credentials_file is not None:
+        credentials = _credentials(settings.marathon_credentials_file, config, faults)
+    if faults:
+        raise InputError(faults)
     cluster = {} if settings.marathon_url and scheduler_url else _cluster(folder, settings)
-    credentials_file = settings.marathon_credentials_file
     secrets, state = settings.secrets, settings.state
     if settings.marathon_url is None:
-        credentials_file = credentials_file or Path(cluster["marathon_credentials"])
         secrets = secrets or Paths(folder).marathon / "secrets"
         state = state or folder / STATE_NAME
-    credentials = None
-    if credentials_file is not None:
-        try:
-            credentials = _credentials(credentials_file)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            told = _where(config, "marathon_credentials_file")
-            faults.append(Fault(told, f"{credentials_file}: user and password cannot be read: {reason}"))
+        if credentials is None:
+            credentials = _credentials(Path(cluster["marathon_credentials"]), None, faults)
     if faults:
         raise InputError(faults)
     state = state or _state_home(environ) / "butlery" / STATE_NAME
@@ -96,17 +93,20 @@ def _cluster(folder: Path, settings: MastersSettings) -> Mapping[str, Any]:
     return found
 
 
-def _credentials(file: Path) -> tuple[str, str]:
-    """User and password. Raises OSError, and ValueError, which holds none of it."""
-    text = read_secret(file)
-    if re.fullmatch(r"[!-9;-~]+:[!-~]+", text) is None:
-        raise ValueError("must hold USER:PASSWORD, both of visible ASCII characters")
+def _credentials(file: Path, config: Path | None, faults: list[Fault]) -> tuple[str, str] | None:
+    """User and password; None with a fault that holds none of them. ``config``: the settings that name the file."""
+    try:
+        text = read_secret(file)
+        if re.fullmatch(r"[!-9;-~]+:[!-~]+", text) is None:
+            raise ValueError("must hold USER:PASSWORD, both of visible ASCII characters")
+    except (OSError, ValueError) as error:
+        key = "marathon_credentials_file"
+        where = f"{SECTION}.{key}" if config is None else read_document(config).where((SECTION, key))
+        reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+        faults.append(Fault(where, f"{file}: {reason}"))
+        return None
     user, _, password = text.partition(":")
     return user, password
-
-
-def _where(config: Path | None, key: str) -> str:
-    return f"{SECTION}.{key}" if config is None else read_document(config).where((SECTION, key))
 
 
 def _state_home(environ: Mapping[str, str]) -> Path:
