@@ -95,15 +95,16 @@ def _cluster(folder: Path, settings: MastersSettings) -> Mapping[str, Any]:
 
 def _credentials(file: Path, config: Path | None, faults: list[Fault]) -> tuple[str, str] | None:
     """User and password; None with a fault that holds none of them. ``config``: the settings that name the file."""
+    key = "marathon_credentials_file"
+    where = f"{SECTION}.{key}" if config is None else read_document(config).where((SECTION, key))
     try:
         text = read_secret(file)
-        if re.fullmatch(r"[!-9;-~]+:[!-~]+", text) is None:
-            raise ValueError("must hold USER:PASSWORD, both of visible ASCII characters")
     except (OSError, ValueError) as error:
-        key = "marathon_credentials_file"
-        where = f"{SECTION}.{key}" if config is None else read_document(config).where((SECTION, key))
         reason = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
         faults.append(Fault(where, f"{file}: {reason}"))
+        return None
+    if re.fullmatch(r"[!-9;-~]+:[!-~]+", text) is None:
+        faults.append(Fault(where, f"{file} must hold USER:PASSWORD, both of visible ASCII characters"))
         return None
     user, _, password = text.partition(":")
     return user, password
