@@ -28,9 +28,11 @@ STOP_CHECK_S = 0.25
 
 
 class Bounds(Protocol):
-    """Of one answer. Both raise what ends the reading."""
+    """Of one answer. What is raised ends the reading."""
 
     def before_read(self, connection: socket.socket) -> None: ...
+
+    def late(self) -> UnavailableError: ...
 
     def after_read(self, count: int) -> None: ...
 
@@ -48,8 +50,11 @@ class CallBounds:
     def before_read(self, connection: socket.socket) -> None:
         left_s = self._deadline - time.monotonic()
         if left_s <= 0:
-            raise UnavailableError(f"{self._who} did not answer in full within {self._timeout_s:g} s")
+            raise self.late()
         connection.settimeout(left_s)
+
+    def late(self) -> UnavailableError:
+        return UnavailableError(f"{self._who} did not answer in full within {self._timeout_s:g} s")
 
     def after_read(self, count: int) -> None:
         self._left_bytes -= count
@@ -79,9 +84,12 @@ class StreamBounds:
                 return
             left_s = until - time.monotonic()
             if left_s <= 0:
-                raise UnavailableError(f"{self._who} was silent for {self._idle_s:g} s")
+                raise self.late()
             if wait_for_read(connection, min(left_s, STOP_CHECK_S)):
                 return
+
+    def late(self) -> UnavailableError:
+        return UnavailableError(f"{self._who} was silent for {self._idle_s:g} s")
 
     def after_read(self, count: int) -> None:
         pass
@@ -126,7 +134,10 @@ class _Raw(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         self._bounds.before_read(self._connection)
-        count: int | None = self._raw.readinto(buffer)
+        try:
+            count: int | None = self._raw.readinto(buffer)
+        except TimeoutError as error:
+            raise self._bounds.late() from error
         self._bounds.after_read(count or 0)
         return count
 

@@ -47,13 +47,16 @@ class Tries:
         self._failed = 0
 
     def failed(self, error: UnavailableError) -> None:
-        """Returns when it is time for another try; raises ``error`` where there was time enough."""
+        """Returns when it is time for another try; raises ``error`` where there was time enough. The first failure
+
+        never is the last: what was asked may have been done, and the next try begins with a look.
+        """
         self._failed += 1
         rounds, rest = divmod(self._failed, self._addresses)
         if rest:
             return
         pause_s = jittered(_chance, rounds - 1, self._pace.retry_base_s, self._pace.retry_cap_s)
-        if time.monotonic() + pause_s > self._until:
+        if rounds > 1 and time.monotonic() + pause_s > self._until:
             raise error
         time.sleep(pause_s)
 

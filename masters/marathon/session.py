@@ -71,9 +71,13 @@ class MarathonSession(requests.Session):
     def request(self, method: str | bytes, url: str | bytes, *_given: Any, **options: Any) -> requests.Response:
         """As ``call``, for the ``marathon`` client, which is told no address: ``url`` is a path. Its own timeouts and
 
-        certificates do not count.
+        certificates do not count, and it does not look at what is no JSON where it needs nothing of the answer.
         """
-        return self.call(str(method), str(url), params=options.get("params"), body=options.get("data"))
+        answer = self.call(str(method), str(url), params=options.get("params"), body=options.get("data"))
+        kind = answer.headers.get("Content-Type", "")
+        if answer.content and "json" not in kind:
+            raise UnavailableError(f"{self.who} answered {method!s} {url!s} with {kind[:60]!r}; is it a Marathon?")
+        return answer
 
     def call(
         self,
@@ -147,7 +151,7 @@ class MarathonSession(requests.Session):
                 method,
                 url,
                 headers=headers,
-                timeout=(CONNECT_TIMEOUT_S, self._call_timeout_s),
+                timeout=(min(CONNECT_TIMEOUT_S, self._call_timeout_s), self._call_timeout_s),
                 verify=self._ca,
                 proxies={} if is_loopback(url) else get_environ_proxies(url),
                 allow_redirects=False,
@@ -158,8 +162,6 @@ class MarathonSession(requests.Session):
         except requests.exceptions.ConnectTimeout as error:
             text = f"{server} did not take the connection within {CONNECT_TIMEOUT_S:g} s"
             raise UnavailableError(text) from error
-        except requests.exceptions.Timeout as error:
-            raise UnavailableError(f"{server} did not answer within {self._call_timeout_s:g} s") from error
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
             raise UnavailableError(f"{server} cannot be reached, or breaks off: {_innermost(error)}") from error
 
