@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 _TOKEN = re.compile(r'\s*(&&|\|\||<->|->|[!()]|"(?:[^"\\]|\\.)*"|[^\s&|!()<>"-](?:[^\s&|!()<>"-]|-(?!>))*)')
@@ -15,7 +16,7 @@ class Label:
     """``expression`` is as Jenkins prints it: without blanks but in names."""
 
     expression: str
-    matches: Callable[[Set[str]], bool]
+    matches: Callable[[AbstractSet[str]], bool]
 
 
 class LabelSyntaxError(ValueError):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
+from tests.fakes.jenkins.agents import AgentLink, LinkLostError, ShellStep
 from tests.fakes.jenkins.definitions import JobDefinition, NodeDefinition
 from tests.fakes.jenkins.labels import Label
-
-if TYPE_CHECKING:
-    from tests.fakes.jenkins.agents import AgentLink
 
 
 @dataclass(slots=True, eq=False)
@@ -43,13 +41,14 @@ class Job:
     label: Label | None
     next_number: int = 1
     builds: dict[int, Build] = field(default_factory=dict)  # oldest first
+    live: dict[int, Build] = field(default_factory=dict)  # those that run
 
     @property
     def url(self) -> str:
         return f"job/{self.name}/"
 
     def running(self) -> list[Build]:
-        return [build for build in self.builds.values() if build.result is None]
+        return list(self.live.values())
 
     def newest(self, *results: str) -> Build | None:
         """The newest build that ended with one of ``results``."""
@@ -147,6 +146,12 @@ class Node:
     @property
     def offline(self) -> bool:
         return self.link is None or self.temporarily_offline
+
+    async def run(self, step: ShellStep, output: Callable[[bytes], None]) -> int:
+        """The step's exit code. Raises LinkLostError."""
+        if self.link is None:
+            raise LinkLostError
+        return await self.link.run(step, output)
 
     def idle_executors(self) -> list[JenkinsExecutor]:
         """Those that may take a task now."""

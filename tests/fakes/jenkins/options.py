@@ -47,7 +47,12 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> Options
     parser.add_argument("--agent-port", type=int, default=environment.get(Variable.AGENT_PORT))
     parser.add_argument("--boot-refused-s", type=float, default=0.0, help="seconds before it listens at all")
     parser.add_argument("--boot-s", type=float, default=0.5, help="seconds of 503 after that")
-    parser.add_argument("--kit", type=Path, default=KIT, help="directory of the scripts backup and restore")
+    parser.add_argument(
+        "--kit",
+        type=Path,
+        default=environment.get("BUTLERY_KIT", KIT),
+        help="directory of the scripts backup and restore",
+    )
     given = parser.parse_args(argv)
     if given.home is None or given.port is None:
         parser.error(f"--home and --port, or {Variable.HOME} and {Variable.HTTP_PORT}, are needed")

@@ -1,0 +1,99 @@
+"""What a master's init scripts send to the scheduler: its own access at each start, and events of demand."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+LOG = logging.getLogger("jenkins")
+
+_TIMEOUT_S = 10.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.2, 30.0
+_UNKNOWN_PAUSE_S = 180.0
+"""After a 404: a scheduler that takes no events yet is not asked again soon."""
+_BOUND, _BATCH = 100_000, 500
+
+
+class Endpoint:
+    """The scheduler, with the tenant's token."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url, self._token = url, token
+
+    async def send(self, method: str, path: str, body: bytes, content_type: str) -> int | None:
+        """The status; None where there was no answer."""
+        return await asyncio.to_thread(self._send, method, path, body, content_type)
+
+    def _send(self, method: str, path: str, body: bytes, content_type: str) -> int | None:
+        parts = urlsplit(self._url)
+        connecting = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = connecting(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+        headers = {"Content-Type": content_type, "Authorization": f"Bearer {self._token}"}
+        try:
+            connection.request(method, parts.path.rstrip("/") + path, body, headers)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+
+class Outbox:
+    """Events in order, sent in batches until they are taken; when it is full, new ones are dropped."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._records: deque[dict[str, Any]] = deque()
+        self._some = asyncio.Event()
+
+    def put(self, record: dict[str, Any]) -> None:
+        if len(self._records) < _BOUND:
+            self._records.append({**record, "sent_ms": time.time_ns() // 1_000_000})
+            self._some.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._some.wait()
+            batch = [self._records.popleft() for _ in range(min(_BATCH, len(self._records)))]
+            if not self._records:
+                self._some.clear()
+            if batch:
+                await self._deliver("".join(json.dumps(one) + "\n" for one in batch).encode())
+
+    async def _deliver(self, body: bytes) -> None:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            status = await self._endpoint.send("POST", "/v1/demand", body, "application/x-ndjson")
+            if status is not None and 200 <= status < 300:
+                return
+            if status == 404:
+                self._records.clear()
+                await asyncio.sleep(_UNKNOWN_PAUSE_S)
+                return
+            if status is not None and 400 <= status < 500 and status not in (401, 403, 429):
+                LOG.warning("the scheduler refuses events of demand: HTTP %d", status)
+                return
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+
+
+async def hand_over(endpoint: Endpoint, tenant: str, access: Mapping[str, str]) -> None:
+    """Tells the scheduler how to reach this master; again until it is taken."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        body = json.dumps(access).encode()
+        status = await endpoint.send("PUT", f"/v1/tenants/{tenant}/master", body, "application/json")
+        if status is not None and 200 <= status < 300:
+            LOG.info("handed over its access to the scheduler")
+            return
+        LOG.info("the scheduler did not take this master's access: %s", status or "no answer")
+        await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+        pause_s = min(pause_s * 2, _LAST_PAUSE_S)
