@@ -99,6 +99,7 @@ def parse_document(text: str, source: str) -> Document:
         line = mark.line + 1 if mark else 1
         what = "; ".join(part for part in (error.context, error.problem) if part)
         hint = "; indent with spaces, not tabs" if "\\t" in what else ""
+        hint += "; put text with `{` in it in quotes" if what.endswith("got '{'") else ""
         raise InputError([Fault(f"{source}:{line}", f"is not YAML: {what}{hint}")]) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

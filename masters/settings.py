@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -115,3 +116,8 @@ class MastersContext(DocumentModel):
     state: Path
     kit: str
     settings: MastersSettings
+
+    @property
+    def own_kit(self) -> Path | None:
+        """Where ``kit`` is to be written before masters start; None where ``masters.kit`` says that it is somewhere."""
+        return Path(unquote(urlsplit(self.kit).path)) if self.settings.kit is None else None

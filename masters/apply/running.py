@@ -12,6 +12,7 @@ from masters.apply.patience import Pace
 from masters.apply.preparing import SECRETS_JOURNAL, Prepared
 from masters.apply.report import Report
 from masters.edges import Edges
+from masters.kit import write_kit
 from masters.ledger import Ledger
 from masters.records import ChangeKind, Done, Outcome
 from masters.spec.files import ReadTenant
@@ -50,6 +51,8 @@ def run(
     pace: Pace | None = None,
 ) -> list[Done]:
     """What came of each change. ``tenants``: those of the plan, whose volumes are in use from now on."""
+    if (own_kit := edges.context.own_kit) is not None and prepared.work.changes:
+        write_kit(own_kit)
     ledger, now = edges.ledger, time.time()
     ledger.volumes_used({one.spec.name: (volume_of(one.spec), one.spec.volume.size_mib) for one in tenants}, now)
     changing = {change.tenant for change in prepared.work.changes if change.kind is ChangeKind.SECRETS}

@@ -51,6 +51,7 @@ def test_an_empty_file_is_an_empty_mapping(text: str, tmp_path: Path) -> None:
         ("a: [1\nb: 2", "f.yaml:2", "is not YAML"),
         ("a:\n\tb: 1", "f.yaml:2", "not tabs"),
         ("a: 1\n--- \nb: 2", "f.yaml:2", "single document"),
+        ("a: {b: /x/{y}}", "f.yaml:1", "in quotes"),
         ("a: 'x", "f.yaml:1", "is not YAML"),
         ("a: 1\nb: \x00", "f.yaml:2", "control character"),
         ("a: *nowhere", "f.yaml:1", "undefined alias"),

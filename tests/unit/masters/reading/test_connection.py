@@ -41,6 +41,7 @@ def test_all_of_the_local_cluster(cluster: Path) -> None:
     assert found.secrets == cluster / "marathon" / "secrets"
     assert found.state == cluster / "masters.db"
     assert found.kit == (cluster / "masters-kit.tar.gz").as_uri()
+    assert found.own_kit == cluster / "masters-kit.tar.gz"
 
 
 def test_the_local_clusters_own_settings_count(cluster: Path) -> None:
@@ -48,6 +49,11 @@ def test_the_local_clusters_own_settings_count(cluster: Path) -> None:
     found = resolve(None, cluster, {})
     assert found.settings.shards == 3
     assert found.settings.ingress.agent_ports == (50000, 50009)
+
+
+def test_a_kit_that_is_somewhere_is_not_written(cluster: Path) -> None:
+    told(cluster, "masters: {kit: 'https://kit.example/kit.tar.gz'}\n")
+    assert resolve(None, cluster, {}).own_kit is None
 
 
 def test_a_real_marathon_takes_nothing_of_a_local_cluster(cluster: Path, tmp_path: Path) -> None:
