@@ -175,9 +175,16 @@ def policy_of(spec: TenantSpec, context: AppContext, hidden: list[str]) -> Polic
         backup_every_s=None if backup is None or backup.every_h is None else backup.every_h * 3600,
         volume=volume_of(spec),
         volume_mib=spec.volume.size_mib,
+        version=spec.version or _tag(spec.full_image),
         real=context.real,
         hidden=tuple(sorted(hidden)),
     )
+
+
+def _tag(image: str | None) -> str | None:
+    """``2.463-jdk17`` of ``registry:5000/jenkins:2.463-jdk17``."""
+    name = (image or "").rpartition("/")[2].partition("@")[0]
+    return name.partition(":")[2] or None
 
 
 def volume_of(spec: TenantSpec) -> str:

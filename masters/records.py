@@ -20,6 +20,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
     backup_every_s: float | None = None
     volume: str = ""  # kind and name, such as ``host_path:/srv/jenkins/payments``: what the ledger knows it by
     volume_mib: int | None = None
+    version: str | None = None  # of Jenkins, where the YAML says it
     real: bool = True  # False: a master that only pretends (benchmarks); no route is verified
     hidden: tuple[str, ...] = ()  # variables that hold secrets in clear, which are never shown
 

@@ -30,7 +30,6 @@ PLUGIN_GROUP = "butlery.commands"
 COMMANDS = {
     "local": ("framework.cli.local", "local_app"),
     "jobs": ("framework.cli.jobs", "jobs_app"),
-    "tenants": ("framework.cli.tenants", "tenants_app"),
     "hosts": ("framework.cli.hosts", "hosts"),
     "top": ("framework.cli.top", "top"),
     "scheduler": ("framework.cli.scheduler", "scheduler_app"),

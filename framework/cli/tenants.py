@@ -1,4 +1,4 @@
-"""``butlery tenants``: list and set."""
+"""Tenants' shares: how they are shown, and ``butlery tenants set``."""
 
 from __future__ import annotations
 
@@ -10,25 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from framework.cli.connection import AsJson, Directory, Server, TokenFile, connect
-from framework.cli.output import amount, print_json, print_line, print_table, say
+from framework.cli.output import amount, print_json, print_line, say
 from framework.errors import Fault, InputError
-
-tenants_app = typer.Typer(help="Teams: their share, their quota, their token.", no_args_is_help=True)
 
 COLUMNS = ("TENANT", "WEIGHT", "WAITING", "LAUNCHING", "RUNNING", "CPUS", "MEM MIB", "BUILDS", "SHARE", "FAIR")
 NO_LIMIT = "none"
-
-
-@tenants_app.command("list")
-def listing(
-    as_json: AsJson = False, server: Server = None, token_file: TokenFile = None, directory: Directory = None
-) -> None:
-    """List tenants with what they use of their quota; a tenant's token sees itself."""
-    found = connect(server, token_file, directory).get("/v1/tenants")
-    if as_json:
-        print_json(found)
-    else:
-        print_table(COLUMNS, (tenant_row(tenant) for tenant in found["tenants"]))
 
 
 def tenant_row(tenant: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -41,19 +27,19 @@ def tenant_row(tenant: Mapping[str, Any]) -> tuple[Any, ...]:
         tenant["waiting"],
         tenant["launching"],
         tenant["running"],
-        _of(used["cpus"], quota["cpus"]),
-        _of(used["mem_mib"], quota["mem_mib"]),
-        _of(builds, quota["builds"]),
+        of_limit(used["cpus"], quota["cpus"]),
+        of_limit(used["mem_mib"], quota["mem_mib"]),
+        of_limit(builds, quota["builds"]),
         f"{tenant['dominant_share']:.1%}",
         f"{tenant['fair_share']:.1%}",
     )
 
 
-def _of(used: float, limit: float | None) -> str:
+def of_limit(used: float, limit: float | None) -> str:
+    """``3/10``, or ``3`` where there is no limit."""
     return amount(used) if limit is None else f"{amount(used)}/{amount(limit)}"
 
 
-@tenants_app.command("set")
 def set_tenant(
     name: Annotated[str, typer.Argument(help="Of the tenant; it is made where there is none.")],
     weight: Annotated[int | None, typer.Option(help="Share relative to other tenants; 100 for a new one.")] = None,
