@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from framework.errors import Fault, InputError
+from framework.errors import StoreError
 from masters.app import volume_of
 from masters.apply.crew import Crew
 from masters.apply.engine import perform
@@ -67,7 +68,10 @@ def run(
 ) -> list[Done]:
     """What came of each change. ``tenants``: those of the plan, whose volumes are in use from now on."""
     if (own_kit := edges.context.own_kit) is not None and prepared.work.changes:
-        write_kit(own_kit)
+        try:
+            write_kit(own_kit)
+        except OSError as error:
+            raise StoreError(f"the kit {own_kit} cannot be written: {error.strerror}") from error
     ledger, now = edges.ledger, time.time()
     ledger.volumes_used({one.spec.name: (volume_of(one.spec), one.spec.volume.size_mib) for one in tenants}, now)
     changing = {change.tenant for change in prepared.work.changes if change.kind is ChangeKind.SECRETS}
