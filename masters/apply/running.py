@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
-from framework.errors import Fault, InputError
+from framework.errors import StoreError
 from framework.errors import StoreError
 from masters.app import volume_of
 from masters.apply.crew import Crew
@@ -19,7 +17,6 @@ from masters.edges import Edges
 from masters.kit import write_kit
 from masters.ledger import Ledger
 from masters.records import ChangeKind, Done, Outcome
-from masters.settings import MastersContext
 from masters.spec.files import ReadTenant
 
 
@@ -45,17 +42,6 @@ class Noting:
 
     def said(self, line: str) -> None:
         self._report.said(line)
-
-
-def make_kit(context: MastersContext) -> None:
-    """Where the settings name none, at its place beside the ledger. Raises InputError."""
-    if context.settings.kit is not None:
-        return
-    path = Path(unquote(urlsplit(context.kit).path))
-    try:
-        write_kit(path)
-    except OSError as error:
-        raise InputError([Fault("masters.kit", f"{path} cannot be written: {error.strerror}")]) from error
 
 
 def run(

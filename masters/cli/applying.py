@@ -58,7 +58,7 @@ def apply(
     Exit code 1 where any master could not be made so; the others are.
     """
     from masters.apply.crew import Crew
-    from masters.apply.running import make_kit, run
+    from masters.apply.running import run
     from masters.cli.progress import progress, stopping, tell
     from masters.operations.deleting import Deletion, delete_all
 
@@ -71,7 +71,6 @@ def apply(
             _show(prepared.plan, as_json)
         gone = prepared.gone if prune else ()
         _agreed(edges, prepared, [master.tenant for master in gone], yes)
-        make_kit(edges.context)
         crew = Crew(parallel or edges.context.settings.parallel)
         total = len(prepared.work.changes) + len(prepared.work.adopted) + len(gone)
         with edges.ledger.bulk("apply"), progress(total, as_json) as report, stopping(crew):
@@ -109,7 +108,6 @@ def upgrade(
     What fails is taken back to its last good version. New tenants, quotas and secrets are left to `apply`.
     """
     from masters.apply.crew import Crew
-    from masters.apply.running import make_kit
     from masters.cli.progress import progress, stopping, tell
     from masters.operations.upgrading import Upgrade, begin, go_on, resumed
 
@@ -126,7 +124,6 @@ def upgrade(
             _show(prepared.plan, as_json)
         _agreed(edges, prepared, (), yes)
         crew = Crew(chosen.at_once, chosen.max_failures)
-        make_kit(edges.context)
         with edges.ledger.bulk("upgrade"), progress(len(chosen.tenants), as_json) as report, stopping(crew):
             journal, done = go_on(edges, prepared, tenants, chosen, crew, report)
         if crew.stopping:
