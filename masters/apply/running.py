@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 
 from framework.errors import StoreError
-from framework.errors import StoreError
 from masters.app import volume_of
 from masters.apply.crew import Crew
 from masters.apply.engine import perform
