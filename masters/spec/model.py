@@ -45,7 +45,9 @@ class JvmSpec(DocumentModel):
     threads: Annotated[int, Field(ge=10, le=10_000)] = Field(
         default=128, description="Threads that memory is kept for, at ``stack_kib`` each."
     )
-    stack_kib: Annotated[int, Field(ge=128, le=8192)] = Field(default=512, description="Stack of one thread (-Xss).")
+    stack_kib: Annotated[int, Field(ge=192, le=8192)] = Field(
+        default=512, description="Stack of one thread (-Xss). Java 17 starts with no less than 136 on x86-64."
+    )
     children_mib: Annotated[int, Field(ge=0, le=65_536)] = Field(
         default=64, description="Processes that the master starts itself, git for one."
     )

@@ -18,7 +18,7 @@ jvms = st.fixed_dictionaries(
         "metaspace_mib": st.integers(32, 1024),
         "code_cache_mib": st.integers(16, 512),
         "threads": st.integers(10, 2000),
-        "stack_kib": st.integers(128, 2048),
+        "stack_kib": st.integers(192, 2048),
         "children_mib": st.integers(0, 2048),
         "options": st.sampled_from(([], ["-XX:+UseSerialGC"], ["-XX:+UseParallelGC"])),
     },
