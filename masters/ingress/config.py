@@ -99,6 +99,9 @@ def _defaults() -> str:
     timeout queue 10s
     option http-keep-alive
     option dontlognull
+    # That a client has gone matters to the holder alone; said of its backend alone it is without effect
+    # (https://github.com/haproxy/haproxy/issues/2344), so the others take it back.
+    option abortonclose
     option clitcpka
     option srvtcpka
     http-error status 503 content-type text/plain string "{UNAVAILABLE}" hdr Retry-After 5 hdr Cache-Control no-store
@@ -173,6 +176,7 @@ def _backends(options: Options) -> str:
 
     def masters(name: str, *more: str) -> str:
         lines = [
+            "no option abortonclose",
             "http-request set-dst var(txn.route),field(2,|)",
             "http-request set-dst-port var(txn.route),field(3,|)",
             *more,
@@ -194,7 +198,6 @@ def _backends(options: Options) -> str:
             # A service that is killed is up again within seconds; what it held is given to the next one.
             f"""backend {HOLD}
     timeout server {hold_s}s
-    option abortonclose
     retry-on conn-failure empty-response
     retries 30
     {holder}
@@ -214,6 +217,7 @@ def _agents(options: Options, ports: tuple[int, int]) -> str:
 
 backend agents
     mode tcp
+    no option abortonclose
     timeout server 1h
     tcp-request content set-dst var(sess.agents),field(1,|)
     tcp-request content set-dst-port var(sess.agents),field(2,|)

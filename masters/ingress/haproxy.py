@@ -7,6 +7,7 @@ directory as theirs. So there is no moment in which one runs that nobody would f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import grp
 import os
 import pwd
@@ -49,15 +50,16 @@ class HaProxy:
         """Raises InputError where the program is not there."""
         self._places = places
         self._program = _found(program)
-        self._process: subprocess.Popen[bytes] | None = None
         self._pid: processes.ProcessId | None = None
 
     @property
     def pid(self) -> int | None:
         """Of its master process; None where none runs."""
-        if self._process is not None and self._process.poll() is not None:
-            self._process = None
-        return self._pid.pid if self._pid is not None and self._pid.alive() else None
+        if self._pid is None:
+            return None
+        with contextlib.suppress(ChildProcessError):  # not ours: taken over
+            os.waitpid(self._pid.pid, os.WNOHANG)
+        return self._pid.pid if self._pid.alive() else None
 
     def check(self, text: str) -> None:
         """Raises InputError with what HAProxy has against this configuration, such as a certificate."""
@@ -94,16 +96,18 @@ class HaProxy:
         await asyncio.to_thread(processes.end, self._all, 0.0)
         rotate(self._places.haproxy_log)
         with open_log(self._places.haproxy_log) as output:
-            self._process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
-                [self._program, "-W", "-f", self._places.config.name],
-                cwd=self._places.directory,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
+            pid = os.posix_spawn(
+                self._program,
+                [self._program, "-W", "-C", str(self._places.directory), "-f", self._places.config.name],
+                _environment(),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+                ],
+                setsid=True,
             )
-        self._pid = processes.ProcessId.of(self._process.pid)
+        self._pid = processes.ProcessId.of(pid)
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not await self._answers():
             if self.pid is None or time.monotonic() > deadline:
@@ -183,7 +187,7 @@ def unprivileged_user() -> tuple[str, str] | None:
 def most_connections(listeners: int) -> int:
     """As many as the limit of open files leaves room for, at two each."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if limit == resource.RLIM_INFINITY or os.geteuid() == 0:
+    if limit == resource.RLIM_INFINITY:
         return MAX_CONNECTIONS
     return max(100, min(MAX_CONNECTIONS, (limit - listeners - SPARE_FILES) // 2))
 

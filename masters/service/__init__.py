@@ -67,8 +67,9 @@ async def _serve(edges: Edges, places: Places) -> None:
     finally:
         await door.close()
         await ingress.close()
-        left = await asyncio.to_thread(haproxy.end, places)
-        log.info("the ingress has ended", left=sorted(left) or None)
+        if stopping.is_set():  # else HAProxy serves on with what it has
+            left = await asyncio.to_thread(haproxy.end, places)
+            log.info("the ingress has ended", left=sorted(left) or None)
 
 
 async def _until(stopping: asyncio.Event, *works: Coroutine[None, None, None]) -> None:

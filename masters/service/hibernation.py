@@ -128,7 +128,8 @@ class Hibernation:
         """Takes builds again. Raises ButleryError."""
         if master.state is MasterState.ON:
             loop = asyncio.get_running_loop()
-            jenkins = jenkins or await loop.run_in_executor(self._pool, self._edges.jenkins, master)
+            if jenkins is None:
+                jenkins = await loop.run_in_executor(self._pool, self._edges.jenkins, master)
             await loop.run_in_executor(self._pool, jenkins.quiet_down, False)
         elif master.wanted == "on":
             raise UnavailableError(f"{tenant}: its master is starting")  # perhaps only its check fails

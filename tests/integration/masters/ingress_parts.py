@@ -1,0 +1,82 @@
+"""An ingress with a real HAProxy, before masters that only pretend."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from framework.local.cluster import free_port
+from framework.runtime.chance import SystemChance, SystemClock
+from masters.ingress import haproxy
+from masters.ingress.ingress import Ingress
+from masters.ingress.places import Places
+from masters.names import LABEL_STATE
+from masters.settings import IngressSettings, MastersSettings
+from tests.fakes.placed_masters import PlacedMasters
+
+
+@contextlib.asynccontextmanager
+async def ingress_of(
+    directory: Path, marathon: PlacedMasters, *, keep: bool = False, **settings: Any
+) -> AsyncIterator[Ingress]:
+    """``keep``: HAProxy is left as by a service that was killed."""
+    places = Places(directory)
+    places.prepare()
+    known = places.remembered().http_port or free_port()
+    whole = MastersSettings(ingress=IngressSettings(**{"http_port": known, "hold_s": 10.0, **settings}))
+    ingress = Ingress(
+        marathon,  # type: ignore[arg-type] - the part of it that an ingress asks
+        whole,
+        places,
+        lambda master: marathon.scale(master.app_id, 1, {LABEL_STATE: "on"}),
+        SystemClock(),
+        SystemChance(),
+    )
+    try:
+        await ingress.open()
+        work = asyncio.create_task(ingress.run())
+        try:
+            yield ingress
+        finally:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await work
+    finally:
+        await ingress.close()
+        if not keep:
+            haproxy.end(places)
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        await asyncio.sleep(0.02)
+
+
+async def get(
+    session: aiohttp.ClientSession, ingress: Ingress, host: str, path: str = "/", **more: Any
+) -> tuple[int, str]:
+    """Status and body of a GET, or of another ``method``."""
+    method = more.pop("method", "GET")
+    headers = {"Host": host, **more.pop("headers", {})}
+    async with session.request(method, ingress.url + path, headers=headers, **more) as answer:
+        return answer.status, (await answer.text()).strip()
+
+
+async def until_answered(
+    session: aiohttp.ClientSession, ingress: Ingress, host: str, by: str, path: str = "/", timeout_s: float = 10.0
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        status, text = await get(session, ingress, host, path)
+        if status == 200 and text.startswith(by):
+            return
+        assert time.monotonic() < deadline, f"{status} {text}"
+        await asyncio.sleep(0.02)

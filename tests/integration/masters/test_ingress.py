@@ -1,0 +1,264 @@
+"""The ingress with a real HAProxy: where requests go, and what becomes of them while masters move."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from masters.ingress.haproxy import of_places
+from masters.ingress.places import Places
+from masters.records import Policy
+from tests.fakes.placed_masters import PlacedMasters, Pretender
+from tests.integration.masters.ingress_parts import get, ingress_of, until, until_answered
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as found:
+        yield found
+
+
+@pytest.fixture
+async def one() -> AsyncIterator[Pretender]:
+    found = await Pretender("one").start()
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+async def two() -> AsyncIterator[Pretender]:
+    found = await Pretender("two").start()
+    yield found
+    await found.stop()
+
+
+async def test_host_names_and_paths_lead_to_their_masters_and_everything_else_to_one_page(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender, two: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port])
+    marathon.put_at("two", [two.port], policy=Policy(path="/two"))
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until_answered(session, ingress, "one.localhost", "one GET / 0")
+        for host in ("ONE.localhost", "one.localhost.", "one.localhost:8080"):
+            assert await get(session, ingress, host, "/a?b=c") == (200, "one GET /a?b=c 0")
+        assert await get(session, ingress, "127.0.0.1", "/two") == (200, "two GET /two 0")
+        assert await get(session, ingress, "any.example", "/two/x%2Fy") == (200, "two GET /two/x%2Fy 0")
+        missing = await get(session, ingress, "unknown.localhost")
+        assert missing[0] == 404
+        for host, path in (("127.0.0.1", "/"), ("three.localhost", "/"), ("x", "/twos"), ("x", "/one"), ("x", "//two")):
+            assert await get(session, ingress, host, path) == missing
+        marathon.remove("two")
+        await until(lambda: "two" not in ingress.state().routes)
+        await asyncio.sleep(0.1)
+        assert await get(session, ingress, "127.0.0.1", "/two") == missing
+
+
+async def test_a_connection_that_stays_open_never_leads_one_tenants_request_to_another(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender, two: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port])
+    marathon.put_at("two", [two.port])
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until_answered(session, ingress, "two.localhost", "two")
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as single:
+            for number in range(60):
+                name = ("one", "two")[number * 7 % 3 % 2]
+                method = ("GET", "POST")[number % 2]
+                assert (await get(single, ingress, f"{name}.localhost", method=method))[1].startswith(f"{name} ")
+
+
+async def test_what_a_master_is_told_of_the_client_cannot_be_made_up(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port])
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until_answered(session, ingress, "one.localhost", "one")
+        false = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "gopher", "X-Butlery-Tenant": "two"}
+        await get(session, ingress, "one.localhost", headers=false)
+        told = one.headers[-1]
+        assert told["X-Forwarded-For"] == "127.0.0.1"
+        assert told["X-Forwarded-Proto"] == "http"
+        assert told["X-Forwarded-Host"] == "one.localhost"
+        assert told["X-Butlery-Tenant"] == "one"
+
+
+async def test_a_request_wakes_a_master_and_reaches_it_with_its_body(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", wanted="asleep")
+    marathon.put_at("two", wanted="off")
+    async with ingress_of(tmp_path, marathon, hold_s=20.0) as ingress:
+        await until(lambda: len(ingress.state().routes) == 2)
+        await asyncio.sleep(0.1)
+        body = os.urandom(300_000)
+        waiting = [
+            asyncio.create_task(get(session, ingress, "one.localhost", f"/{number}", method="POST", data=body))
+            for number in range(5)
+        ]
+        await until(lambda: marathon.scaled and ingress.held("one") == 5)
+        assert await get(session, ingress, "two.localhost") == (
+            503,
+            "It is switched off. Its operator can switch it on.",
+        )
+        key = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "bm90IGRyYXduIGF0IGFsbA=="}
+        upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", **key}
+        assert (await get(session, ingress, "one.localhost", headers=upgrade))[0] == 503
+        marathon.put_at("one", [one.port])
+        assert sorted(await asyncio.gather(*waiting)) == [(200, f"one POST /{number} 300000") for number in range(5)]
+        assert [found for found in one.bodies if found] == [body] * 5
+        assert marathon.scaled == [("one", 1, "on")]
+        await until_answered(session, ingress, "one.localhost", "one GET")
+
+
+async def test_a_webhook_whose_sender_went_away_still_arrives(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", wanted="asleep")
+    async with ingress_of(tmp_path, marathon, hold_s=1.0) as ingress:
+        await until(lambda: ingress.state().routes)
+        await asyncio.sleep(0.1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.7):
+                await get(session, ingress, "one.localhost", "/github-webhook/", method="POST", data=b"pushed")
+        await until(lambda: marathon.scaled)
+        await asyncio.sleep(1.0)
+        marathon.put_at("one", [one.port])
+        await until(lambda: b"pushed" in one.bodies)
+
+
+async def test_requests_that_cannot_be_held_are_told_when_to_come_again(
+    tmp_path: Path, session: aiohttp.ClientSession
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", wanted="on")
+    async with ingress_of(tmp_path, marathon, hold_s=2.0, held_requests=20) as ingress:
+        await until(lambda: ingress.state().routes)
+        await asyncio.sleep(0.1)
+        answers = await asyncio.gather(*(get(session, ingress, "one.localhost") for _ in range(5)))
+        assert [status for status, _ in answers] == [503] * 5
+        assert len([text for _, text in answers if "too many" in text]) == 3  # a tenth of 20 were held
+
+
+async def test_requests_reach_a_master_that_moves_though_marathon_has_not_told(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port])
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until_answered(session, ingress, "one.localhost", "one")
+        await one.stop()
+        waiting = [
+            asyncio.create_task(get(session, ingress, "one.localhost", method=method, data=b"x" * 100_000))
+            for method in ("GET", "POST", "POST")
+        ]
+        await until(lambda: ingress.held("one") == 3)
+        other = await Pretender("elsewhere").start()
+        try:
+            marathon.put_at("one", [other.port])
+            for status, text in await asyncio.gather(*waiting):
+                assert (status, text.split()[0]) == (200, "elsewhere")
+        finally:
+            await other.stop()
+
+
+async def test_websockets_and_agents_by_tcp(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender, two: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port, one.port], policy=Policy(host="one.localhost", agents=True))
+    marathon.put_at("two", [two.port, two.port], policy=Policy(host="two.localhost", agents=True))
+    ports = (free_range := 24_310, free_range + 5)
+    async with ingress_of(tmp_path, marathon, agent_ports=ports) as ingress:
+        await until_answered(session, ingress, "one.localhost", "one")
+        async with session.ws_connect(ingress.url + "/wsagents/", headers={"Host": "one.localhost"}) as agent:
+            await agent.send_str("hello")
+            assert await agent.receive_str(timeout=5) == "one hello"
+            other = await Pretender("moved").start()
+            marathon.put_at("one", [other.port, other.port])
+            await until_answered(session, ingress, "one.localhost", "moved")
+            await agent.send_str("still here")  # what was begun is left alone
+            assert await agent.receive_str(timeout=5) == "one still here"
+        for name, by in (("one", "moved"), ("two", "two")):
+            port = str(ingress.state().routes[name].agents).rpartition(":")[2]
+            async with session.get(f"http://127.0.0.1:{port}/tcp") as answer:
+                assert (await answer.text()).startswith(f"{by} GET /tcp")
+        free = next(
+            port
+            for port in range(ports[0], ports[1] + 1)
+            if not any(str(route.agents).endswith(f":{port}") for route in ingress.state().routes.values())
+        )
+        with pytest.raises(aiohttp.ClientError):
+            await session.get(f"http://127.0.0.1:{free}/")
+        await other.stop()
+
+
+async def test_haproxy_that_is_killed_is_back_with_its_routes(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port])
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until_answered(session, ingress, "one.localhost", "one")
+        for find in (lambda: ingress.state().haproxy_pid, lambda: max(of_places(Places(tmp_path)))):
+            restarts = ingress.state().haproxy_restarts
+            os.kill(find(), signal.SIGKILL)
+            await until(lambda restarts=restarts: ingress.state().haproxy_restarts > restarts)  # type: ignore[misc]
+            await until(lambda: ingress.state().haproxy_pid is not None)
+            await until(lambda: len(of_places(Places(tmp_path))) == 2)
+            assert (await get(session, ingress, "one.localhost"))[1].startswith("one")
+
+
+async def test_a_service_that_is_killed_leaves_haproxy_serving_and_the_next_one_takes_it_over(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender, two: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port])
+    async with ingress_of(tmp_path, marathon, keep=True) as ingress:
+        await until_answered(session, ingress, "one.localhost", "one")
+        pid, url = ingress.state().haproxy_pid, ingress
+        marathon.put_at("two", wanted="asleep")
+        await until(lambda: "two" in ingress.state().routes)
+        await asyncio.sleep(0.1)
+    assert (await get(session, url, "one.localhost"))[1].startswith("one")
+    waiting = asyncio.create_task(get(session, url, "two.localhost", method="POST", data=b"not lost"))
+    await asyncio.sleep(0.2)
+    marathon.down = True
+    async with ingress_of(tmp_path, marathon) as ingress:
+        assert ingress.state().haproxy_pid == pid
+        assert (await get(session, ingress, "one.localhost"))[1].startswith("one")
+        marathon.down = False
+        await until(lambda: marathon.scaled)
+        marathon.put_at("two", [two.port])
+        assert await waiting == (200, "two POST / 8")
+
+
+async def test_each_route_is_verified_and_what_others_did_to_the_maps_is_mended(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender, two: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port])
+    marathon.put_at("two", [two.port], policy=Policy(host="two.localhost", real=False))
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until(lambda: (route := ingress.state().routes.get("one")) is not None and route.verified_at)
+        assert ingress.state().routes["two"].verified_at is None
+        last_use = await ingress.last_use("one")
+        assert last_use is None  # a verification is no use
+        runtime = ingress._runtime
+        await runtime.change("routes.map", [("one.localhost", "")], {"one.localhost": f"one|127.0.0.1|{two.port}"})
+        two_before = ingress.state().routes["one"]
+        assert (await get(session, ingress, "one.localhost"))[1].startswith("two")
+        one.session = two_before.tenant  # as if it had been started anew where it was
+        marathon.put_at("one", [one.port])
+        await until_answered(session, ingress, "one.localhost", "one")
+        assert await ingress.last_use("one") is not None
