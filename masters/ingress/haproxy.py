@@ -94,20 +94,7 @@ class HaProxy:
         write_whole(self._places.config, text, PRIVATE)
         # What serves ends with its master process, but may be a moment later.
         await asyncio.to_thread(processes.end, self._all, 0.0)
-        rotate(self._places.haproxy_log)
-        with open_log(self._places.haproxy_log) as output:
-            pid = os.posix_spawn(
-                self._program,
-                [self._program, "-W", "-C", str(self._places.directory), "-f", self._places.config.name],
-                _environment(),
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
-                    (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
-                ],
-                setsid=True,
-            )
-        self._pid = processes.ProcessId.of(pid)
+        self._pid = processes.ProcessId.of(self._spawn())
         deadline = time.monotonic() + READY_TIMEOUT_S
         while not await self._answers():
             if self.pid is None or time.monotonic() > deadline:
@@ -131,6 +118,21 @@ class HaProxy:
                 pass  # between the two
             await asyncio.sleep(POLL_S)
         raise UnavailableError(f"HAProxy goes on with its old settings: {tail(self._places.haproxy_log, 3)}")
+
+    def _spawn(self) -> int:
+        rotate(self._places.haproxy_log)
+        with open_log(self._places.haproxy_log) as output:
+            return os.posix_spawn(
+                self._program,
+                [self._program, "-W", "-C", str(self._places.directory), "-f", self._places.config.name],
+                _environment(),
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+                    (os.POSIX_SPAWN_DUP2, output.fileno(), 2),
+                ],
+                setsid=True,
+            )
 
     async def _answers(self) -> bool:
         try:

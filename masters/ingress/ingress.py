@@ -25,8 +25,7 @@ from masters.ingress.runtime import Runtime
 from masters.ingress.state import IngressState, RouteState
 from masters.ingress.uses import Uses
 from masters.ingress.verification import Verifier
-from masters.ingress.watch import Watch
-from masters.ports import Marathon
+from masters.ingress.watch import Source, Watch
 from masters.records import ObservedMaster
 from masters.settings import IngressSettings, MastersSettings
 
@@ -53,7 +52,7 @@ class Ingress:
 
     def __init__(
         self,
-        marathon: Marathon,
+        marathon: Source,
         settings: MastersSettings,
         places: Places,
         wake: Callable[[ObservedMaster], object],

@@ -7,13 +7,13 @@ import contextlib
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from framework.errors import ButleryError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, jittered
-from masters.ports import Marathon
 from masters.records import ObservedMaster
 
 log = get_logger(__name__)
@@ -28,10 +28,20 @@ RETRY_CAP_S = 15.0
 RESOLVE_TIMEOUT_S = 5.0
 
 
+class Source(Protocol):
+    """Of ``masters.ports.Marathon`` what is asked here."""
+
+    def masters(self) -> dict[str, ObservedMaster]: ...
+
+    def master(self, app_id: str) -> ObservedMaster | None: ...
+
+    def events(self, stop: Callable[[], bool]) -> Iterator[str]: ...
+
+
 class Watch:
     """``masters`` is what is known, by tenant; ``changed`` is called on the loop after each reading of it."""
 
-    def __init__(self, marathon: Marathon, group: str, clock: Clock, chance: Chance) -> None:
+    def __init__(self, marathon: Source, group: str, clock: Clock, chance: Chance) -> None:
         self._marathon = marathon
         self._prefix = group + "/"
         self._clock = clock

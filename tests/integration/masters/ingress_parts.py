@@ -31,7 +31,7 @@ async def ingress_of(
     known = places.remembered().http_port or free_port()
     whole = MastersSettings(ingress=IngressSettings(**{"http_port": known, "hold_s": 10.0, **settings}))
     ingress = Ingress(
-        marathon,  # type: ignore[arg-type] - the part of it that an ingress asks
+        marathon,
         whole,
         places,
         lambda master: marathon.scale(master.app_id, 1, {LABEL_STATE: "on"}),
