@@ -164,7 +164,7 @@ class _Reader:
             if not isinstance(key_node, yaml.ScalarNode):
                 self._fault(key_node, path, "a key must be plain text")
                 continue
-            key = str(key_node.value)  # as written, so that `no:` and `1:` are the names that a person reads
+            key = self._text(key_node, path)  # as written, so that `no:` and `1:` are the names that a person reads
             here = (*path, key)
             if key in values:
                 self._fault(key_node, here, f"stands twice; first on line {self.lines[here]}")
@@ -174,13 +174,30 @@ class _Reader:
         return values
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
-        text = str(node.value)
+        text = self._text(node, path)
+        if node.tag.endswith(":str"):
+            return text
+        if node.tag.endswith((":map", ":seq")):
+            return self._fault(node, path, f"is nothing that its tag {node.tag} is of")
         if node.tag == _TIMESTAMP or (node.tag.endswith((":int", ":float")) and ":" in text):
             return text  # YAML 1.1 would make a date of 2024-01-01 and 5400 of 1:30:00
         try:
             return self._constructor.construct_object(node)
         except ValueError:
             return self._fault(node, path, "is not a number that can be read")
+        except (KeyError, IndexError, yaml.YAMLError):
+            return self._fault(node, path, f"is nothing that its tag {node.tag} is of")
+
+    def _text(self, node: yaml.Node, path: KeyPath) -> str:
+        """With the two halves of a character that JSON writes as two escapes made one."""
+        text = str(node.value)
+        if text.isascii():
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._fault(node, path, "holds the escape of half a character")
+            return ""
 
     def _fault(self, node: yaml.Node, path: KeyPath, message: str) -> None:
         where = f"{self.source}:{node.start_mark.line + 1} {dotted(path)}".rstrip()

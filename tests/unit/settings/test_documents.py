@@ -62,6 +62,10 @@ def test_an_empty_file_is_an_empty_mapping(text: str, tmp_path: Path) -> None:
         ("? [a, b]\n: 1", "f.yaml:1", "plain text"),
         ("a: &a [*a]", "f.yaml:1 a[0]", "contains it"),
         ("a: " + "9" * 5000, "f.yaml:1 a", "number"),
+        ('a: "\\ud800x"', "f.yaml:1 a", "half a character"),
+        ("a: !!bool maybe", "f.yaml:1 a", "tag:yaml.org,2002:bool"),
+        ("a: !!int ''", "f.yaml:1 a", "tag:yaml.org,2002:int"),
+        ("a: !!map x", "f.yaml:1 a", "tag:yaml.org,2002:map"),
     ],
 )
 def test_what_is_not_taken_is_named_with_its_line(text: str, where: str, words: str) -> None:
@@ -166,6 +170,11 @@ plain = st.recursive(
 def test_what_is_read_is_what_yaml_itself_reads(data: dict[str, object]) -> None:
     text = yaml.safe_dump(data, allow_unicode=True)
     assert parse_document(text, "").data == yaml.safe_load(text)
+
+
+def test_a_character_that_json_escapes_in_two_halves_is_one(tmp_path: Path) -> None:
+    (tmp_path / "f.json").write_text('{\n\t"\\ud83d\\ude00": "\\ud83d\\ude00"\n}')
+    assert read_document(tmp_path / "f.json").data == {"\U0001f600": "\U0001f600"}
 
 
 def test_dotted() -> None:
