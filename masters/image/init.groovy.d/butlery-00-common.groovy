@@ -3,13 +3,13 @@
  * The scripts need no plugin, and run on Groovy 2.4.
  */
 import java.util.concurrent.ThreadLocalRandom
+import java.util.logging.Level
 import java.util.logging.Logger
 
 import hudson.init.InitMilestone
 import jenkins.model.Jenkins
 
 class Butlery {
-  static final Logger LOG = Logger.getLogger('butlery')
   static final int CONNECT_MS = 5000
   static final int READ_MS = 10000
 
@@ -25,6 +25,11 @@ class Butlery {
   String handed(String name) {
     File file = new File(folder, "handed/${name}")
     return file.isFile() ? file.getText('UTF-8') : null
+  }
+
+  /** In Jenkins' log. */
+  static void say(Level level, String text, Throwable problem = null) {
+    Logger.getLogger('butlery').logp(level, 'butlery', '', text, problem)
   }
 
   boolean isTold() { return scheduler && token }

@@ -87,6 +87,6 @@ class ButlerySecurity {
 try {
   new ButlerySecurity(butlery).apply()
 } catch (Throwable problem) {
-  butlery.LOG.log(Level.SEVERE, 'Jenkins cannot be secured, and so does not run', problem)
+  butlery.say(Level.SEVERE, 'Jenkins cannot be secured, and so does not run', problem)
   Runtime.runtime.halt(1)
 }

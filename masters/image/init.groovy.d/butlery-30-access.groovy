@@ -6,6 +6,7 @@ import java.nio.file.Files
 import java.nio.file.Path
 import java.nio.file.StandardCopyOption
 import java.nio.file.attribute.PosixFilePermissions
+import java.util.logging.Level
 
 import groovy.json.JsonOutput
 import hudson.model.User
@@ -62,8 +63,8 @@ class ButleryAccess implements Runnable {
     while (true) {
       String problem = tell()
       if (problem != said) {
-        if (problem) butlery.LOG.warning("the scheduler does not take how to speak to this Jenkins: ${problem}; trying on")
-        else butlery.LOG.info('the scheduler knows how to speak to this Jenkins')
+        if (problem) butlery.say(Level.WARNING, "the scheduler does not take how to speak to this Jenkins (${problem})")
+        else butlery.say(Level.INFO, 'the scheduler knows how to speak to this Jenkins')
         said = problem
       }
       butlery.pause(problem ? pause : AGAIN_MS)
@@ -83,4 +84,4 @@ class ButleryAccess implements Runnable {
 }
 
 if (butlery.told) butlery.thread('access', new ButleryAccess(butlery))
-else butlery.LOG.warning('this Jenkins was told of no scheduler')
+else butlery.say(Level.WARNING, 'this Jenkins was told of no scheduler')

@@ -60,5 +60,5 @@ class ButleryBackups implements RootAction {
 }
 
 def actions = Jenkins.get().actions
-actions.removeAll { it.urlName == 'butlery' }
+actions.removeAll(actions.findAll { it.urlName == 'butlery' })
 actions.add(new ButleryBackups(butlery))

@@ -8,6 +8,7 @@
  */
 import java.util.concurrent.LinkedBlockingQueue
 import java.util.concurrent.TimeUnit
+import java.util.logging.Level
 
 import groovy.json.JsonOutput
 import hudson.model.Executor
@@ -22,9 +23,9 @@ import jenkins.model.Jenkins
 class ButleryDemand implements Runnable {
   static final int ROOM = 10_000
   static final int BATCH = 500
-  static final long FIRST_PAUSE_MS = 200
-  static final long LONGEST_PAUSE_MS = 30_000
-  static final long QUIET_MS = 300_000
+  static long FIRST_PAUSE_MS = 200
+  static long LONGEST_PAUSE_MS = 30_000
+  static long QUIET_MS = 300_000
 
   private final def butlery
   private final LinkedBlockingQueue<Map> records = new LinkedBlockingQueue<>(ROOM)
@@ -95,7 +96,7 @@ class ButleryDemand implements Runnable {
       problem = e.class.simpleName
     }
     if (problem != said) {
-      if (problem) butlery.LOG.warning("the scheduler does not take demand: ${problem}; trying on")
+      if (problem) butlery.say(Level.WARNING, "the scheduler does not take demand (${problem})")
       said = problem
     }
     return status

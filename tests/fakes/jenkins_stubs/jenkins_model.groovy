@@ -1,0 +1,49 @@
+package jenkins.model
+
+import hudson.init.InitMilestone
+import hudson.security.AuthorizationStrategy
+import hudson.security.Permission
+import hudson.security.SecurityRealm
+import java.util.concurrent.CopyOnWriteArrayList
+
+class Jenkins {
+  static String VERSION = '2.463'
+  static String SESSION_HASH = 'bd191592'
+  static final Permission ADMINISTER = new Permission('Jenkins.ADMINISTER')
+  static final Permission READ = new Permission('Jenkins.READ')
+  private static final Jenkins ONE = new Jenkins()
+
+  static class PluginManager {
+    ClassLoader uberClassLoader = Jenkins.classLoader
+  }
+
+  final PluginManager pluginManager = new PluginManager()
+  final List actions = new CopyOnWriteArrayList()
+  final List<String> checked = [].asSynchronized()
+  private final Map<Class, List> extensions = [:].asSynchronized()
+  volatile InitMilestone initLevel = InitMilestone.JOB_CONFIG_ADAPTED
+  int numExecutors = 2
+  int saved = 0
+  SecurityRealm securityRealm = SecurityRealm.NO_AUTHENTICATION
+  AuthorizationStrategy authorizationStrategy = AuthorizationStrategy.UNSECURED
+
+  static Jenkins get() { return ONE }
+
+  File getRootDir() { return new File(System.getenv('JENKINS_HOME')) }
+
+  List getExtensionList(Class kind) { return extensions.computeIfAbsent(kind) { new CopyOnWriteArrayList() } }
+
+  void checkPermission(Permission permission) { checked << permission.name }
+
+  void save() { saved++ }
+}
+
+class JenkinsLocationConfiguration {
+  private static final JenkinsLocationConfiguration ONE = new JenkinsLocationConfiguration()
+  String url
+  int saved = 0
+
+  static JenkinsLocationConfiguration get() { return ONE }
+
+  void save() { saved++ }
+}

@@ -1,0 +1,206 @@
+"""What the init scripts do to a Jenkins, and what they tell the scheduler."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.integration.masters.image.conftest import TIMEOUT_S, TOKEN, Scheduler, StartJenkins
+from tests.integration.zookeeper.clients import until
+
+MASTER = "/v1/tenants/payments/master"
+DEMAND = "/v1/demand"
+BUILDABLE = (
+    "new Queue.BuildableItem(id: %d, inQueueSince: 5, task: new Queue.Task(fullDisplayName: 'part of pl #1', "
+    "url: 'job/pl/1/'), assignedLabel: new Queue.Label(expression: 'docker&&mesos'))"
+)
+LISTENER = "Jenkins.get().getExtensionList(hudson.model.queue.QueueListener)[0]"
+
+
+def test_a_fresh_jenkins_runs_no_builds_and_is_secured(start: StartJenkins) -> None:
+    jenkins = start()
+    jenkins.ready()
+    assert jenkins("Jenkins.get().numExecutors") == 0
+    assert jenkins("JenkinsLocationConfiguration.get().url") == "http://payments.localhost:8082/"
+    assert jenkins("[Jenkins.get().securityRealm.class.simpleName, Jenkins.get().securityRealm.allowsSignup]") == [
+        "HudsonPrivateSecurityRealm",
+        False,
+    ]
+    strategy = "Jenkins.get().authorizationStrategy"
+    assert jenkins(f"[{strategy}.class.simpleName, {strategy}.allowAnonymousRead]") == [
+        "FullControlOnceLoggedInAuthorizationStrategy",
+        False,
+    ]
+    details = "User.getById('%s', false).getProperty(hudson.security.HudsonPrivateSecurityRealm.Details)"
+    assert jenkins(f"{details % 'admin'}.isPasswordCorrect('correct horse')") is True
+    assert jenkins(f"{details % 'butlery'}.password.length() > 40") is True
+    assert jenkins("Jenkins.get().saved > 0") is True
+    assert "correct horse" not in "".join(jenkins.output)
+    asked = "Jenkins.get().actions.find { it.urlName == 'butlery' }"  # of a tenant without a place for backups
+    assert jenkins(f"[{asked}.doBackup('first').status, {asked}.doBackups().text]") == [409, "[]"]
+
+
+def test_rights_are_a_matrix_where_the_plugin_is_there(start: StartJenkins, matrix_classes: Path, home: Path) -> None:
+    jenkins = start(more=matrix_classes)
+    jenkins.ready()
+    expected = {
+        "GROUP:authenticated": [
+            "Item.BUILD",
+            "Item.CANCEL",
+            "Item.READ",
+            "Item.WORKSPACE",
+            "Jenkins.READ",
+            "View.READ",
+        ],
+        "USER:admin": ["Jenkins.ADMINISTER"],
+        "USER:butlery": ["Jenkins.ADMINISTER"],
+    }
+    assert jenkins("Jenkins.get().authorizationStrategy.granted") == expected
+    (home / ".butlery/full-control").touch()  # the plugin is installed later
+    full = "new hudson.security.FullControlOnceLoggedInAuthorizationStrategy()"
+    jenkins = start(f"Jenkins.get().authorizationStrategy = {full}", matrix_classes)
+    jenkins.ready()
+    assert jenkins("Jenkins.get().authorizationStrategy.granted") == expected
+
+
+def test_what_configuration_as_code_has_set_stays(start: StartJenkins) -> None:
+    own = (
+        "class Ldap extends hudson.security.SecurityRealm {}\n"
+        "class Roles extends hudson.security.AuthorizationStrategy {}\n"
+        "Jenkins.get().securityRealm = new Ldap(); Jenkins.get().authorizationStrategy = new Roles()"
+    )
+    jenkins = start(own)
+    jenkins.ready()
+    names = "[Jenkins.get().securityRealm, Jenkins.get().authorizationStrategy]*.class*.simpleName"
+    assert jenkins(names) == ["Ldap", "Roles"]
+    assert jenkins("User.ALL.keySet()") == ["butlery"]
+
+
+def test_a_jenkins_that_cannot_be_secured_does_not_run(start: StartJenkins) -> None:
+    jenkins = start("Jenkins.get().metaClass.save = { -> throw new IllegalStateException('the disk is full') }")
+    assert jenkins.process.wait(TIMEOUT_S) == 1
+    assert jenkins._lines.get(timeout=TIMEOUT_S)
+    assert "ready\n" not in jenkins.output
+
+
+def test_its_access_is_made_once_and_handed_over_until_it_is_taken(
+    start: StartJenkins, scheduler: Scheduler, home: Path
+) -> None:
+    scheduler.answers[MASTER] = [503, 404, 204]
+    jenkins = start()
+    jenkins.ready()
+    assert MASTER not in scheduler.requests  # before it serves requests
+    jenkins.complete()
+    told = scheduler.wait(MASTER, 3)
+    assert len(set(told)) == 1
+    method, authorization, body = told[0]
+    assert (method, authorization) == ("PUT", f"Bearer {TOKEN}")
+    kept = home / "secrets/butlery-api-token"
+    token = kept.read_text()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert json.loads(body) == {
+        "url": "http://payments.localhost:8082/",
+        "user": "butlery",
+        "api_token": token,
+        "version": "2.463",
+        "session": "bd191592",
+    }
+    tokens = "User.getById('butlery', false).getProperty(jenkins.security.ApiTokenProperty).tokenStore.tokens"
+    assert jenkins(f"{tokens}*.plain == [new File('{kept}').text]") is True
+    until(lambda: any("knows how to speak" in line for line in jenkins.output), "what it says at last")
+    assert "answers 503" in "".join(jenkins.output)
+    assert token not in "".join(jenkins.output)
+    assert "hunter2" not in "".join(jenkins.output)
+
+    known = (
+        "def tokens = new jenkins.security.ApiTokenProperty(); tokens.tokenStore.tokens << new "
+        "jenkins.security.ApiTokenProperty.HashedToken(uuid: 'u1', name: \"the scheduler's\", plain: '%s'); "
+        "User.getById('butlery', true).addProperty(tokens)"
+    )
+    for plain, same in ((token, True), ("11" + "0" * 32, False)):  # of a home that was restored without its secrets
+        again = start(known % plain)
+        again.ready()
+        assert again(f"{tokens}*.plain == [new File('{kept}').text]") is True
+        assert (kept.read_text() == token) is same
+
+
+def test_demand_comes_in_order_and_is_tried_until_it_is_taken(start: StartJenkins, scheduler: Scheduler) -> None:
+    scheduler.answers[DEMAND] = [503, 401, 200]
+    jenkins = start()
+    jenkins.ready()
+    jenkins(f"Queue.instance.items << {BUILDABLE % 1}; Queue.instance.items << new Queue.Item(id: 2); 0")
+    jenkins.complete()
+    posts = scheduler.wait(DEMAND, 3)
+    assert len(set(posts)) == 1
+    assert posts[0][:2] == ("POST", f"Bearer {TOKEN}")
+    ready, waiting = (json.loads(line) for line in posts[0][2].splitlines())
+    assert (ready["event"], ready["session"]) == ("ready", "bd191592")
+    assert {key: waiting[key] for key in ("event", "item", "task", "label", "in_queue_since_ms")} == {
+        "event": "buildable",
+        "item": 1,
+        "task": "part of pl #1",
+        "label": "docker&&mesos",
+        "in_queue_since_ms": 5,
+    }
+    run = (
+        "run = new Run(parent: new Job(fullName: 'pl'), number: 1, url: 'job/pl/1/', queueId: 7, duration: 9, "
+        "executor: new Executor(owner: new Computer(name: 'butlery-1')), result: 'SUCCESS')"
+    )
+    runs = "Jenkins.get().getExtensionList(hudson.model.listeners.RunListener)[0]"
+    one = "Jenkins.get().getExtensionList(ExecutorListener)[0]"
+    task = "new Queue.Task(fullDisplayName: 'fs', url: 'job/fs/')"
+    jenkins(
+        f"{LISTENER}.onEnterBuildable({BUILDABLE % 7}); {LISTENER}.onLeft(new Queue.LeftItem(id: 7, cancelled: false, "
+        f"task: {task})); {run}; {one}.taskAccepted(run.executor, {task}); {runs}.onStarted(run, null); "
+        f"{one}.taskCompletedWithProblems(run.executor, {task}, 5, new IOException('gone')); {runs}.onFinalized(run); 0"
+    )
+    until(lambda: len(scheduler.records(len(scheduler.requests[DEMAND]))) >= 12, "six records more")
+    rest = scheduler.records(len(scheduler.requests[DEMAND]))[6:]
+    assert [record["event"] for record in rest] == ["buildable", "left", "accepted", "started", "served", "finished"]
+    assert rest[4]["problem"] == "java.io.IOException: gone"
+    assert (rest[5]["result"], rest[5]["queue_item"], rest[5]["node"]) == ("SUCCESS", 7, "butlery-1")
+    assert jenkins("run.executor.owner.acceptingTasks") is False
+    assert jenkins(
+        f"other = new Executor(owner: new Computer(name: 'own')); {one}.taskAccepted(other, {task}); "
+        f"{one}.taskCompleted(other, {task}, 5); other.owner.acceptingTasks"
+    )
+    assert jenkins(f"{LISTENER}.demand.records.size()") == 0
+
+
+def test_a_scheduler_that_knows_of_no_demand_is_left_in_peace(start: StartJenkins, scheduler: Scheduler) -> None:
+    scheduler.answers[DEMAND] = [404, 404, 204]
+    jenkins = start()
+    jenkins.ready()
+    assert jenkins(f"{LISTENER}.demand.class.QUIET_MS") == 300_000
+    jenkins(f"{LISTENER}.demand.class.QUIET_MS = 400; 0")
+    jenkins.complete()
+    scheduler.wait(DEMAND, 1)
+    # More than it keeps, while nobody wants it: the end is known all the same.
+    jenkins(
+        f"10050.times {{ {LISTENER}.onEnterBuildable({BUILDABLE % 3}) }}; Queue.instance.items << {BUILDABLE % 9}; 0"
+    )
+    assert jenkins(f"{LISTENER}.demand.records.size() <= 10000") is True
+    records = [json.loads(line) for line in scheduler.wait(DEMAND, 3)[2][2].splitlines()]
+    assert [(record["event"], record.get("item")) for record in records] == [("ready", None), ("buildable", 9)]
+    assert "demand" not in "".join(line for line in jenkins.output if "WARNING" in line)
+
+
+def test_backups_are_made_and_told_of_by_the_script(start: StartJenkins, home: Path, tmp_path: Path) -> None:
+    (tmp_path / "backups").mkdir()
+    (home / "config.xml").write_text("<hudson/>")
+    jenkins = start(BUTLERY_BACKUP_TO=str(tmp_path / "backups"))
+    jenkins.ready()
+    asked = "Jenkins.get().actions.find { it.urlName == 'butlery' }"
+    for name in ("", "../x", "a/b", "-v", "a..b"):
+        assert jenkins(f"{asked}.doBackup('{name}').status") == 400
+    assert jenkins(f"{asked}.doBackup(null).status") == 400
+    assert jenkins(f"{asked}.doBackup('first').status") == 202
+    until(lambda: '"done"' in jenkins(f"{asked}.doBackups().text"), "the backup")
+    (found,) = json.loads(jenkins(f"{asked}.doBackups().text"))
+    assert (found["name"], found["state"], found["bytes"] > 0) == ("first", "done", True)
+    assert jenkins("Jenkins.get().checked.unique()") == ["Jenkins.ADMINISTER"]
+    routed = "doBackup.annotations.any { it.annotationType().simpleName == 'RequirePOST' }"
+    assert jenkins(f"def doBackup = {asked}.class.getMethod('doBackup', String); {routed}") is True
+    parameter = "getMethod('doBackup', String).parameterAnnotations[0][0].value()"
+    assert jenkins(f"{asked}.class.{parameter}") == "name"
+    assert not list((home / ".butlery").glob("backups*"))
