@@ -19,13 +19,11 @@ SUFFIXES = (".yaml", ".yml")
 """What Jenkins' plugin reads of a folder."""
 
 
-def packed(tenant: ReadTenant) -> str | None:
-    """Base64 of a .tar.gz, the same for the same files; None without any. Raises InputError with every fault."""
-    return packed_all([tenant]).get(tenant.spec.name)
-
-
 def packed_all(tenants: Sequence[ReadTenant]) -> dict[str, str]:
-    """By tenant, those that have any. Raises InputError with the faults of all."""
+    """By tenant, of those that have any: base64 of a .tar.gz, the same for the same files.
+
+    Raises InputError with every fault of all.
+    """
     faults: list[Fault] = []
     packs: dict[tuple[Path, tuple[str, ...]], str | list[Fault]] = {}
     found: dict[str, str] = {}

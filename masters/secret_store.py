@@ -15,8 +15,6 @@ from masters.names import secret_source
 from masters.spec.files import ReadTenant
 from masters.spec.rules import VARIABLE_MAX_BYTES
 
-DRAWN = ("token", "admin-password")
-"""What ``apply`` draws for each tenant, or is told once."""
 _SOURCE = re.compile(r"[a-z0-9][a-z0-9-]*/(token|admin-password|env-[A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -60,14 +58,9 @@ class SecretStore:
         found = ((source, self.read(source)) for source in self._sources())
         return {source: digest(value) for source, value in found if value is not None}
 
-    def drawn(self, tenant: str) -> dict[str, str]:
-        """By source, those of the tenant in ``DRAWN`` that are there. Raises StoreError."""
-        found = ((source, self.read(source)) for source in (secret_source(tenant, name) for name in DRAWN))
-        return {source: value for source, value in found if value is not None}
-
     def forget(self, tenant: str) -> None:
         """Removes all of a tenant's. Raises StoreError."""
-        folder = self._path(secret_source(tenant, DRAWN[0])).parent
+        folder = self._path(secret_source(tenant, "token")).parent
         try:
             for source in list(self._sources(folder)):
                 self._path(source).unlink(missing_ok=True)
