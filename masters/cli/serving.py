@@ -24,6 +24,8 @@ def serve(
     directory: Directory = None,
 ) -> None:
     """Serve all masters at one address; wake them, put them to sleep when idle, back them up when it is time."""
+    from framework.log import configure
+    from framework.settings import LogSettings, load_section
     from masters import service
 
     if detach and stop:
@@ -40,6 +42,8 @@ def serve(
             pid = service.start_detached(edges.context, command)
             _tell(as_json, "serving", pid)
             return
+        logged = load_section(config, "log", LogSettings)
+        configure(logged.level, logged.format)
         code = service.run(edges)
     raise typer.Exit(code)
 
