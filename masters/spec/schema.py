@@ -6,7 +6,6 @@ away. What only several files, or numbers held against each other, can tell is l
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from masters.spec.files import LIST
@@ -51,11 +50,6 @@ def schema() -> dict[str, Any]:
         "anyOf": [tenant, several],
         "$defs": dict(sorted(definitions.items())),
     }
-
-
-def schema_text() -> str:
-    """As it is published."""
-    return json.dumps(schema(), indent=2) + "\n"
 
 
 def _tidied(value: Any) -> Any:
