@@ -127,12 +127,10 @@ def _merged(app: Document, master: ObservedMaster) -> Document:
     now = master.document
     env, was = app["env"], now.get("env", {})
     kept = {name: was[name] for name in KEPT if isinstance(was.get(name), str) and not isinstance(env.get(name), dict)}
-    merged = {
-        **app,
-        "instances": now.get("instances", 1),
-        "env": {**env, **kept},
-        "labels": {**app["labels"], names.LABEL_STATE: master.wanted},
-    }
+    merged = {**app, "env": {**env, **kept}}
+    if names.LABEL_FAILED not in now.get("labels", {}):  # else it is off because it never started
+        merged["instances"] = now.get("instances", 1)
+        merged["labels"] = {**app["labels"], names.LABEL_STATE: master.wanted}
     if "role" not in app and "role" in now:
         merged["role"] = now["role"]  # which is Marathon's own otherwise, and fixed where a volume is reserved
     return merged
