@@ -27,8 +27,8 @@ class Pace:
     locked_base_s: float = 0.3
     locked_cap_s: float = 3.0
     crowded_base_s: float = 0.5
-    crowded_cap_s: float = 8.0
-    """Deployments of masters take tens of seconds, and up to 100 of them run."""
+    crowded_cap_s: float = 4.0
+    """Up to 100 deployments of masters run, of half a minute each: every 0.3 s there is room for another."""
     stream_base_s: float = 0.5
     stream_cap_s: float = 15.0
     stream_idle_s: float = 35.0
@@ -70,40 +70,50 @@ class Tries:
 
 
 class Governor:
-    """Slows all threads down once Marathon says that too many deployments run: then one asks at a time."""
+    """Slows all threads down once Marathon says that too many deployments run: then they ask one after the other.
+
+    The pause between two of them doubles with each refusal and shrinks fast with what is taken, until there is none.
+    """
 
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._lock = threading.Lock()
-        self._refused = 0  # in a row
-        self._next_at = 0.0
+        self._pause_s = 0.0
+        self._next_at = 0.0  # monotonic
+        self._refused_at = 0.0
 
-    def wait(self, until: float) -> bool:
-        """Returns when a change may be sent; False where that is not before ``until`` (of the monotonic clock)."""
+    def wait(self, until: float) -> float | None:
+        """Returns when a change may be sent, with the time; None where that is not before ``until``. Both of the
+
+        monotonic clock.
+        """
         while True:
             with self._lock:
                 now = time.monotonic()
                 if now >= self._next_at:
-                    if self._refused:
-                        self._next_at = now + self._pause_s()
-                    return True
+                    self._next_at = now + self._jittered_s()
+                    return now
                 pause_s = self._next_at - now
             if now + pause_s > until:
-                return False
+                return None
             time.sleep(pause_s)
 
-    def refused(self) -> None:
+    def refused(self, sent_at: float) -> None:
+        """What was sent before another refusal came is no news."""
         with self._lock:
-            self._refused += 1
-            self._next_at = max(self._next_at, time.monotonic() + self._pause_s())
+            if sent_at > self._refused_at:
+                self._refused_at = time.monotonic()
+                self._pause_s = min(max(2 * self._pause_s, self._pace.crowded_base_s), self._pace.crowded_cap_s)
+                self._next_at = max(self._next_at, self._refused_at + self._jittered_s())
 
     def taken(self) -> None:
         with self._lock:
-            if self._refused:
-                self._refused, self._next_at = 0, 0.0
+            self._pause_s /= 4
+            if self._pause_s < self._pace.crowded_base_s / 16:
+                self._pause_s = 0.0
 
-    def _pause_s(self) -> float:
-        return jittered(_chance, max(self._refused - 1, 0), self._pace.crowded_base_s, self._pace.crowded_cap_s)
+    def _jittered_s(self) -> float:
+        return _chance.uniform(self._pause_s / 2, self._pause_s)
 
 
 def locked_pause_s(pace: Pace, attempt: int) -> float:

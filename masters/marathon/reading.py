@@ -177,12 +177,11 @@ def _reasons(one: Queued) -> Iterator[str]:
     if not one.delay.overdue and one.delay.time_left_seconds >= 1:
         yield f"it failed before, and is tried again in {one.delay.time_left_seconds:.0f} s"
     summary = one.processed_offers_summary
-    if not summary.processed_offers_count:
+    declined = [step for step in summary.reject_summary_last_offers if step.declined > 0]
+    for step in declined:
+        yield f"on {step.declined} of {step.processed} offered hosts {_WORDS.get(step.reason, step.reason)}"
+    if not declined and not summary.processed_offers_count:
         yield "no host has been offered for it yet"
-    for step in summary.reject_summary_last_offers:
-        if step.declined > 0:
-            words = _WORDS.get(step.reason, step.reason)
-            yield f"on {step.declined} of {step.processed} offered hosts {words}"
 
 
 def _task(task: _Task) -> ObservedTask:

@@ -124,31 +124,27 @@ class Writer:
         tries = Tries(self._pace, self._addresses)
         look = look_first
         while True:
+            sent_at = self._governor.wait(until)
+            if sent_at is None:
+                limit_s = self._deployment_timeout_s
+                raise MarathonError(f"{app_id}: Marathon has run as many deployments as it takes for {limit_s:g} s")
             try:
                 found = made() if look else None
                 if found is not None:
                     return found
                 look = True
-                if not self._governor.wait(until):
-                    raise self._crowded(app_id)
                 answer = send()
             except LockedError as error:
                 self._wait_for(app_id, error.deployments, until)
                 tries = Tries(self._pace, self._addresses)
-            except CrowdedError as error:
-                self._governor.refused()
-                if time.monotonic() >= until:
-                    raise self._crowded(app_id) from error
+            except CrowdedError:
+                self._governor.refused(sent_at)
                 tries = Tries(self._pace, self._addresses)
             except UnavailableError as error:
                 tries.failed(error)
             else:
                 self._governor.taken()
                 return answer
-
-    def _crowded(self, app_id: str) -> UnavailableError:
-        limit_s = self._deployment_timeout_s
-        return UnavailableError(f"{app_id}: Marathon has run as many deployments as it takes for {limit_s:g} s")
 
     def _wait_for(self, app_id: str, deployments: Collection[str], until: float) -> None:
         """Until these have ended. Raises MarathonError where they have not."""

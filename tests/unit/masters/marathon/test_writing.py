@@ -185,7 +185,7 @@ def test_all_slow_down_where_too_many_deployments_run(marathon: OddMarathon) -> 
 
 def test_too_many_deployments_for_too_long_are_told(marathon: OddMarathon) -> None:
     marathon.odd.extend([odd.CROWDED] * 200)
-    with pytest.raises(UnavailableError, match=r"as many deployments as it takes for 0\.3 s"):
+    with pytest.raises(MarathonError, match=r"as many deployments as it takes for 0\.3 s"):
         edge_to(marathon.url, deployment_timeout_s=0.3).put(ID, app("payments"), expect=None)
 
 
