@@ -102,7 +102,7 @@ class _Running:
                 "version": VERSION, "session": master.session,
             }  # fmt: skip
             self._keep(hand_over(endpoint, options.tenant, access))
-            self._keep(outbox.run())
+            self._keep(outbox.run(master.announced))
         LOG.info("Jenkins is fully up and running")
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +17,12 @@ LOG = logging.getLogger("jenkins")
 
 _TIMEOUT_S = 10.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.2, 30.0
-_UNKNOWN_PAUSE_S = 180.0
+_AGAIN_S = 1800.0
+_UNKNOWN_PAUSE_S = 300.0
 """After a 404: a scheduler that takes no events yet is not asked again soon."""
-_BOUND, _BATCH = 100_000, 500
+_BOUND, _BATCH = 10_000, 500
+
+Record = dict[str, Any]
 
 
 class Endpoint:
@@ -47,20 +50,32 @@ class Endpoint:
 
 
 class Outbox:
-    """Events in order, sent in batches until they are taken; when it is full, new ones are dropped."""
+    """Events in order, sent in batches until they are taken.
+
+    It begins with what ``announced`` tells, and so it does again where events were lost for want of room, or because
+    the scheduler did not want them.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._records: deque[dict[str, Any]] = deque()
+        self._records: deque[Record] = deque()
         self._some = asyncio.Event()
+        self._lost = True
 
-    def put(self, record: dict[str, Any]) -> None:
+    def put(self, record: Record) -> None:
         if len(self._records) < _BOUND:
             self._records.append({**record, "sent_ms": time.time_ns() // 1_000_000})
-            self._some.set()
+        else:
+            self._lost = True
+        self._some.set()
 
-    async def run(self) -> None:
+    async def run(self, announced: Callable[[], list[Record]]) -> None:
         while True:
+            if self._lost:
+                self._lost = False
+                self._records.clear()
+                for record in announced():
+                    self.put(record)
             await self._some.wait()
             batch = [self._records.popleft() for _ in range(min(_BATCH, len(self._records)))]
             if not self._records:
@@ -70,30 +85,33 @@ class Outbox:
 
     async def _deliver(self, body: bytes) -> None:
         pause_s = _FIRST_PAUSE_S
-        while True:
+        while not self._lost:
             status = await self._endpoint.send("POST", "/v1/demand", body, "application/x-ndjson")
             if status is not None and 200 <= status < 300:
                 return
-            if status == 404:
-                self._records.clear()
+            if status in (404, 405):
+                self._lost = True
                 await asyncio.sleep(_UNKNOWN_PAUSE_S)
-                return
-            if status is not None and 400 <= status < 500 and status not in (401, 403, 429):
+            elif status in (400, 413, 422):
+                self._lost = True
                 LOG.warning("the scheduler refuses events of demand: HTTP %d", status)
-                return
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(pause_s * 2, _LAST_PAUSE_S)
+                await asyncio.sleep(_LAST_PAUSE_S)
+            else:
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+                pause_s = min(pause_s * 2, _LAST_PAUSE_S)
 
 
 async def hand_over(endpoint: Endpoint, tenant: str, access: Mapping[str, str]) -> None:
-    """Tells the scheduler how to reach this master; again until it is taken."""
+    """Tells the scheduler how to reach this master: until it is taken, and now and then, lest it forget."""
     pause_s = _FIRST_PAUSE_S
+    body = json.dumps(access).encode()
     while True:
-        body = json.dumps(access).encode()
         status = await endpoint.send("PUT", f"/v1/tenants/{tenant}/master", body, "application/json")
         if status is not None and 200 <= status < 300:
             LOG.info("handed over its access to the scheduler")
-            return
+            pause_s = _FIRST_PAUSE_S
+            await asyncio.sleep(_AGAIN_S)
+            continue
         LOG.info("the scheduler did not take this master's access: %s", status or "no answer")
         await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
         pause_s = min(pause_s * 2, _LAST_PAUSE_S)

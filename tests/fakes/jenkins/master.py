@@ -11,11 +11,22 @@ from typing import Any
 from tests.fakes.jenkins.agents import AgentLink
 from tests.fakes.jenkins.building import BuildLog, ended, freestyle, variables_of
 from tests.fakes.jenkins.definitions import JobDefinition, NodeDefinition, job_definition, without_declaration
-from tests.fakes.jenkins.demand import Outbox
+from tests.fakes.jenkins.demand import Outbox, Record
 from tests.fakes.jenkins.home import Home, SavedItem
 from tests.fakes.jenkins.interpreter import PipelineRun, StepFailedError, Surroundings
 from tests.fakes.jenkins.labels import Label, LabelSyntaxError, parse
-from tests.fakes.jenkins.model import BROKEN, Build, Item, JenkinsExecutor, Job, Node, NodePart, OfflineCause, Task
+from tests.fakes.jenkins.model import (
+    BROKEN,
+    Build,
+    Item,
+    ItemState,
+    JenkinsExecutor,
+    Job,
+    Node,
+    NodePart,
+    OfflineCause,
+    Task,
+)
 from tests.fakes.jenkins.options import Options
 from tests.fakes.jenkins.queue import Queue, now_ms
 
@@ -52,7 +63,6 @@ class Master:
                 job.builds[build_number] = build
                 if build.result is None:
                     unfinished.append((build, set(record["journal"])))
-        self._tell("ready", version=VERSION, session=self.session)
         self.queue.last_id, items = self.home.take_queue()
         for saved in items:
             if saved.part is not None:
@@ -286,6 +296,12 @@ class Master:
     def _look_idle(self) -> None:
         if self._then is not None and not any(job.live for job in self.jobs.values()):
             self._then()
+
+    def announced(self) -> list[Record]:
+        """What the scheduler must know first: that it is up, and what is buildable."""
+        items = [item for item in reversed(self.queue.listed()) if item.state is ItemState.BUILDABLE]
+        ready = {"event": "ready", "version": VERSION, "session": self.session}
+        return [ready, *({"event": "buildable", **_described(item)} for item in items)]
 
     def _tell(self, event: str, **record: Any) -> None:
         if self._outbox is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import html
+import json
 import os
 import signal
 
@@ -161,4 +162,4 @@ def add_backups(backups: Backups) -> None:
 
     @routes.any("/butlery/backups")
     async def listed(call: Call) -> Response:
-        return call.pages.json(await backups.listed(), pretty=False, head=call.request.method == "HEAD")
+        return pages.text(json.dumps(await backups.listed()))
