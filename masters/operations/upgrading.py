@@ -40,7 +40,7 @@ def begin(prepared: Prepared, source: Path, at_once: int, max_failures: int, can
 
 
 def resumed(ledger: Ledger, journal: str) -> Upgrade:
-    """What is left of one: those not tried yet, then those that failed. Raises InputError where there is none."""
+    """What is left of one: those not tried yet, then those that failed. Raises InputError where that is nothing."""
     found = ledger.journal(journal)
     if found is None or found.kind != KIND:
         raise InputError([Fault("--resume", f"there is no upgrade {journal!r}{_others(ledger)}")])
@@ -48,6 +48,8 @@ def resumed(ledger: Ledger, journal: str) -> Upgrade:
     untried = [tenant for tenant in found.tenants if tenant not in found.done]
     good = (Outcome.DONE, Outcome.UNCHANGED)
     failed = [tenant for tenant in found.tenants if tenant in found.done and found.done[tenant].outcome not in good]
+    if not (untried or failed):
+        raise InputError([Fault("--resume", f"the upgrade {journal!r} is through")])
     return Upgrade(
         Path(options["source"]),
         (*untried, *failed),

@@ -13,8 +13,8 @@ from masters.apply.crew import Crew
 from masters.names import LABEL_FAILED, LABEL_STATE, Variable, app_id
 from masters.operations.lifecycle import hibernate
 from masters.records import ChangeKind, MasterState, Outcome
+from tests.fakes.applying import PACE, Bench
 from tests.fakes.masters import BOOT_S, NEVER, NO_IMAGE, fake_edges
-from tests.unit.masters.apply.conftest import PACE, Bench
 
 
 def kinds(bench: Bench) -> dict[str, ChangeKind]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from masters.apply.crew import Crew
@@ -17,7 +15,7 @@ from masters.apply.report import Silent
 from masters.apply.running import run
 from masters.records import Done
 from masters.spec.files import read_tenants
-from tests.fakes.masters import FakeEdges, FakeMarathon, FakeScheduler, fake_edges
+from tests.fakes.masters import FakeEdges, FakeMarathon, FakeScheduler
 
 PACE = Pace(deployments_s=0.001, first_look_s=0.02, look_s=0.01, retry_base_s=0.001, retry_cap_s=0.01, outage_s=5)
 PLAIN: dict[str, Any] = {"image": "jenkins:1", "volume": {"host_path": "/srv/jenkins/{tenant}", "shared": True}}
@@ -57,14 +55,3 @@ class Bench:
 
     def app(self, tenant: str) -> Any:
         return self.marathon.masters()[tenant].document
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    folder = tmp_path / "tenants"
-    folder.mkdir()
-    made = Bench(folder, fake_edges(tmp_path, deployment_timeout_s=0.5))
-    try:
-        yield made
-    finally:
-        made.edges.ledger.close()
