@@ -61,6 +61,7 @@ def _write(folder: Path, homes: Path, kind: Kind) -> None:
     }
     (folder / "defaults.yaml").write_text(yaml.safe_dump(defaults, sort_keys=False))
     for tenant, weight in TENANTS.items():
+        (homes / tenant).mkdir()
         (folder / f"{tenant}.yaml").write_text(yaml.safe_dump({"weight": weight}))
 
 

@@ -126,6 +126,8 @@ class _Crowd:
         folder.mkdir()
         homes.mkdir()
         homes.chmod(0o1777)
+        for name in (*self._moving, *self._staying):
+            (homes / name).mkdir()
         program = shlex.join([sys.executable, "-S", "-E", small_master.__file__])
         write_small(folder, count, f"exec {program}", homes)
         self._say(f"{count} small masters behind the ingress")

@@ -108,7 +108,7 @@ class LocalSettings(DocumentModel):
     )
 
     ingress: bool = Field(
-        default=False,
+        default=True,
         description="Whether the tenants' service runs too, beside the Marathon-compatible server: the one address of "
         "all masters, their waking and going to sleep, their backups. It needs HAProxy; where that is not installed, "
         "``up`` says so. What it does is in the section ``masters``.",

@@ -34,7 +34,7 @@ PATIENCE_S = 60.0
 
 
 class Answer(NamedTuple):
-    """By way of the ingress."""
+    """By way of the ingress. Names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -76,13 +76,19 @@ class Tenants:
     # YAML and commands.
 
     def write(self, name: str, **fields: Any) -> None:
+        """One file. The homes of those that are in it are made, as the operator of a share does."""
+        for tenant in fields.get("tenants", [{"name": name}]):
+            (self.homes / tenant["name"]).mkdir(exist_ok=True)
         (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(fields))
 
     def command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "framework.cli", "tenants", *words, "--dir", str(self.cluster.directory)]
 
     def run(self, *words: str, code: int = 0) -> str:
-        """What it printed; it must end with ``code`` and show no traceback."""
+        """All that it said; it must end with ``code`` and show no traceback."""
+        return "".join(self._ran(words, code))
+
+    def _ran(self, words: tuple[str, ...], code: int) -> tuple[str, str]:
         ended = subprocess.run(
             self.command(*words),
             stdin=subprocess.DEVNULL,
@@ -93,10 +99,10 @@ class Tenants:
         )
         assert "Traceback" not in ended.stdout + ended.stderr, ended.stderr[-4000:]
         assert ended.returncode == code, f"{words}: {ended.returncode} {ended.stdout[-3000:]}{ended.stderr[-3000:]}"
-        return ended.stdout + ended.stderr if code else ended.stdout
+        return ended.stdout, ended.stderr
 
     def json(self, *words: str, code: int = 0) -> Any:
-        return json.loads(self.run(*words, "--json", code=code).splitlines()[0])
+        return json.loads(self._ran((*words, "--json"), code)[0])
 
     def apply(self, *words: str, code: int = 0) -> dict[str, str]:
         """What came of each tenant that was changed."""
@@ -156,7 +162,7 @@ class Tenants:
             answer = self.get(tenant)
         except OSError:
             return None
-        return answer.headers.get("X-Jenkins-Session") if answer.status == 200 else None
+        return answer.headers.get("x-jenkins-session") if answer.status == 200 else None
 
     def wait_session(self, tenant: str, other_than: str | None = None) -> str:
         def found() -> str | None:
@@ -207,7 +213,11 @@ def ask(
     try:
         connection.request(method, path, body, dict(headers or {}))
         answer = connection.getresponse()
-        return Answer(answer.status, dict(answer.getheaders()), answer.read().decode(errors="replace"))
+        return Answer(
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            answer.read().decode(errors="replace"),
+        )
     except http.client.HTTPException as error:
         raise ConnectionError(f"{method} {path}: {error!r}") from error
     finally:

@@ -17,7 +17,7 @@ GOOD = ("payments", "web", "mobile")
 @pytest.fixture(scope="module")
 def tenants() -> Iterator[Tenants]:
     """With three masters that are up, which every test leaves so."""
-    with tenants_cluster() as tenants:
+    with tenants_cluster(deployment_timeout_s=20) as tenants:
         tenants.write("payments", weight=300, quota={"cpus": 4, "builds": 8}, backup={"to": str(tenants.backups)})
         tenants.write("others", tenants=[{"name": "web", "address": {"path": "/web"}}, {"name": "mobile"}])
         assert tenants.apply() == dict.fromkeys(GOOD, "done")
@@ -95,7 +95,7 @@ def test_a_home_is_restored_from_a_backup(tenants: Tenants) -> None:
 
 
 def test_an_image_that_is_not_there_fails_alone(tenants: Tenants, tmp_path: Path) -> None:
-    tenants.write("broken", image="127.0.0.1:1/none/such:1", command=None)
+    tenants.write("broken", image="127.0.0.1:1/none/such:1", command=None, mem_mib=1024)
     tenants.write("late")
     try:
         came = tenants.apply(code=1)
