@@ -67,15 +67,17 @@ def refusal(status: int, kind: str, body: bytes, who: str, what: str) -> Butlery
     What is not in Marathon's own form is not Marathon's own word: somebody before it may have answered, so that a 404
     does not mean that there is no such app.
     """
+    if status == HTTPStatus.UNAUTHORIZED:
+        return MarathonError(
+            f"{who} does not take our user and password; masters.marathon_credentials_file names theirs"
+        )
     problem = _problem(kind, body)
     told = f"{who} answered {status} {_phrase(status)} to {what}"
     if problem is None:
-        if status == HTTPStatus.UNAUTHORIZED:
-            return _unauthorized(who)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # a page of its web server, as where no leader is elected
+            return UnavailableError(told)
         return UnavailableError(f"{told}, not as a Marathon would{_begin(body)}")
     words = _short(problem.message)
-    if status == HTTPStatus.UNAUTHORIZED:
-        return _unauthorized(who)
     if status == HTTPStatus.FORBIDDEN and "running deployments" in words:
         return CrowdedError(f"{who}: {words}")
     if status == HTTPStatus.FORBIDDEN:
@@ -102,10 +104,6 @@ def _problem(kind: str, body: bytes) -> _Problem | None:
     except (msgspec.MsgspecError, ValueError):
         return None
     return problem if problem.message else None
-
-
-def _unauthorized(who: str) -> MarathonError:
-    return MarathonError(f"{who} does not take our user and password; masters.marathon_credentials_file names theirs")
 
 
 def _ids(deployments: Any) -> tuple[str, ...]:

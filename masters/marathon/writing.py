@@ -41,7 +41,7 @@ class Writer:
             master = self._calls.master(app_id)
             if (master.version if master else None) == expect:
                 return None
-            return _as_wanted(app_id, master, document)
+            return _made_of(app_id, master, lambda one: _as_wanted(one, document))
 
         def send() -> Deployed:
             if expect is not None:
@@ -61,10 +61,7 @@ class Writer:
             master = self._calls.master(app_id)
             if (master.version if master else None) == expect:
                 return None
-            wanted = dict(self._calls.document_at(app_id, version))
-            for key in ("version", "versionInfo"):
-                wanted.pop(key, None)
-            return _as_wanted(app_id, master, wanted)
+            return _made_of(app_id, master, lambda one: _as_then(one, self._calls.document_at(app_id, version)))
 
         return self._until_made(app_id, made, lambda: self._calls.go_back(app_id, version, force=force))
 
@@ -168,17 +165,29 @@ def _deployed(master: ObservedMaster) -> Deployed:
     return Deployed(master.version, master.deployments[0] if master.deployments else "")
 
 
-def _as_wanted(app_id: str, master: ObservedMaster | None, document: Mapping[str, Any]) -> Deployed:
-    """Raises ChangedError where it is not."""
+def _made_of(app_id: str, master: ObservedMaster | None, wanted: Callable[[ObservedMaster], bool]) -> Deployed:
+    """Of an app that is of another version than it was: ours, where it is as it was wanted. Raises ChangedError."""
     if master is None:
         raise ChangedError(f"{app_id} was deleted meanwhile, by somebody else")
+    if not wanted(master):
+        raise ChangedError(f"{app_id} is of version {master.version} now: somebody else has changed it")
+    return _deployed(master)
+
+
+def _as_wanted(master: ObservedMaster, document: Mapping[str, Any]) -> bool:
+    """``differences`` leaves to others what is not a plan's to say."""
     found = master.document
-    same = (
+    return (
         found.get("instances") == document.get("instances", 1)
         and found.get("env", {}) == document["env"]
         and found["labels"].get(LABEL_STATE) == document["labels"].get(LABEL_STATE)
         and not differences(dict(document), master)
     )
-    if not same:
-        raise ChangedError(f"{app_id} is of version {master.version} now: somebody else has changed it")
-    return _deployed(master)
+
+
+def _as_then(master: ObservedMaster, then: Mapping[str, Any]) -> bool:
+    return _unversioned(master.document) == _unversioned(then)
+
+
+def _unversioned(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key not in ("version", "versionInfo")}

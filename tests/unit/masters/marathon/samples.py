@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ QUICK = Pace(
 )
 
 
-def edge_to(*urls: str, pace: Pace = QUICK, **settings: Any) -> MarathonEdge:
+def edge_to(*urls: str, retry_for_s: float = QUICK.retry_for_s, **settings: Any) -> MarathonEdge:
     context = MastersContext(
         marathon_urls=list(urls),
         marathon_credentials=("marathon", "hidden"),
@@ -36,9 +37,9 @@ def edge_to(*urls: str, pace: Pace = QUICK, **settings: Any) -> MarathonEdge:
         secrets=None,
         state=Path("/nonexistent/masters.db"),
         kit="file:///nonexistent/kit.tar.gz",
-        settings=MastersSettings.model_validate({"call_timeout_s": 0.4, "deployment_timeout_s": 1.5, **settings}),
+        settings=MastersSettings.model_validate({"call_timeout_s": 0.25, "deployment_timeout_s": 1.5, **settings}),
     )
-    return MarathonEdge(context, pace)
+    return MarathonEdge(context, replace(QUICK, retry_for_s=retry_for_s))
 
 
 def app(tenant: str, **fields: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ AUTHORIZATION = "Basic " + base64.b64encode(b"marathon:hidden").decode()
         (odd.answer(200), "nothing at all"),
         (odd.half, "breaks off"),
         (odd.cut, "cannot be reached"),
-        (odd.trickle, "did not answer in full within 0.4 s"),
+        (odd.trickle, "did not answer in full within 0.25 s"),
         (odd.trickle_headers, "did not answer"),
         (odd.answer(302, location="/v2/apps/elsewhere"), "not to a leader"),
         (odd.answer(302, location="http://[nonsense"), "not to a leader"),
