@@ -132,9 +132,9 @@ def test_who_is_meant(bench: Bench) -> None:
     assert names(labels=("tier=gold",)) == ["a"]
     assert names(labels=("tier",)) == ["a", "b"]
     assert names(labels=(f"{LABEL_STATE}=on",)) == []
-    for wrong in (lambda: names("none"), lambda: names(), lambda: names("a", every=True)):
+    for named, every in (("none",), False), ((), False), (("a",), True):
         with pytest.raises(InputError):
-            wrong()
+            names(*named, every=every)
 
 
 def upgraded(bench: Bench, at_once: int, max_failures: int, canary: int) -> tuple[str, dict[str, Done]]:
