@@ -6,14 +6,19 @@ import json
 import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.cluster import interruptible, temporary_cluster
+from masters.app import app_of
+from masters.kit import write_kit
 from tests.acceptance.marathon_server import MarathonApi, MarathonServer, sleeper
 from tests.acceptance.scheduler_process import eventually
+from tests.fakes.plans import CLEAR, spec
 from tests.integration.agents.conftest import DockerDaemon, docker_daemon
 
 __all__ = ["docker_daemon"]  # the fixture of that name
@@ -176,6 +181,73 @@ def test_containers_find_each_other_and_what_they_keep(
         api.clear()
         docker("network", "rm", "apps")
         docker("volume", "rm", "-f", "butlery-kept")
+
+
+def test_a_masters_home_outlives_its_task_whatever_its_volume(
+    api: MarathonApi, docker_daemon: DockerDaemon, open_dir: Path
+) -> None:
+    docker, image = docker_of(docker_daemon), "butlery-test-master:1"
+    at = "$MESOS_SANDBOX"
+    serve = f"echo $MESOS_TASK_ID $(id -u) >>$JENKINS_HOME/tasks; exec busybox httpd -f -p 127.0.0.1:$PORT0 -h {at}"
+    run = f"ln -s $JENKINS_HOME/tasks {at}/login; {serve}"
+    made = docker("create", docker_daemon.image, "sh", "-c", "busybox mkdir -m 1777 /var /var/jenkins_home").strip()
+    docker("start", "-a", made)
+    docker("commit", "--change", f"CMD {json.dumps(['sh', '-c', run])}", made, image)
+    docker("rm", made)
+    homes = {name: open_dir / name for name in ("host", "bound", "process")}
+    for home in homes.values():
+        home.mkdir()
+        home.chmod(0o1777)
+    bind = {"type": "none", "o": "bind,rw", "device": str(homes["bound"])}
+    process = {"image": None, "command": run}
+    persistent = {"persistent": True, "size_mib": 16}
+    kinds: dict[str, dict[str, Any]] = {
+        "host": {"image": image, "volume": {"host_path": str(open_dir / "{tenant}"), "shared": True}},
+        "bound": {"image": image, "volume": {"docker": {"options": bind}}},
+        "external": {"image": image, "volume": {"external": {"driver": "local"}}},
+        "kept": {"image": image, "volume": persistent},
+        "process": {**process, "uid": 1234, "volume": {"host_path": str(open_dir / "{tenant}"), "shared": True}},
+        "keeping": {**process, "uid": 4321, "volume": persistent},
+    }
+    kit = open_dir / "kit.tar.gz"
+    write_kit(kit)
+    apps = {}
+    try:
+        for name, given in kinds.items():
+            app = app_of(
+                spec(name, **given, cpus=0.1, health={"interval_s": 1}, stop_timeout_s=1),
+                replace(CLEAR, kit=kit.as_uri()),
+            )
+            apps[name] = app["id"]
+            api.change("PUT", f"/v2/apps{app['id']}", {**app, "mem": 64})
+        uids = {"process": "1234", "keeping": "4321"}
+        before = {name: _tasks_of(api, app_id, 1) for name, app_id in apps.items()}
+        assert {name: tasks[0].split()[1] for name, tasks in before.items()} == {
+            name: uids.get(name, "1000") for name in kinds
+        }
+        for app_id in apps.values():
+            api.change("DELETE", f"/v2/apps{app_id}/tasks")
+        for name, app_id in apps.items():
+            assert _tasks_of(api, app_id, len(before[name]) + 1)[0] == before[name][0]
+    finally:
+        api.clear()
+        docker("volume", "rm", "-f", "jenkins-bound", "jenkins-external")
+
+
+def _tasks_of(api: MarathonApi, app_id: str, count: int) -> list[str]:
+    """What the app's tasks have written to its home, as the healthy one serves it, once so many have or more."""
+
+    def found() -> list[str]:
+        for task in api.tasks(app_id):
+            if any(one["alive"] for one in task.get("healthCheckResults", ())):
+                url = f"http://127.0.0.1:{task['ports'][0]}/login"
+                with suppress(OSError), urllib.request.urlopen(url, timeout=10) as answer:
+                    lines: list[str] = answer.read().decode().splitlines()
+                    return lines if len(lines) >= count else []
+        return []
+
+    told: list[str] = eventually(found, f"task {count} of {app_id}")
+    return told
 
 
 def docker_of(daemon: DockerDaemon) -> Callable[..., str]:

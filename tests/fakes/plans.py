@@ -28,6 +28,8 @@ CONTEXT = AppContext(
     kit="file:///var/lib/butlery/kit.tar.gz",
     store=True,
 )
+CLEAR = replace(CONTEXT, store=False)
+"""Without a secret store."""
 VERSION = "2026-11-21T20:00:00.000Z"
 LATER = "2026-11-21T21:00:00.000Z"
 

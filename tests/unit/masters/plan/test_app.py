@@ -9,12 +9,12 @@ import jsonschema_rs
 import msgspec
 import pytest
 
-from masters.app import AppContext, app_of, grace_s, learned_checks, public_url, root_url, volume_of
+from masters.app import app_of, grace_s, learned_checks, public_url, root_url, volume_of
 from masters.names import Variable
 from masters.settings import IngressSettings
 from tests.contract.marathon_api import kinds
 from tests.contract.marathon_api.directions import as_answer, as_request
-from tests.fakes.plans import CONTEXT, served, spec
+from tests.fakes.plans import CLEAR, CONTEXT, served, spec
 
 sent = jsonschema_rs.validator_for(as_request(kinds.APP))
 answered = jsonschema_rs.validator_for(as_answer(kinds.APP_SHOWN))
@@ -126,9 +126,8 @@ def test_an_external_volume_with_a_size_is_of_mesos_own_containerizer() -> None:
 
 
 def test_secrets_in_clear() -> None:
-    context = AppContext(**{**{name: getattr(CONTEXT, name) for name in AppContext.__slots__}, "store": False})
     tenant = spec(secrets={"DB": {"env": "DB"}, "KEY": {"marathon": "team/key"}})
-    app = app_of(tenant, context, clear={"payments/env-DB": "hush", "payments/token": "t"})
+    app = app_of(tenant, CLEAR, clear={"payments/env-DB": "hush", "payments/token": "t"})
     assert app["env"]["DB"] == "hush"
     assert app["env"]["KEY"] == {"secret": "env-KEY"}
     assert app["env"][Variable.TENANT_TOKEN] == "t"

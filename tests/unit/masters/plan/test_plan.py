@@ -13,15 +13,14 @@ from masters.names import Variable
 from masters.plan import Plan, plan, share_of
 from masters.records import Change, ChangeKind, Difference, Observed, ObservedMaster, ObservedTask
 from masters.showing import as_json, lines, summary
-from tests.fakes.plans import CONTEXT, desired, observed, served, spec
+from tests.fakes.plans import CLEAR, CONTEXT, desired, observed, served, spec
 
 NOTHING = Observed({}, {})
 PERSISTENT = {"volume": {"persistent": True, "size_mib": 512}}
 TASK = ObservedTask("t", "h1", "10.0.0.1", (31000,), "TASK_RUNNING", 1.0, True, 2.0, "v")
 NFS = {"driver": "local", "options": {"type": "nfs", "device": ":/a"}}
-FOLLOWING = (f"env.{Variable.JAVA_OPTIONS}", "policy.agents", "secrets.env-DB")
+FOLLOWING = (f"env.{Variable.JAVA_OPTIONS}", "policy.agents", "policy.version", "secrets.env-DB")
 """What changes along with something else."""
-CLEAR = replace(CONTEXT, store=False)
 
 
 def applied(context: AppContext = CONTEXT, **given: Any) -> ObservedMaster:
