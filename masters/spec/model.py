@@ -213,6 +213,7 @@ class TenantSpec(DocumentModel):
             r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?",
             "lower-case letters, digits and `-` within, 40 at most",
         ),
+        AfterValidator(rules.tenant_name),
     ] = Field(
         description="Lower-case letters, digits and ``-``, at most 40: it is part of host names and of Marathon's ids."
     )

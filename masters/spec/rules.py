@@ -13,6 +13,7 @@ VARIABLE_MAX_BYTES = 32 << 10
 """Of one value; Linux takes 128 KiB, and bodies to Marathon are to stay small."""
 _OURS = frozenset(value for name, value in vars(Variable).items() if name.isupper())
 _OF_MARATHON = re.compile(r"HOST|PORTS?|PORT\d+|PORT_.*|(MESOS|MARATHON)_.*")
+_AFTER_AN_ID = ("restart", "tasks", "versions")
 _PREFIX = LABEL_TENANT.partition("_")[0] + "_"
 _HOST_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
@@ -21,6 +22,12 @@ def one_of(given: Sequence[str], names: Sequence[str]) -> str:
     """The complaint where not exactly one of ``names`` is given."""
     known = f"{', '.join(names[:-1])} and {names[-1]}"
     return f"give only one of {known}, not {' and '.join(given)}" if given else f"one of {known} must be given"
+
+
+def tenant_name(name: str) -> str:
+    if name in _AFTER_AN_ID:
+        raise ValueError(f"must not be {name!r}, which Marathon's API has after an app's id for something else")
+    return name
 
 
 def no_nul(text: str) -> str:

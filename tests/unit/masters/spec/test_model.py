@@ -51,6 +51,7 @@ def test_what_runs() -> None:
         ({"image": None, "war": "jenkins.war"}, "an absolute path on the hosts, or a URL"),
         ({"image": None, "war": "https://me:hunter2@get.example/x.war"}, "must hold no user or password"),
         ({"name": "Payments"}, "lower-case letters, digits and `-` within, 40 at most, not 'Payments'"),
+        ({"name": "tasks"}, "must not be 'tasks'"),
         ({"name": "a" * 41}, "40 at most"),
     ],
 )
