@@ -35,7 +35,7 @@ def write_pretending(folder: Path, count: int, seed: int = 1) -> None:
             "version": f"{chance.choice(WARS)}-lts-jdk17",
             "cpus": cpus,
             "mem_mib": mem_mib,
-            "jvm": {"heap_percent": 40},
+            "jvm": {"heap_percent": 35},
             "env": {"TEAM": f"{number}", "COST_CENTRE": str(chance.randrange(10_000))},
             "weight": chance.randint(50, 300),
             "quota": {"cpus": chance.randint(4, 64), "builds": chance.randint(4, 200)},
