@@ -35,6 +35,7 @@ class StartedJenkins:
         self._environment = {**kept, "PYTHONPATH": str(REPOSITORY), **own, **(variables or {})}
         self._command = shlex.split(command)
         self._process: subprocess.Popen[bytes] | None = None
+        self._clients: list[Jenkins] = []
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -73,6 +74,9 @@ class StartedJenkins:
         return code if code >= 0 else 128 - code
 
     def stop(self) -> None:
+        """Ends it, and the agents of its clients."""
+        for client in self._clients:
+            client.end_agents()
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -80,7 +84,8 @@ class StartedJenkins:
     def client(self) -> Jenkins:
         token = self.home / "secrets" / "butlery-api-token"
         auth = (SCHEDULER_USER, token.read_text()) if token.exists() else None
-        return Jenkins(self.url, auth, java())
+        self._clients.append(Jenkins(self.url, auth, java()))
+        return self._clients[-1]
 
 
 def given_command() -> str:

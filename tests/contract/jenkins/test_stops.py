@@ -67,7 +67,6 @@ def test_a_build_is_gone_after_a_restart_and_a_pipeline_that_waits_is_not(own_je
     log = jenkins.log(f"job/{job}/1/")
     assert log.count("once\n") == 1
     assert "\nat last\n" in log
-    jenkins.end_agents()
 
 
 def test_a_jenkins_that_exits_safely_goes_once_nothing_runs(own_jenkins: Starter, tmp_path: Path) -> None:
@@ -86,7 +85,6 @@ def test_a_jenkins_that_exits_safely_goes_once_nothing_runs(own_jenkins: Starter
     gate.touch()
     started.process.wait(30)
     assert started.status() is None
-    jenkins.end_agents()
 
 
 def _open(jenkins: Jenkins) -> Jenkins:

@@ -220,7 +220,7 @@ class Master:
             result = "ABORTED"
             log.line(f"Build was aborted\nAborted by {build.stopped_by}")
         self._finish(build, result, log)
-        self._release(executor, build.job.name, build.url)
+        self._release(executor, build.job.name)
 
     async def _run_pipeline(self, build: Build, journal: set[str]) -> None:
         fresh = not journal
@@ -263,13 +263,13 @@ class Master:
     def _give_back(self, executor: JenkinsExecutor) -> None:
         part = executor.running
         assert isinstance(part, NodePart)
-        self._release(executor, part.name, part.build.url)
+        self._release(executor, part.name)
 
-    def _release(self, executor: JenkinsExecutor, task: str, url: str) -> None:
+    def _release(self, executor: JenkinsExecutor, task: str) -> None:
         took_ms = now_ms() - executor.since_ms
         executor.running = None
         if not executor.node.accepting and not self._stopping:
-            self._tell("served", node=executor.node.name, task=task, task_url=url, duration_ms=took_ms, problem=None)
+            self._tell("served", node=executor.node.name, task=task, duration_ms=took_ms, problem=None)
         self.queue.look()
 
     def _finish(self, build: Build, result: str, log: BuildLog) -> None:

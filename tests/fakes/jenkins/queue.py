@@ -142,6 +142,7 @@ class Queue:
 
     def _hand_out(self) -> None:
         free = self._free()
+        full: set[str | None] = set()  # labels that nothing free has
         for item in list(self._buildable.values()):
             if self._is_blocked(item):
                 del self._buildable[item.id]
@@ -149,11 +150,13 @@ class Queue:
                 self._blocked[item.id] = item
             elif item.flyweight:
                 self._start(item, None)
-            elif free:
+            elif free and (expression := item.label.expression if item.label else None) not in full:
                 executor = self._executor_for(item)
                 if executor is not None:
                     self._start(item, executor)
                     free = self._free()
+                else:
+                    full.add(expression)
 
     def _free(self) -> bool:
         return any(node.idle_executors() for node in self._nodes.values())
