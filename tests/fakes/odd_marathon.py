@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -300,8 +301,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, marathon: OddMarathon) -> None:
+    def __init__(self, marathon: OddMarathon, tls: ssl.SSLContext | None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.marathon = marathon
         self.over = threading.Event()
 
@@ -314,10 +317,10 @@ def _missing(what: str) -> Told:
 
 
 @contextmanager
-def odd_marathon() -> Iterator[OddMarathon]:
+def odd_marathon(tls: ssl.SSLContext | None = None) -> Iterator[OddMarathon]:
     marathon = OddMarathon()
-    server = Server(marathon)
-    marathon.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = Server(marathon, tls)
+    marathon.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:

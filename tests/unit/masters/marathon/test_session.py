@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trustme
 
 from framework.errors import UnavailableError
 from masters.errors import MarathonError
@@ -96,6 +98,31 @@ def test_another_address_is_asked_where_one_is_away(marathon: OddMarathon) -> No
         edge.put(ID, app("payments"), expect=None)
         assert edge.deployments() == []
     assert marathon.applied == [("POST", ID)]
+
+
+def test_certificates_are_checked_by_our_own_authority(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with odd.odd_marathon(tls) as marathon:
+        marathon.change(ID, **app("payments"))
+        marathon.stream = _one_event
+        edge = edge_to(marathon.url, ca_file=str(tmp_path / "ca.pem"))
+        assert list(edge.masters()) == ["payments"]
+        assert ID in edge.events(lambda: False)
+        with pytest.raises(UnavailableError, match="its certificate is not trusted: "):
+            edge_to(marathon.url).masters()
+        marathon.odd_reads.extend([odd.answer(302, location=f"http://127.0.0.1:9/v2/apps{ID}")] * 9)
+        with pytest.raises(UnavailableError, match="not to a leader"):
+            edge_to(marathon.url, ca_file=str(tmp_path / "ca.pem"), retry_for_s=0).master(ID)
+
+
+def _one_event(handler: odd.Handler) -> None:
+    handler.begin_stream()
+    for byte in f'data: {{"appId": "{ID}"}}\n\n'.encode():
+        handler.wfile.write(bytes([byte]))
+    handler.server.over.wait(10)
 
 
 @pytest.mark.parametrize("status", [401, 403])
