@@ -120,7 +120,8 @@ class JenkinsMaster:
             )
         if status == 404 and named.startswith("/butlery/"):
             raise JenkinsError(f"{self._tenant}: its master has no {named}; it runs without Butlery's init scripts")
-        if "X-Jenkins" not in response.headers and not response.is_redirect:  # of which it marks only some
+        unmarked = response.is_redirect or named.startswith("/butlery/")  # of redirects it marks only some
+        if "X-Jenkins" not in response.headers and not unmarked:
             raise self._not_jenkins(named, "it is no Jenkins that answers there")
         if status >= 500:
             raise UnavailableError(f"{self._tenant}: its master failed at {named} ({status})")
