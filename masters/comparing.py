@@ -56,7 +56,7 @@ def _top(observed: Mapping[str, Any], desired: Document) -> Iterator[Difference]
             yield from _below(key, observed.get(key), value)
     for key in _MAYBE_TOP:
         if key not in desired and observed.get(key):
-            yield Difference(key, _shown(observed[key]), None)
+            yield Difference(key, shown(observed[key]), None)
 
 
 def _below(path: str, before: Any, after: Any) -> Iterator[Difference]:
@@ -70,12 +70,12 @@ def _below(path: str, before: Any, after: Any) -> Iterator[Difference]:
         owned = before.keys() if key in _CLOSED else _MAYBE.get(key, ())
         for name in owned:
             if name not in after and before.get(name) is not None:
-                yield Difference(f"{path}.{name}", _shown(before[name]), None)
+                yield Difference(f"{path}.{name}", shown(before[name]), None)
     elif _is_list(after) and _is_list(before) and len(after) == len(before):
         for place, value in enumerate(after):
             yield from _below(f"{path}[{place}]", before[place], value)
     elif before != after and (before or after):  # Marathon may leave out what is empty
-        yield Difference(path, _shown(before), _shown(after))
+        yield Difference(path, shown(before), shown(after))
 
 
 def _is_list(value: Any) -> bool:
@@ -109,10 +109,10 @@ def _env(before: Mapping[str, Any], after: Mapping[str, Any], hidden: Collection
         was, now = before.get(name), after.get(name)
         if was == now or (name in KEPT and isinstance(was, str) and not isinstance(now, Mapping)):
             continue
-        shown = [SECRET if value is not None and name in hidden else _variable(name, value) for value in (was, now)]
-        if shown == [SECRET, SECRET]:
-            shown[1] = "(another secret)"
-        yield Difference(f"env.{name}", *shown)
+        told = [SECRET if value is not None and name in hidden else _variable(name, value) for value in (was, now)]
+        if told == [SECRET, SECRET]:
+            told[1] = "(another secret)"
+        yield Difference(f"env.{name}", *told)
 
 
 def _variable(name: str, value: Any) -> Any:
@@ -121,13 +121,13 @@ def _variable(name: str, value: Any) -> Any:
         return SECRET
     if name == Variable.CONFIGURATION and isinstance(value, str):
         return f"({len(value)} bytes, {zlib.crc32(value.encode()):08x})"
-    return _shown(value)
+    return shown(value)
 
 
 def _labels(before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[Difference]:
     for name in sorted((before.keys() | after.keys()) - {names.LABEL_STATE, names.LABEL_POLICY}):
         if before.get(name) != after.get(name):
-            yield Difference(f"labels.{name}", _shown(before.get(name)), _shown(after.get(name)))
+            yield Difference(f"labels.{name}", shown(before.get(name)), shown(after.get(name)))
 
 
 def _policies(before: Policy, after: Policy) -> Iterator[Difference]:
@@ -137,7 +137,8 @@ def _policies(before: Policy, after: Policy) -> Iterator[Difference]:
             yield Difference(f"policy.{name}", was, now)
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
+    """As people read it: whole numbers as such, long text cut."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, str) and len(value) > _MOST_SHOWN:

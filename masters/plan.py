@@ -17,7 +17,7 @@ import msgspec
 from framework.errors import Fault
 from masters import names
 from masters.app import AppContext, Document, app_of
-from masters.comparing import KEPT, SECRET, differences, policy_in
+from masters.comparing import KEPT, SECRET, differences, policy_in, shown
 from masters.names import Variable
 from masters.records import Change, ChangeKind, Difference, Observed, ObservedMaster, ObservedShare
 from masters.spec.model import TenantSpec
@@ -103,8 +103,8 @@ def _change(one: Desired, app: Document, observed: Observed) -> Change | None:
     of_secrets = list(_secret_differences(one.secrets, observed.secrets))
     changed_share = share if of_share else None
     if master is None:
-        shown = (*_created(app), *of_share)
-        return Change(spec.name, ChangeKind.CREATE, app["id"], shown, app=app, share=changed_share)
+        told = (*_created(app), *of_share)
+        return Change(spec.name, ChangeKind.CREATE, app["id"], told, app=app, share=changed_share)
     of_app = differences(app, master)
     found = (*of_app, *of_secrets, *of_share)
     if not found:
@@ -146,14 +146,14 @@ def _created(app: Document) -> Iterator[Difference]:
     container = app["container"]
     told: dict[str, Any] = {
         "container.docker.image": container.get("docker", {}).get("image"),
-        "cmd": app.get("cmd"),
+        "cmd": app.get("cmd", "").partition("\n")[2] or None,  # without what is put before it
         "cpus": app["cpus"],
         "mem": app["mem"],
         "policy.volume": policy.volume,
         "policy.volume_mib": policy.volume_mib,
         f"env.{Variable.ROOT_URL}": app["env"][Variable.ROOT_URL],
     }
-    yield from (Difference(path, None, value) for path, value in told.items() if value is not None)
+    yield from (Difference(path, None, shown(value)) for path, value in told.items() if value is not None)
 
 
 def _share_differences(before: ObservedShare | None, after: ObservedShare) -> Iterator[Difference]:
@@ -165,7 +165,7 @@ def _share_differences(before: ObservedShare | None, after: ObservedShare) -> It
     ):
         was, now = None if before is None else getattr(before, name), getattr(after, name)
         if was != now:
-            yield Difference(path, was, now)
+            yield Difference(path, shown(was), shown(now))
 
 
 def _secret_differences(wanted: Mapping[str, str | None], held: Mapping[str, str]) -> Iterator[Difference]:
