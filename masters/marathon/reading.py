@@ -11,7 +11,7 @@ import msgspec
 from masters.names import LABEL_POLICY, LABEL_STATE, LABEL_TENANT
 from masters.records import ObservedMaster, ObservedTask, Policy
 
-EMBEDS = ("tasks", "counts", "deployments", "lastTaskFailure")
+EMBEDS = ("tasks", "deployments", "lastTaskFailure")
 _EMBEDDED = (
     "tasks", "tasksStaged", "tasksRunning", "tasksHealthy", "tasksUnhealthy", "deployments", "readinessCheckResults",
     "lastTaskFailure",

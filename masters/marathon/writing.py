@@ -32,6 +32,7 @@ class Writer:
         self._addresses = addresses
         self._deployment_timeout_s = deployment_timeout_s
         self._governor = Governor(pace)
+        self._doubtful: dict[str, str] = {}  # versions of apps that may have been restarted since
 
     def put(self, app_id: str, document: Mapping[str, Any], expect: str | None, *, force: bool) -> Deployed:
         if document.keys() == _ROLLBACK:
@@ -87,16 +88,21 @@ class Writer:
         )
 
     def restart(self, app_id: str, *, force: bool) -> Deployed:
-        """Known to be made by the app's new version."""
-        before: list[str] = []
+        """Known to be made by the app's new version, also where it is asked for again after an outage."""
+        before = self._doubtful.pop(app_id, None)
 
         def made() -> Deployed | None:
+            nonlocal before
             master = self._there(app_id)
-            if not before:
-                before.append(master.version)
-            return _deployed(master) if master.version != before[0] else None
+            before = before or master.version
+            return _deployed(master) if master.version != before else None
 
-        return self._until_made(app_id, made, lambda: self._calls.restart(app_id, force=force))
+        try:
+            return self._until_made(app_id, made, lambda: self._calls.restart(app_id, force=force))
+        except UnavailableError:
+            if before is not None:
+                self._doubtful[app_id] = before
+            raise
 
     def delete(self, app_id: str, *, force: bool) -> Deployed | None:
         """None where it is not there any more."""

@@ -76,6 +76,19 @@ def test_what_was_not_made_is_tried_again(marathon: OddMarathon, fault: Odd) -> 
     assert [method for method, _ in marathon.applied] == ["POST", "PUT", "POST", "DELETE"]
 
 
+def test_a_restart_that_is_asked_for_again_after_an_outage_is_one(marathon: OddMarathon, edge: MarathonEdge) -> None:
+    edge.put(ID, app("payments"), expect=None)
+    marathon.odd.append(odd.done_but(odd.cut))
+    marathon.odd_reads.extend([lambda handler, asked: handler.tell(marathon.perform(asked)), *[odd.html(503)] * 200])
+    with pytest.raises(UnavailableError):
+        edge.restart(ID)
+    marathon.odd_reads.clear()
+    assert edge.restart(ID).version == marathon.apps[ID]["version"]
+    assert [method for method, _ in marathon.applied] == ["POST", "POST"]
+    edge.restart(ID)
+    assert len(marathon.applied) == 3
+
+
 def test_a_change_that_comes_late_is_taken_for_ours(marathon: OddMarathon, edge: MarathonEdge) -> None:
     first = edge.put(ID, app("payments"), expect=None)
     marathon.odd.extend([odd.later(0.01), odd.locked("deployment-2")])
