@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,7 +17,9 @@ from masters import names
 from masters.names import Variable
 from masters.records import Policy
 from masters.settings import IngressSettings, MastersContext
-from masters.spec.model import DockerVolume, ExternalVolume, HealthSpec, TenantSpec
+
+if TYPE_CHECKING:
+    from masters.spec.model import DockerVolume, ExternalVolume, HealthSpec, TenantSpec
 
 Document: TypeAlias = dict[str, Any]
 

@@ -33,10 +33,15 @@ def listing(
     directory: Directory = None,
 ) -> None:
     """List tenants: their masters, and what their builds use of the quota. A tenant's token sees itself."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from framework.cli.connection import connect
 
-    shares = {tenant["name"]: tenant for tenant in connect(server, token_file, directory).get("/v1/tenants")["tenants"]}
-    masters, trouble = _masters(config, directory)
+    client = connect(server, token_file, directory)
+    with ThreadPoolExecutor(1, "masters") as pool:  # two servers, asked at once
+        asked = pool.submit(_masters, config, directory)
+        shares = {tenant["name"]: tenant for tenant in client.get("/v1/tenants")["tenants"]}
+        masters, trouble = asked.result()
     names = sorted(shares.keys() | masters.keys())
     rows = [{**(shares.get(name) or {"name": name}), "master": masters.get(name)} for name in names]
     if as_json:
