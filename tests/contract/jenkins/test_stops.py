@@ -87,6 +87,22 @@ def test_a_jenkins_that_exits_safely_goes_once_nothing_runs(own_jenkins: Starter
     assert started.status() is None
 
 
+def test_a_jenkins_restarts_itself_when_it_is_told_to(own_jenkins: Starter) -> None:
+    started = own_jenkins({})
+    started.start()
+    jenkins = _open(started.client())
+    session = jenkins.get("api/json").headers["X-Jenkins-Session"]
+    item = jenkins.build(jenkins.job("docker"))
+    assert jenkins.post("restart").status_code == 302
+
+    def anew() -> bool:
+        return started.status() in (200, 403) and jenkins.get("api/json").headers["X-Jenkins-Session"] != session
+
+    jenkins.eventually(anew, "second start")
+    assert [one["id"] for one in jenkins.json("queue/api/json")["items"]] == [item]
+    assert started.process.poll() is None, "it is the same process"
+
+
 def _open(jenkins: Jenkins) -> Jenkins:
     assert jenkins.auth is not None, "the API token of a master's init scripts is needed"
     return jenkins

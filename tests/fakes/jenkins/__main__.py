@@ -1,4 +1,4 @@
-"""Starts the stand-in and stops it as Jenkins does: 143 after a SIGTERM, with the queue kept."""
+"""Starts the stand-in, and stops it as Jenkins does: 143 after a SIGTERM, with the queue kept. It restarts by exec."""
 
 from __future__ import annotations
 
@@ -33,13 +33,17 @@ def main() -> int:
     options = read_options(sys.argv[1:], os.environ)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
     try:
-        return asyncio.run(_run(options))
+        code = asyncio.run(_run(options))
     except (OSError, TimeoutError, ValueError) as error:
         LOG.error("%s", error or type(error).__name__)
         return 1
+    if code == 0:
+        os.execv(sys.executable, sys.orig_argv)
+    return code
 
 
 async def _run(options: Options) -> int:
+    """The exit code; 0 where it is to start anew."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -56,7 +60,7 @@ async def _run(options: Options) -> int:
             await starting
     waiting.cancel()
     await running.stop()
-    return _TERMINATED
+    return 0 if running.restarting else _TERMINATED
 
 
 class _Running:
@@ -104,6 +108,10 @@ class _Running:
             self._keep(hand_over(endpoint, options.tenant, access))
             self._keep(outbox.run(master.announced))
         LOG.info("Jenkins is fully up and running")
+
+    @property
+    def restarting(self) -> bool:
+        return self._master is not None and self._master.restarting
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import logging
 import random
@@ -33,20 +32,25 @@ class Endpoint:
 
     async def send(self, method: str, path: str, body: bytes, content_type: str) -> int | None:
         """The status; None where there was no answer."""
-        return await asyncio.to_thread(self._send, method, path, body, content_type)
-
-    def _send(self, method: str, path: str, body: bytes, content_type: str) -> int | None:
         parts = urlsplit(self._url)
-        connecting = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = connecting(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
-        headers = {"Content-Type": content_type, "Authorization": f"Bearer {self._token}"}
+        secure = parts.scheme == "https"
+        head = (
+            f"{method} {parts.path.rstrip('/')}{path} HTTP/1.1\r\nHost: {parts.netloc.rpartition('@')[2]}\r\n"
+            f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
+            f"Authorization: Bearer {self._token}\r\nConnection: close\r\n\r\n"
+        )
         try:
-            connection.request(method, parts.path.rstrip("/") + path, body, headers)
-            return connection.getresponse().status
-        except (OSError, http.client.HTTPException):
+            async with asyncio.timeout(_TIMEOUT_S):
+                port = parts.port or (443 if secure else 80)
+                reader, writer = await asyncio.open_connection(parts.hostname, port, ssl=secure or None)
+                try:
+                    writer.write(head.encode("latin-1") + body)
+                    line = await reader.readline()
+                    return int(line.split()[1])
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError, ValueError, IndexError):
             return None
-        finally:
-            connection.close()
 
 
 class Outbox:

@@ -47,6 +47,7 @@ class Master:
         self.agent_port = -1  # of the TCP listener; -1: off
         self._then: Callable[[], None] | None = None  # once nothing runs
         self._stopping = False
+        self.restarting = False  # what is to come of it once it stopped
         self._parts: dict[tuple[str, int, str], SavedItem] = {}  # restored items of Pipelines not yet asked for again
         self.queue = Queue(self.nodes, self._begin, self._entered, self._left)
 
@@ -77,7 +78,7 @@ class Master:
 
     async def stop(self) -> None:
         """As on SIGTERM: the queue is kept, builds that run are cut, Pipelines go on at the next start."""
-        self._stopping = True
+        self._stopping = self.queue.quieting = True
         items = [_saved(item) for item in reversed(self.queue.listed())]
         self.home.save_queue(self.queue.last_id, items)
         for job in self.jobs.values():

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import quote
 
 from tests.fakes.jenkins.agents import AgentLink, LinkLostError, ShellStep
 from tests.fakes.jenkins.definitions import JobDefinition, NodeDefinition
@@ -45,7 +46,7 @@ class Job:
 
     @property
     def url(self) -> str:
-        return f"job/{self.name}/"
+        return f"job/{quote(self.name)}/"
 
     def running(self) -> list[Build]:
         return list(self.live.values())

@@ -140,10 +140,18 @@ def safe_exit(call: Call) -> Response:
 
 
 @routes.post("/restart")
-@routes.post("/safeRestart")
 def restart(call: Call) -> Response:
-    """Only a master that is run under a service manager of its own can do so; ours is Marathon's to restart."""
-    return call.pages.error(501, "Restart is not supported here")
+    call.master.restarting = True
+    _signal_later()
+    return pages.redirect(call.address)
+
+
+@routes.post("/safeRestart")
+def safe_restart(call: Call) -> Response:
+    call.master.restarting = True
+    call.master.quiet_down(on=True)
+    call.master.when_idle(_signal_later)
+    return pages.redirect(call.address)
 
 
 def _signal_later() -> None:

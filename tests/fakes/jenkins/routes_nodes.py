@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
+from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from tests.fakes.jenkins import kinds, pages
@@ -105,7 +106,7 @@ def toggle_offline(call: Call, name: str) -> Response:
     if node is None:
         return call.not_found()
     call.master.toggle_offline(node, call.request.form().get("offlineMessage", ""), call.caller.user)
-    return pages.redirect(f"{call.address}computer/{name}/")
+    return pages.redirect(f"{call.address}computer/{quote(name)}/")
 
 
 @routes.post("/computer/{name}/doDisconnect")
@@ -115,7 +116,7 @@ def disconnect(call: Call, name: str) -> Response:
         return call.not_found()
     if node.link is not None:
         node.link.close()
-    return pages.redirect(f"{call.address}computer/{name}/")
+    return pages.redirect(f"{call.address}computer/{quote(name)}/")
 
 
 @routes.any("/computer/{name}")
