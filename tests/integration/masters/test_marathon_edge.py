@@ -21,6 +21,7 @@ from masters.records import MasterState, ObservedMaster, Policy
 from masters.settings import MastersContext, MastersSettings
 from tests.acceptance.marathon_server import MarathonServer, marathon_server
 from tests.acceptance.scheduler_process import eventually
+from tests.contract.marathon_api.proxy import checking_proxy
 
 GROUP = "/butlery/masters"
 
@@ -31,10 +32,9 @@ def server() -> Iterator[MarathonServer]:
         yield server
 
 
-@pytest.fixture
-def edge(server: MarathonServer) -> MarathonEdge:
+def edge_to(server: MarathonServer, url: str) -> MarathonEdge:
     context = MastersContext(
-        marathon_urls=[server.url],
+        marathon_urls=[url],
         marathon_credentials=(server.user, server.password),
         scheduler_url="http://127.0.0.1:1",
         secrets=None,
@@ -43,6 +43,13 @@ def edge(server: MarathonServer) -> MarathonEdge:
         settings=MastersSettings.model_validate({"group": GROUP}),
     )
     return MarathonEdge(context)
+
+
+@pytest.fixture
+def edge(server: MarathonServer) -> Iterator[MarathonEdge]:
+    """Every exchange is held against Marathon's own description of its API."""
+    with checking_proxy(server.url) as proxy:
+        yield edge_to(server, proxy.url)
 
 
 def app(tenant: str, **fields: Any) -> dict[str, Any]:
@@ -166,7 +173,8 @@ def test_what_cannot_be_is_told(edge: MarathonEdge) -> None:
     edge.delete(large["id"])
 
 
-def test_a_marathon_that_goes_away_meanwhile(server: MarathonServer, edge: MarathonEdge) -> None:
+def test_a_marathon_that_goes_away_meanwhile(server: MarathonServer) -> None:
+    edge = edge_to(server, server.url)
     document = app("lasting")
     first = edge.put(document["id"], document, expect=None)
     ended(edge, first)
