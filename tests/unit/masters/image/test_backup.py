@@ -193,6 +193,7 @@ def test_a_restore_that_is_killed_goes_on_where_it_was(master: Master, tmp_path:
 
 def test_what_is_missing_is_said(master: Master) -> None:
     assert "no place for backups" in master.failed("backup", NAME, BUTLERY_BACKUP_TO="")
+    assert "there is no directory /nowhere" in master.failed("backup", NAME, BUTLERY_BACKUP_TO="/nowhere")
     assert "KEEP must be a number" in master.failed("backup", NAME, BUTLERY_BACKUP_KEEP="0")
     assert "names no directory" in master.failed("backup", NAME, JENKINS_HOME="/nowhere")
     assert "usage" in master.failed("backup")
