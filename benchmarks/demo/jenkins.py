@@ -83,7 +83,8 @@ def _war() -> Path:
         part.write_bytes(content)
         part.replace(path)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
+        cause = getattr(error, "reason", None) or error
+        reason = getattr(cause, "strerror", None) or cause
         raise UnavailableError(f"{URL} cannot be downloaded ({reason})") from error
     finally:
         part.unlink(missing_ok=True)

@@ -69,7 +69,8 @@ def run(tenants: int, hosts: int, clients: int, moving: int, console: Console) -
         with temporary_cluster({"local": local}, say) as cluster:
             figures = _pretending(cluster, tenants, say)
         staying = min(STAYING, moving)
-        small = HostShape(count=SMALL_HOSTS, cpus=64, mem_mib=1 << 16, ports=4 * (moving + staying))
+        ports = math.ceil(ROOM * (moving + staying) / SMALL_HOSTS)  # so that one host cannot take them all
+        small = HostShape(count=SMALL_HOSTS, cpus=64, mem_mib=1 << 16, ports=ports)
         local = {"hosts": [small.model_dump(exclude_none=True)], "marathon": {}, "ingress": True}
         with temporary_cluster({"local": local}, say) as cluster:
             figures |= _Crowd(cluster, moving, staying, say).measure(clients)
