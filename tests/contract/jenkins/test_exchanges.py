@@ -122,7 +122,7 @@ EXCHANGES = [
           {**ERROR, "X-Error": "Agent called  {node}  already exists"}, sent={"data": {"json": "{}"}}),
     _post("computer/doCreateItem?name=no%2Fslash&type=hudson.slaves.DumbSlave", 400,
           {**ERROR, "X-Error": "/  is an unsafe character"}, sent={"data": {"json": "{}"}}),
-    _get("wsagents/", 400, {}),
+    _get("wsagents/", 400, JETTY, says="only for use from agent.jar"),
     _get("login", headers=PAGE, anonymous=True),
     _get("api/json", 403, LOGIN, anonymous=True, says="Authentication required"),
     _get("computer/{node}/jenkins-agent.jnlp", 403, LOGIN, anonymous=True),

@@ -165,7 +165,7 @@ def add_backups(backups: Backups) -> None:
     def backup(call: Call) -> Response:
         fault = backups.start(call.request.form().get("name", ""))
         if fault is not None:
-            return call.pages.error(fault.status, fault.message, told=True)
+            return pages.jetty_error(fault.status, fault.message, call.request.path)
         return Response(202)
 
     @routes.any("/butlery/backups")

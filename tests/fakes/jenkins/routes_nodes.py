@@ -132,16 +132,16 @@ def web_socket(call: Call) -> Response:
     headers = call.request.headers
     name, secret = headers.get("node-name"), headers.get("secret-key")
     if name is None or secret is None or "x-remoting-capability" not in headers:
-        return call.pages.error(400, "This endpoint is only for use from agent.jar in WebSocket mode")
+        return _refused(call, "This endpoint is only for use from agent.jar in WebSocket mode")
     node = _node(call, name)
     if node is None:
-        return call.pages.error(400, "no such agent")
+        return _refused(call, "no such agent")
     if not hmac.compare_digest(secret.encode(), call.master.home.node_secret(name).encode()):
-        return call.pages.error(403)
+        return Response(403)
     if node.link is not None:
-        return call.pages.error(400, f"{name} is already connected to this controller. Rejecting this connection.")
+        return _refused(call, f"{name} is already connected to this controller. Rejecting this connection.")
     if headers.get("upgrade", "").lower() != "websocket" or "sec-websocket-key" not in headers:
-        return call.pages.error(400, "no WebSocket is asked for")
+        return _refused(call, "no WebSocket is asked for")
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await call.master.serve_agent(node, AgentLink(WebSocket(reader, writer)))
@@ -158,3 +158,7 @@ def web_socket(call: Call) -> Response:
         ],
         upgraded=serve,
     )
+
+
+def _refused(call: Call, message: str) -> Response:
+    return jetty_error(400, message, call.request.path)

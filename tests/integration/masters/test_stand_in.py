@@ -16,7 +16,9 @@ import pytest
 import requests
 
 from framework.local.cluster import free_port
+from masters.jenkins import JenkinsError, JenkinsMaster
 from masters.names import Variable
+from masters.ports import Activity, MasterAccess
 from tests.contract.jenkins.client import Jenkins
 from tests.contract.jenkins.started import StartedJenkins
 
@@ -212,6 +214,31 @@ def test_a_backup_is_made_told_of_and_restored(master: Starter, tmp_path: Path) 
     again.start("--boot-s", "0")
     assert [one["name"] for one in restored.json("api/json")["jobs"]] == sorted([job, later])
     assert other not in (one["name"] for one in restored.json("api/json")["jobs"])
+
+
+def test_the_edge_to_masters_sees_what_it_does(master: Starter, tmp_path: Path) -> None:
+    started = master({Variable.PATH: "/payments"})
+    started.start("--boot-s", "0")
+    jenkins = started.client()
+    assert jenkins.auth is not None
+    edge = JenkinsMaster("payments", started.url, MasterAccess(started.url, *jenkins.auth, "2.463"))
+    assert edge.activity() == Activity(busy=0, queued=0, quieting=False)
+    gate = tmp_path / "gate"
+    node = jenkins.node("docker", tmp_path)
+    jenkins.connect(node, tmp_path / "agent")
+    build = jenkins.build_of(jenkins.build(jenkins.job("docker", f"until [ -e {gate} ]; do sleep 0.1; done")))
+    waits = jenkins.build(jenkins.job("gpu"))
+    assert edge.activity() == Activity(busy=1, queued=1, quieting=False)
+    edge.quiet_down(on=True)
+    assert edge.activity().quieting
+    jenkins.why(waits, "Jenkins is about to shut down")
+    edge.quiet_down(on=False)
+    gate.touch()
+    jenkins.ended(build)
+    jenkins.eventually(lambda: edge.activity() == Activity(0, 1, quieting=False), "idle master")
+    assert edge.backups() == []
+    with pytest.raises(JenkinsError, match="409"):
+        edge.backup("payments-1")
 
 
 def test_a_restore_of_no_backup_stops_the_start(master: Starter, tmp_path: Path) -> None:
