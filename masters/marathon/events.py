@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import msgspec
-import requests
-import urllib3
 
 from framework.errors import UnavailableError
 from masters.marathon.bounded import STOP_CHECK_S, StoppedError
 from masters.marathon.pace import Pace, stream_pause_s
-from masters.marathon.session import MarathonSession
+from masters.marathon.session import MarathonSession, library_errors
 
 ANY = "*"
 MOST_EVENT_BYTES = 4 << 20
@@ -131,10 +129,8 @@ class Events:
             yield ANY
             parser = Parser()
             while True:
-                try:
+                with library_errors(self._session.who):
                     piece: bytes = stream.raw.read1(PIECE_BYTES)
-                except (OSError, urllib3.exceptions.HTTPError, requests.exceptions.RequestException) as error:
-                    raise UnavailableError(f"{self._session.who} cut the event stream") from error
                 if not piece:
                     raise UnavailableError(f"{self._session.who} ended the event stream")
                 yield from self._told(parser, piece)

@@ -6,7 +6,9 @@ say where it is. Neither ``~/.netrc`` nor cookies take part; proxies do, but for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from requests.auth import HTTPBasicAuth
 from requests.utils import get_environ_proxies
 
 import framework
-from framework.errors import UnavailableError
+from framework.errors import Fault, InputError, UnavailableError
 from framework.urls import is_loopback
 from masters.marathon.answers import refusal
 from masters.marathon.bounded import BoundedAdapter, Bounds, CallBounds, StreamBounds, within
@@ -45,11 +47,11 @@ class MarathonSession(requests.Session):
         call_timeout_s: float,
         connections: int,
     ) -> None:
-        """``connections`` are kept open to each address."""
+        """``connections`` are kept open to each address. Raises InputError where ``ca_file`` has no certificates."""
         super().__init__()
         self.urls = tuple(url.rstrip("/") for url in urls)
         self._asked = 0  # index of the address to ask
-        self._ca: str | bool = str(ca_file) if ca_file is not None else True
+        self._ca = _checked(ca_file) if ca_file is not None else True
         self._call_timeout_s = call_timeout_s
         self.trust_env = False
         self.auth = HTTPBasicAuth(*credentials) if credentials is not None else _no_auth
@@ -117,9 +119,9 @@ class MarathonSession(requests.Session):
             raise
         if 200 <= answer.status_code < 300:
             return answer
-        with answer, within(bounds):
-            told = answer.headers.get("Content-Type", "")
-            error = refusal(answer.status_code, told, answer.content, self._who(asked), f"{method} {path}")
+        with answer, library_errors(self._who(asked)):
+            kind_told = answer.headers.get("Content-Type", "")
+            error = refusal(answer.status_code, kind_told, answer.content, self._who(asked), f"{method} {path}")
         if isinstance(error, UnavailableError):
             self._turn_from(asked)
         raise error
@@ -145,8 +147,7 @@ class MarathonSession(requests.Session):
         raise UnavailableError(f"Marathon at {_server(url)} sends us from one address to the next, and to no leader")
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], options: Mapping[str, Any]) -> requests.Response:
-        server = f"Marathon at {_server(url)}"
-        try:
+        with library_errors(f"Marathon at {_server(url)}"):
             return super().request(
                 method,
                 url,
@@ -157,13 +158,28 @@ class MarathonSession(requests.Session):
                 allow_redirects=False,
                 **options,
             )
-        except requests.exceptions.SSLError as error:
-            raise UnavailableError(f"{server}: its certificate is not trusted: {_innermost(error)}") from error
-        except requests.exceptions.ConnectTimeout as error:
-            text = f"{server} did not take the connection within {CONNECT_TIMEOUT_S:g} s"
-            raise UnavailableError(text) from error
-        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise UnavailableError(f"{server} cannot be reached, or breaks off: {_innermost(error)}") from error
+
+
+@contextmanager
+def library_errors(who: str) -> Iterator[None]:
+    """Those of requests and what is below it as UnavailableError."""
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        raise UnavailableError(f"{who}: its certificate is not trusted: {_innermost(error)}") from error
+    except requests.exceptions.ConnectTimeout as error:
+        raise UnavailableError(f"{who} did not take the connection in time") from error
+    except (OSError, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise UnavailableError(f"{who} cannot be reached, or breaks off: {_innermost(error)}") from error
+
+
+def _checked(ca_file: Path) -> str:
+    try:
+        ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:
+        reason = error.strerror if error.strerror and not isinstance(error, ssl.SSLError) else "it holds none"
+        raise InputError([Fault("masters.ca_file", f"certificates cannot be read of {ca_file}: {reason}")]) from error
+    return str(ca_file)
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

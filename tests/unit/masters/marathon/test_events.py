@@ -125,7 +125,13 @@ def test_a_page_in_the_place_of_a_stream_and_silence_are_left(marathon: OddMarat
         handler.begin_stream()
         handler.server.over.wait(PATIENCE_S)
 
-    marathon.odd_reads.extend([odd.html(), odd.html(503), odd.cut, silent, odd.answer(302, location="/v2/events")])
+    def half_a_page(handler: Handler, _asked: odd.Asked) -> None:
+        handler.send(503, "text/html", odd.HTML, length=1000)
+        handler.cut()
+
+    marathon.odd_reads.extend(
+        [odd.html(), odd.html(503), half_a_page, odd.cut, silent, odd.answer(302, location="/v2/events")]
+    )
     streams(marathon, [deployed(ID)])
     with following(edge) as follower:
         told = follower.until(lambda told: ID in told)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from framework.errors import UnavailableError
+from framework.errors import InputError, UnavailableError
 from masters.errors import MarathonError
 from masters.marathon import MarathonEdge, session
 from tests.fakes import odd_marathon as odd
@@ -116,6 +116,18 @@ def test_certificates_are_checked_by_our_own_authority(tmp_path: Path) -> None:
         marathon.odd_reads.extend([odd.answer(302, location=f"http://127.0.0.1:9/v2/apps{ID}")] * 9)
         with pytest.raises(UnavailableError, match="not to a leader"):
             edge_to(marathon.url, ca_file=str(tmp_path / "ca.pem"), retry_for_s=0).master(ID)
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "No such file"), ("nonsense", "it holds none")])
+def test_an_authority_that_cannot_be_read_is_told_before_anything_is_asked(
+    tmp_path: Path, content: str | None, words: str
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=words) as raised:
+        edge_to("https://127.0.0.1:9", ca_file=str(path))
+    assert raised.value.faults[0].where == "masters.ca_file"
 
 
 def _one_event(handler: odd.Handler) -> None:
