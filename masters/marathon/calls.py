@@ -19,6 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from framework.errors import UnavailableError
+from framework.log import muted
 from masters.marathon import reading
 from masters.marathon.answers import NotThereError, decoded
 from masters.marathon.session import MarathonSession
@@ -151,11 +152,9 @@ class Calls:
     def _client(self) -> MarathonClient:
         """Imported where something is changed: that takes longer than to list 500 masters."""
         if self._made is None:
-            import logging
-
             from marathon import MarathonClient
 
-            logging.getLogger("marathon").setLevel(logging.WARNING)  # below, it logs the bodies of answers
+            muted("marathon")  # it logs the bodies of answers
             self._made = MarathonClient([""], session=self._session, sse_session=self._session)
         return self._made
 

@@ -6,13 +6,13 @@ may have changed whenever it begins anew.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from framework.errors import UnavailableError
+from framework.log import get_logger
 from masters.marathon.bounded import STOP_CHECK_S, StoppedError
 from masters.marathon.pace import Pace, stream_pause_s
 from masters.marathon.session import MarathonSession, library_errors
@@ -31,7 +31,7 @@ TYPES = (
     "app_terminated_event",
 )
 
-_log = logging.getLogger(__name__)
+log = get_logger(__name__)
 
 
 class _Action(msgspec.Struct):
@@ -117,7 +117,7 @@ class Events:
             except StoppedError:
                 return
             except UnavailableError as error:
-                _log.log(logging.DEBUG if attempt else logging.WARNING, "no events, for the moment: %s", error)
+                (log.debug if attempt else log.warning)("Marathon tells no events for the moment", error=str(error))
             pause_s = stream_pause_s(self._pace, attempt)
             attempt += 1
             _sleep(pause_s, stop)

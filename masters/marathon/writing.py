@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from framework.errors import UnavailableError
+from framework.log import get_logger
 from masters.comparing import differences
 from masters.errors import ChangedError, MarathonError
 from masters.marathon.answers import ConflictError, CrowdedError, LockedError, NotThereError
@@ -21,6 +22,8 @@ from masters.ports import Deployed
 from masters.records import ObservedMaster
 
 _ROLLBACK = {"version"}
+
+log = get_logger(__name__)
 
 
 class Writer:
@@ -141,6 +144,7 @@ class Writer:
                 self._wait_for(app_id, error.deployments, until)
                 tries = Tries(self._pace, self._addresses)
             except CrowdedError:
+                log.info("Marathon runs as many deployments as it takes; slowing down", app=app_id)
                 self._governor.refused(sent_at)
                 tries = Tries(self._pace, self._addresses)
             except UnavailableError as error:
@@ -151,6 +155,7 @@ class Writer:
 
     def _wait_for(self, app_id: str, deployments: Collection[str], until: float) -> None:
         """Until these have ended. Raises MarathonError where they have not."""
+        log.info("an app is locked; its deployments are waited for", app=app_id, deployments=list(deployments))
         tries = Tries(self._pace, self._addresses)
         attempt = 0
         while True:
