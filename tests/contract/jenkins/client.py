@@ -188,19 +188,11 @@ class Jenkins:
         return process
 
     def connect(self, name: str, directory: Path, *options: str) -> subprocess.Popen[bytes]:
-        """An agent of the node by WebSocket, which is online when this returns."""
-        given = (
-            "-url",
-            self.url,
-            "-secret",
-            self.secret(name),
-            "-name",
-            name,
-            "-webSocket",
-            "-workDir",
-            str(directory),
-        )
-        process = self.agent(directory, *given, *options)
+        """An agent of the node by WebSocket, which is online when this returns. Its secret is not to be seen."""
+        directory.mkdir(exist_ok=True)
+        (directory / "secret").write_text(self.secret(name))
+        given = ("-url", self.url, "-secret", f"@{directory}/secret", "-name", name, "-webSocket")
+        process = self.agent(directory, *given, "-workDir", str(directory), *options)
         self.online(name)
         return process
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from tests.fakes.jenkins import pages, routes_jobs, routes_master, routes_nodes
 from tests.fakes.jenkins.http import Request, Response
 from tests.fakes.jenkins.master import Master
 from tests.fakes.jenkins.pages import Pages
 from tests.fakes.jenkins.routing import Call, Routes
 from tests.fakes.jenkins.security import Caller, Security, WrongLoginError
+
+LOG = logging.getLogger("jenkins")
 
 _OPEN = {"login", "loginError", "j_spring_security_check", "jnlpJars", "tcpSlaveAgentListener", "wsagents", "whoAmI"}
 """First parts of the paths that anybody may ask for."""
@@ -56,7 +60,11 @@ class App:
                 return pages.jetty_error(403, "No valid crumb was included in the request", request.path)
         if security.secured and caller.user is None and first not in _OPEN:
             return call.pages.log_in_first(request.target, self._prefix)
-        return await _routes_of(first).answer(path.rstrip("/") or "/", call)
+        try:
+            return await _routes_of(first).answer(path.rstrip("/") or "/", call)
+        except OSError as error:  # the disk's, or no JDK
+            LOG.error("%s %s: %s", request.method, request.path, error)
+            return call.pages.error(500, str(error))
 
     def _tell_session(self, answer: Response, call: Call) -> None:
         """The cookie goes out once; a page with a form, as most error pages are, makes a session too."""

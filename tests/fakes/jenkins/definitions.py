@@ -168,8 +168,11 @@ def node_xml(node: NodeDefinition) -> str:
 
 
 def node_from_xml(text: str) -> NodeDefinition:
-    """The reverse of ``node_xml``."""
-    root = ET.fromstring(without_declaration(text))
+    """The reverse of ``node_xml``. Raises DefinitionError."""
+    try:
+        root = ET.fromstring(without_declaration(text))
+    except ET.ParseError as error:
+        raise DefinitionError(f"the definition of a node is no XML: {error}") from error
     retention = root.find("retentionStrategy")
     return NodeDefinition(
         name=root.findtext("name") or "",

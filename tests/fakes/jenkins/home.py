@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.fakes.jenkins.definitions import NodeDefinition, node_from_xml, node_xml
+
+LOG = logging.getLogger("jenkins")
 
 TOKEN_FILE = "butlery-api-token"
 """Below ``secrets/``: the API token of the user ``butlery``, made at the first start."""
@@ -125,8 +128,13 @@ class Home:
         path = self.path / "queue.xml"
         if not path.exists():
             return 0, []
-        root = ET.fromstring(path.read_text())
+        text = path.read_text()
         path.replace(self.path / "queue.xml.bak")
+        try:
+            root = ET.fromstring(text)
+        except ET.ParseError as error:
+            LOG.warning("%s cannot be read: %s", path, error)
+            return 0, []
         return int(root.get("lastId", "0")), [_item(one) for one in root]
 
 

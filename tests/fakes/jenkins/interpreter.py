@@ -65,10 +65,12 @@ class PipelineRun:
             return "FAILURE"
         except StepFailedError as error:
             result = error.result
+            self._log.line(f"[Pipeline] End of Pipeline\nERROR: {error}")
+        except (ValueError, TypeError) as error:  # a step's argument is not of its kind
+            result = "FAILURE"
+            self._log.line(f"[Pipeline] End of Pipeline\njava.lang.IllegalArgumentException: {error}")
+        else:
             self._log.line("[Pipeline] End of Pipeline")
-            self._log.line(f"ERROR: {error}")
-            return result
-        self._log.line("[Pipeline] End of Pipeline")
         return result
 
     def _done(self, path: str) -> None:
@@ -191,8 +193,7 @@ class PipelineRun:
 
 
 def _seconds(step: Step, amount: Any, unit: str) -> float:
-    given = step.named.get("unit")
-    name = given.value if given is not None else unit
+    name = fill(step.named.get("unit", unit), {})
     if name not in _UNITS:
         raise StepFailedError(f"{name} is not a unit of time here")
     return float(amount) * _UNITS[name]

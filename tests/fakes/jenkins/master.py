@@ -154,7 +154,10 @@ class Master:
         self.queue.nodes_changed()
 
     async def serve_agent(self, node: Node, link: AgentLink) -> None:
-        """Has the agent of ``node`` until it is gone."""
+        """Has the agent of ``node`` until it is gone; of two that come at once the first stays."""
+        if node.link is not None:
+            link.close()
+            return
         node.link = link
         if not node.temporarily_offline:
             node.cause = None

@@ -30,12 +30,25 @@ public final class Launcher {
   public static void main(String[] arguments) throws InterruptedException {
     Launcher launcher = new Launcher();
     try {
-      launcher.read(List.of(arguments));
-    } catch (IllegalArgumentException fault) {
+      launcher.read(expanded(arguments));
+    } catch (IllegalArgumentException | IOException fault) {
       System.err.println(fault.getMessage());
       System.exit(REJECTED);
     }
     System.exit(launcher.run());
+  }
+
+  /** {@code @FILE} stands for the lines of a file, so that a secret need not be on the command line. */
+  private static List<String> expanded(String[] arguments) throws IOException {
+    List<String> found = new ArrayList<>();
+    for (String argument : arguments) {
+      if (argument.startsWith("@")) {
+        found.addAll(java.nio.file.Files.readAllLines(java.nio.file.Path.of(argument.substring(1))));
+      } else {
+        found.add(argument);
+      }
+    }
+    return found;
   }
 
   private void read(List<String> arguments) {
@@ -61,6 +74,13 @@ public final class Launcher {
         case "-workDir":
         case "-internalDir":
         case "-jar-cache":
+        case "-agentLog":
+        case "-loggingConfig":
+        case "-cert":
+        case "-credentials":
+        case "-proxyCredentials":
+        case "-protocols":
+        case "-webSocketHeader":
           if (++at == arguments.size()) {
             throw new IllegalArgumentException("Option \"" + option + "\" takes an operand");
           }
