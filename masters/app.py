@@ -267,7 +267,8 @@ def _container(spec: TenantSpec) -> Document:
         if "size" in external or len(external["options"]) > 1:
             kind = "MESOS"  # with Docker's containerizer Marathon refuses both
     if image is not None and spec.backup is not None:  # without one the host's directory is there anyway
-        volumes.append({"containerPath": spec.backup.to, "mode": "RW", "hostPath": spec.backup.to})
+        own = f"{spec.backup.to.rstrip('/')}/{spec.name}"  # alone: those of others hold others' secrets
+        volumes.append({"containerPath": own, "mode": "RW", "hostPath": own})
     container: Document = {"type": kind, "volumes": volumes}
     if image is not None:
         if kind == "DOCKER":

@@ -181,7 +181,10 @@ class AddressSpec(DocumentModel):
 class BackupSpec(DocumentModel):
     """Copies of JENKINS_HOME."""
 
-    to: HostPath = Field(description="A directory of the hosts, the same on each; the tenant's are in one of its name.")
+    to: HostPath = Field(
+        description="A directory of the hosts, the same on each; the tenant's are in one of its name, which no other "
+        "user may enter. A master with an image has that one alone mounted, so it must be there and be its user's."
+    )
     every_h: Annotated[float, Field(gt=0, le=24 * 366)] | None = Field(
         default=None, description="How often; unset: only when asked for."
     )

@@ -154,3 +154,17 @@ def test_a_place_that_is_full_is_told_and_left_clean(tmp_path: Path, small: Path
     said = full.failed("restore", BUTLERY_RESTORE="b1")
     assert "cannot be unpacked" in said or "cannot be written" in said
     assert (small / "kept").stat().st_size == 300 << 10
+
+
+@pytest.mark.root
+def test_a_directory_that_another_user_made_first_is_not_taken(tmp_path: Path) -> None:
+    home, place = tmp_path / "home", tmp_path / "backups"
+    home.mkdir()
+    place.mkdir()
+    (home / "config.xml").write_text("<hudson/>")
+    master = Master(home, place)
+    master.done("backup", "b1")
+    os.chown(master.backups, JENKINS_UID, -1)
+    for script, arguments in (("backup", ["b2"]), ("backup", ["--list"]), ("restore", [])):
+        said = master.failed(script, *arguments, BUTLERY_RESTORE="b1")
+        assert f"{master.backups} belongs to user {JENKINS_UID} and this is user 0; chown it" in said

@@ -200,6 +200,12 @@ def test_what_is_missing_is_said(master: Master) -> None:
     assert master.listed() == []
 
 
+def test_backups_are_for_their_own_master_alone(master: Master) -> None:
+    master.backups.mkdir(mode=0o755)
+    master.done("backup", NAME)
+    assert master.backups.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.fixture
 def slow_tar(tmp_path: Path) -> Path:
     """A directory for PATH with a tar that has made its file and then waits, for at most 20 s, for ``go_on``."""

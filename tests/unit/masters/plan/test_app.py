@@ -78,7 +78,7 @@ def test_with_an_image() -> None:
     assert "cmd" not in app
     assert "user" not in app
     kept = app_of(spec(backup={"to": "/backups"}), CONTEXT)["container"]["volumes"]
-    assert kept[1] == {"containerPath": "/backups", "mode": "RW", "hostPath": "/backups"}
+    assert kept[1] == {"containerPath": "/backups/payments", "mode": "RW", "hostPath": "/backups/payments"}
     env = app["env"]
     assert env[Variable.HOME] == "/var/jenkins_home"
     assert env[Variable.ROOT_URL] == "https://payments.jenkins.example:8443/"
