@@ -25,6 +25,10 @@ Say = Callable[[str], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PORT_ATTEMPTS = 3
+OWN_PORTS = 61_000
+"""The first of the ports of tasks that really bind them: none of the cluster that the user may have up (31,000 and on),
+
+nor of those that Linux gives to connections (32,768 to 60,999)."""
 PORT_SETTINGS = ("local.port", "local.marathon.port", "api.port", "masters.ingress.http_port")
 
 

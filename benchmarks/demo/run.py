@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from benchmarks.api import Api
-from benchmarks.cluster import Cluster, interruptible, temporary_cluster
+from benchmarks.cluster import OWN_PORTS, Cluster, interruptible, temporary_cluster
 from benchmarks.demo import jenkins, masters, repository
 from benchmarks.demo.builds import TENANTS, PlannedBuild, host_shape, plan
 from benchmarks.demo.report import Finished, deviations, figures_of, show
@@ -35,7 +35,7 @@ def run(builds: int, keep: bool, progress: Console, tables: Console) -> dict[str
     repository.require_git()  # said before anything is started
     kind = jenkins.choose()
     shape = host_shape(jenkins.CPUS, jenkins.MEM_MIB) if kind is not None else host_shape(0, 0)
-    local = {"hosts": [shape.model_dump(exclude_none=True)]}
+    local = {"hosts": [shape.model_dump(exclude_none=True)], "first_port": OWN_PORTS}
     settings = {"local": {**local, "marathon": {}, "ingress": True} if kind is not None else local}
     with interruptible():
         with temporary_cluster(settings, say, keep=keep) as cluster:

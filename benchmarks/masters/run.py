@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cluster import Cluster, Say, interruptible, temporary_cluster
+from benchmarks.cluster import OWN_PORTS, Cluster, Say, interruptible, temporary_cluster
 from benchmarks.command import Butlery
 from benchmarks.figures import percentile, rounded
 from benchmarks.marathon.client import Client
@@ -71,7 +71,8 @@ def run(tenants: int, hosts: int, clients: int, moving: int, console: Console) -
         staying = min(STAYING, moving)
         ports = math.ceil(ROOM * (moving + staying) / SMALL_HOSTS)  # so that one host cannot take them all
         small = HostShape(count=SMALL_HOSTS, cpus=64, mem_mib=1 << 16, ports=ports)
-        local = {"hosts": [small.model_dump(exclude_none=True)], "marathon": {}, "ingress": True}
+        hosts_of_small = [small.model_dump(exclude_none=True)]
+        local = {"hosts": hosts_of_small, "first_port": OWN_PORTS, "marathon": {}, "ingress": True}
         with temporary_cluster({"local": local}, say) as cluster:
             figures |= _Crowd(cluster, moving, staying, say).measure(clients)
     return {**figures, "tenants": tenants, "hosts": hosts, "clients": clients, "moving": moving}
