@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fakes.jenkins import kinds, pages
+from tests.fakes.jenkins import kinds_jobs, kinds_nodes, pages
 from tests.fakes.jenkins.definitions import DefinitionError
 from tests.fakes.jenkins.http import Response
-from tests.fakes.jenkins.kinds import last_build
+from tests.fakes.jenkins.kinds_jobs import last_build
 from tests.fakes.jenkins.labels import LabelSyntaxError, atom
 from tests.fakes.jenkins.model import Build, Job
 from tests.fakes.jenkins.pages import jetty_error
@@ -80,7 +80,7 @@ def shown(call: Call, name: str) -> Response:
 @routes.any("/job/{name}/api/json")
 def job_json(call: Call, name: str) -> Response:
     job = _job(call, name)
-    return call.shown(kinds.job_kind(job), job) if job is not None else call.not_found()
+    return call.shown(kinds_jobs.job_kind(job), job) if job is not None else call.not_found()
 
 
 @routes.any("/job/{name}/config.xml")
@@ -141,7 +141,7 @@ def _schedule(call: Call, job: Job, parameters: dict[str, str]) -> Response:
 @routes.any("/job/{name}/{number}/api/json")
 def build_json(call: Call, name: str, number: str) -> Response:
     found = _build(call, name, number)
-    return call.shown(kinds.build_kind(found), found) if found is not None else call.not_found()
+    return call.shown(kinds_jobs.build_kind(found), found) if found is not None else call.not_found()
 
 
 @routes.post("/job/{name}/{number}/stop")
@@ -187,13 +187,13 @@ def _log(call: Call, found: Build, start: int) -> bytes:
 
 @routes.any("/queue/api/json")
 def queue(call: Call) -> Response:
-    return call.shown(kinds.QUEUE)
+    return call.shown(kinds_jobs.QUEUE)
 
 
 @routes.any("/queue/item/{number}/api/json")
 def queue_item(call: Call, number: str) -> Response:
     item = call.master.queue.find(int(number)) if number.isdecimal() else None
-    return call.shown(kinds.item_kind(item), item) if item is not None else call.not_found()
+    return call.shown(kinds_jobs.item_kind(item), item) if item is not None else call.not_found()
 
 
 @routes.post("/queue/cancelItem")
@@ -205,4 +205,4 @@ def cancel(call: Call) -> Response:
 
 @routes.any("/label/{name}/api/json")
 def label(call: Call, name: str) -> Response:
-    return call.shown(kinds.LABEL, atom(name))
+    return call.shown(kinds_nodes.LABEL, atom(name))

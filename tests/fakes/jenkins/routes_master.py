@@ -9,7 +9,7 @@ import json
 import os
 import signal
 
-from tests.fakes.jenkins import console, jar, kinds, pages
+from tests.fakes.jenkins import console, jar, kinds_master, pages
 from tests.fakes.jenkins.backups import Backups
 from tests.fakes.jenkins.http import Response
 from tests.fakes.jenkins.routing import Call, Routes
@@ -29,22 +29,22 @@ def dashboard(call: Call) -> Response:
 
 @routes.any("/api/json")
 def status(call: Call) -> Response:
-    return call.shown(kinds.MASTER)
+    return call.shown(kinds_master.MASTER)
 
 
 @routes.any("/overallLoad/api/json")
 def load(call: Call) -> Response:
-    return call.shown(kinds.LOAD)
+    return call.shown(kinds_master.LOAD)
 
 
 @routes.any("/whoAmI/api/json")
 def who_am_i(call: Call) -> Response:
-    return call.shown(kinds.WHO_AM_I, call.caller.user)
+    return call.shown(kinds_master.WHO_AM_I, call.caller.user)
 
 
 @routes.any("/crumbIssuer/api/json")
 def crumb(call: Call) -> Response:
-    return call.shown(kinds.CRUMB, call.security.crumb(call.caller))
+    return call.shown(kinds_master.CRUMB, call.security.crumb(call.caller))
 
 
 @routes.any("/login")

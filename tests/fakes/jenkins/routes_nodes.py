@@ -8,7 +8,7 @@ import secrets
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from tests.fakes.jenkins import kinds, pages
+from tests.fakes.jenkins import kinds_nodes, pages
 from tests.fakes.jenkins.agents import AgentLink
 from tests.fakes.jenkins.definitions import DefinitionError, node_from_form, node_xml
 from tests.fakes.jenkins.http import Response
@@ -35,7 +35,7 @@ def nodes(call: Call) -> Response:
 
 @routes.any("/computer/api/json")
 def nodes_json(call: Call) -> Response:
-    return call.shown(kinds.COMPUTERS)
+    return call.shown(kinds_nodes.COMPUTERS)
 
 
 @routes.post("/computer/doCreateItem")
@@ -59,9 +59,9 @@ def create(call: Call) -> Response:
 @routes.any("/computer/{name}/api/json")
 def node_json(call: Call, name: str) -> Response:
     if name == BUILT_IN:
-        return call.shown(kinds.MASTER_COMPUTER)
+        return call.shown(kinds_nodes.MASTER_COMPUTER)
     node = _node(call, name)
-    return call.shown(kinds.COMPUTER, node) if node is not None else call.not_found()
+    return call.shown(kinds_nodes.COMPUTER, node) if node is not None else call.not_found()
 
 
 @routes.any("/computer/{name}/config.xml")

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from tests.fakes.jenkins.exporting import Of
 from tests.fakes.jenkins.http import Request, Response
-from tests.fakes.jenkins.kinds import Of
 from tests.fakes.jenkins.master import Master
 from tests.fakes.jenkins.pages import Pages
 from tests.fakes.jenkins.security import Caller, Security
