@@ -110,7 +110,7 @@ class Output:
         if self._framework_id is None:
             self._framework_id = FrameworkId(await asyncio.to_thread(self._marathon.framework_id))
         if task.host not in self._host_urls:
-            self._host_urls = {host.hostname: host.url for host in await self._operator.hosts()}
+            self._host_urls = {host.hostname: host.url for host in await self._operator.hosts() if host.active}
         url = self._host_urls.get(task.host)
         if not url:
             raise UnavailableError(f"Mesos knows no host {task.host}")
