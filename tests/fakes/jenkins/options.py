@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from masters.names import Variable
 
-KIT = Path(__file__).parents[3] / "masters" / "image"
-"""Where the scripts of a master's image are in the source tree."""
+_KITS = (Path("kit"), Path(__file__).parents[3] / "masters" / "image")
+"""Where the scripts of a master's image may be: where Marathon fetches them to, else in the source tree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def read_options(argv: Sequence[str], environment: Mapping[str, str]) -> Options
     parser.add_argument(
         "--kit",
         type=Path,
-        default=environment.get("BUTLERY_KIT", KIT),
+        default=next(kit for kit in _KITS if kit.is_dir()).absolute(),
         help="directory of the scripts backup and restore",
     )
     given = parser.parse_args(argv)
