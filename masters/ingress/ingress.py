@@ -168,21 +168,16 @@ class Ingress:
         """As last read, by tenant."""
         return self._watch.masters
 
-    @property
-    def observed_at(self) -> float | None:
-        return self._watch.observed_at
-
     def hint(self, app_id: str) -> None:
         """Something was done to it."""
         self._watch.hint(app_id)
 
-    async def last_use(self, tenant: str) -> float | None:
-        """Unix s, as it is now; None where none is known. Raises UnavailableError."""
+    async def count_uses(self) -> None:
+        """Has ``last_use`` tell what is so now. Raises UnavailableError."""
         await self._uses.poll()
-        return self._uses.last.get(tenant)
 
-    def last_use_known(self, tenant: str) -> float | None:
-        """As ``last_use``, at most TEND_EVERY_S old."""
+    def last_use(self, tenant: str) -> float | None:
+        """Unix s of the last request, now where one is under way; at most TEND_EVERY_S old. None: none is known."""
         return self._uses.last.get(tenant)
 
     def held(self, tenant: str) -> int:

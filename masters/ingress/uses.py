@@ -12,13 +12,11 @@ class Uses:
         self._runtime = runtime
         self._clock = clock
         self.last = dict(last)
-        self.under_way: dict[str, int] = {}
 
     async def poll(self) -> None:
         """Raises UnavailableError."""
         uses = await self._runtime.uses()
         now = self._clock.now()
-        self.under_way = {tenant: use.now for tenant, use in uses.items() if use.now}
         for tenant, use in uses.items():
             at = now if use.now else now - use.age_s
             self.last[tenant] = max(at, self.last.get(tenant, 0.0))

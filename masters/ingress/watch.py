@@ -14,6 +14,7 @@ from typing import Protocol
 from framework.errors import ButleryError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, jittered
+from masters.ingress.routes import serving_task
 from masters.records import ObservedMaster
 
 log = get_logger(__name__)
@@ -158,10 +159,12 @@ class Watch:
 
     async def _resolve(self, master: ObservedMaster) -> None:
         """Marathon may tell a host by name, which HAProxy cannot be given."""
-        for address in {task.address for task in master.tasks} - self._addresses.keys():
-            found = await self._ip_address(address)
-            if found is not None:
-                self._addresses[address] = found
+        task = serving_task(master)
+        if task is None or task.address in self._addresses:
+            return
+        found = await self._ip_address(task.address)
+        if found is not None:
+            self._addresses[task.address] = found
 
     async def _ip_address(self, name: str) -> str | None:
         try:

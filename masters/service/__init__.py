@@ -23,6 +23,7 @@ from masters.ingress.places import Places
 from masters.ingress.state import ask
 from masters.operations.lifecycle import wake
 from masters.service.backups import Backups
+from masters.service.boots import Boots
 from masters.service.door import Door
 from masters.service.hibernation import Hibernation
 from masters.settings import MastersContext
@@ -63,7 +64,8 @@ async def _serve(edges: Edges, places: Places) -> None:
         await door.open()
         backups = Backups(edges, ingress, clock, chance)
         hibernation = Hibernation(edges, ingress, clock, backups.running)
-        await _until(stopping, ingress.run(), hibernation.run(), backups.run())
+        boots = Boots(edges, ingress, clock)
+        await _until(stopping, ingress.run(), hibernation.run(), backups.run(), boots.run())
     finally:
         await door.close()
         await ingress.close()

@@ -14,10 +14,10 @@ from framework.errors import ButleryError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, jittered
 from masters.edges import Edges
-from masters.ingress.ingress import Ingress
-from masters.operations.backups import start_backup
+from masters.operations.backups import DONE, FAILED, backup_of, known_backups, start_backup
 from masters.ports import Backup
 from masters.records import MasterState, ObservedMaster
+from masters.service.addresses import Addresses
 
 log = get_logger(__name__)
 
@@ -33,12 +33,13 @@ RETRY_CAP_S = 3600.0
 
 
 class Backups:
-    def __init__(self, edges: Edges, ingress: Ingress, clock: Clock, chance: Chance) -> None:
+    def __init__(self, edges: Edges, addresses: Addresses, clock: Clock, chance: Chance) -> None:
         self._edges = edges
-        self._ingress = ingress
+        self._addresses = addresses
         self._clock = clock
         self._chance = chance
         self._due_at: dict[str, float] = {}  # unix s
+        self._since: dict[str, float] = {}  # unix s: since when a tenant is known that has no backup yet
         self._failures: Counter[str] = Counter()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="backup")
         self.running: set[str] = set()
@@ -48,14 +49,15 @@ class Backups:
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
-                    for tenant, master in list(self._ingress.masters.items()):
+                    for tenant, master in list(self._addresses.masters.items()):
                         if len(self.running) >= AT_ONCE:
                             break
                         if tenant not in self.running and self._due(tenant, master):
                             self.running.add(tenant)
                             group.create_task(self._tend(tenant, master))
-                    for tenant in self._due_at.keys() - self._ingress.masters.keys():
+                    for tenant in self._due_at.keys() - self._addresses.masters.keys():
                         del self._due_at[tenant]
+                        self._since.pop(tenant, None)
                     await self._clock.sleep(EVERY_S)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -70,11 +72,11 @@ class Backups:
         every_s = master.policy.backup_every_s or 0.0
         loop = asyncio.get_running_loop()
         try:
-            if tenant not in self._due_at:
-                known = await loop.run_in_executor(self._pool, self._known, master)
-                self._due_at[tenant] = due_at(tenant, every_s, known, self._clock.now())
-                if self._clock.now() < self._due_at[tenant]:
-                    return
+            known = await loop.run_in_executor(self._pool, known_backups, self._edges, master)
+            since = self._since.setdefault(tenant, self._clock.now())
+            self._due_at[tenant] = due_at(tenant, every_s, known, since)
+            if self._clock.now() < self._due_at[tenant] and tenant not in self._failures:
+                return  # just seen for the first time, or somebody else had one made
             made = await self._make(tenant, master)
             self._failures.pop(tenant, None)
             self._due_at[tenant] = self._clock.now() + every_s
@@ -98,36 +100,29 @@ class Backups:
         silent = None
         while self._clock.now() - now < LONGEST_S:
             await self._clock.sleep(POLL_S)
-            latest = self._ingress.masters.get(tenant)
+            latest = self._addresses.masters.get(tenant)
             if latest is None or latest.state is not MasterState.ON:
                 raise UnavailableError(f"{tenant}: its master ended while it made a backup")
             try:
-                known = await loop.run_in_executor(self._pool, self._known, latest)
+                found = await loop.run_in_executor(self._pool, backup_of, self._edges, latest, name)
             except UnavailableError as error:
                 silent = str(error)  # it is busy with the very backup, perhaps
                 continue
-            found = next((backup for backup in known if backup.name == name), None)
             if found is None:
                 raise ButleryError(f"{tenant}: its master knows nothing of the backup {name} that it began")
-            if found.state == "failed":
+            if found.state == FAILED:
                 raise ButleryError(f"{tenant}: {name}: {found.message}")
-            if found.state == "done":
+            if found.state == DONE:
                 return found
         raise UnavailableError(f"{tenant}: {name} has no end after {LONGEST_S / 3600:g} hours; {silent or 'it runs'}")
 
-    def _known(self, master: ObservedMaster) -> list[Backup]:
-        """As the master tells, kept for when it does not run. Raises ButleryError. Blocks."""
-        found = self._edges.jenkins(master).backups()
-        self._edges.ledger.save_backups(master.tenant, found)
-        return found
 
-
-def due_at(tenant: str, every_s: float, known: Iterable[Backup], now: float) -> float:
-    """When the next one is due, unix s: ``every_s`` after the last that was made."""
-    made = [at for backup in known if backup.state == "done" and (at := made_at(backup.name)) is not None]
+def due_at(tenant: str, every_s: float, known: Iterable[Backup], since: float) -> float:
+    """When the next one is due, unix s: ``every_s`` after the last that was made, else soon after ``since``."""
+    made = [at for backup in known if backup.state == DONE and (at := made_at(backup.name)) is not None]
     if made:
         return max(made) + every_s
-    return now + min(every_s, FIRST_WITHIN_S) * (zlib.crc32(tenant.encode()) / 2**32)
+    return since + min(every_s, FIRST_WITHIN_S) * (zlib.crc32(tenant.encode()) / 2**32)
 
 
 def made_at(name: str) -> float | None:

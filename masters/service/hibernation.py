@@ -10,10 +10,10 @@ from framework.errors import ButleryError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Clock
 from masters.edges import Edges
-from masters.ingress.ingress import Ingress
 from masters.operations.lifecycle import hibernate
 from masters.ports import Jenkins
 from masters.records import MasterState, ObservedMaster
+from masters.service.addresses import Addresses
 
 log = get_logger(__name__)
 
@@ -26,10 +26,10 @@ SEEN_S = 120.0
 
 
 class Hibernation:
-    def __init__(self, edges: Edges, ingress: Ingress, clock: Clock, backing_up: set[str]) -> None:
+    def __init__(self, edges: Edges, addresses: Addresses, clock: Clock, backing_up: set[str]) -> None:
         """``backing_up``: tenants whose masters make a backup now; they stay awake."""
         self._edges = edges
-        self._ingress = ingress
+        self._addresses = addresses
         self._clock = clock
         self._backing_up = backing_up
         self._started_at = clock.now()
@@ -44,7 +44,7 @@ class Hibernation:
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
-                    for tenant, master in list(self._ingress.masters.items()):
+                    for tenant, master in list(self._addresses.masters.items()):
                         if len(self._working) >= AT_ONCE:
                             break
                         if tenant not in self._working and self._due(tenant, master):
@@ -57,7 +57,7 @@ class Hibernation:
     def _due(self, tenant: str, master: ObservedMaster) -> bool:
         if self._clock.now() < self._not_before.get(tenant, 0.0):
             return False
-        if tenant in self._ingress.quieted:
+        if tenant in self._addresses.quieted:
             return True  # by a service that was killed
         idle_s = master.policy.idle_s
         if idle_s is None or master.state is not MasterState.ON or master.deployments or tenant in self._backing_up:
@@ -67,11 +67,11 @@ class Hibernation:
     def _used_at(self, tenant: str, master: ObservedMaster) -> float:
         """Unix s. Being started is a use, by whoever did it."""
         started = max((task.healthy_at or task.started_at or self._started_at for task in master.tasks), default=0.0)
-        return max(started, self._ingress.last_use_known(tenant) or 0.0, self._busy_at.get(tenant, 0.0))
+        return max(started, self._addresses.last_use(tenant) or 0.0, self._busy_at.get(tenant, 0.0))
 
     async def _tend(self, tenant: str, master: ObservedMaster) -> None:
         try:
-            if tenant in self._ingress.quieted:
+            if tenant in self._addresses.quieted:
                 await self._undo(tenant, master)
             else:
                 await self._put_to_sleep(tenant, master)
@@ -91,21 +91,21 @@ class Hibernation:
         if not await loop.run_in_executor(self._pool, self._rests, tenant, jenkins, False):
             self._busy_at[tenant] = self._clock.now()
             return
-        self._ingress.note_quieted(tenant, True)
+        self._addresses.note_quieted(tenant, True)
         asleep = False
         try:
             await loop.run_in_executor(self._pool, jenkins.quiet_down, True)
-            await self._ingress.hold(tenant)
+            await self._addresses.hold(tenant)
             if await self._unused_still(tenant, master) and await loop.run_in_executor(
                 self._pool, self._rests, tenant, jenkins, True
             ):
                 await loop.run_in_executor(self._pool, hibernate, self._edges, master)
                 asleep = True
-                self._ingress.note_quieted(tenant, False)
+                self._addresses.note_quieted(tenant, False)
                 log.info("a master that nobody used goes to sleep", tenant=tenant, idle_s=master.policy.idle_s)
                 await self._seen(tenant, master)
         finally:
-            self._ingress.release(tenant)
+            self._addresses.release(tenant)
             if not asleep:
                 self._busy_at[tenant] = self._clock.now()
                 with suppress(ButleryError):  # tried again by _due, as long as it is noted
@@ -113,9 +113,9 @@ class Hibernation:
 
     async def _unused_still(self, tenant: str, master: ObservedMaster) -> bool:
         """Nobody came between the first look and the moment from which requests are held."""
-        await self._ingress.last_use(tenant)
+        await self._addresses.count_uses()
         idle_s = master.policy.idle_s or 0.0
-        return not self._ingress.held(tenant) and self._clock.now() - self._used_at(tenant, master) >= idle_s
+        return not self._addresses.held(tenant) and self._clock.now() - self._used_at(tenant, master) >= idle_s
 
     def _rests(self, tenant: str, jenkins: Jenkins, quieted: bool) -> bool:
         """Whether it builds nothing and is to build nothing. One that others quieted is theirs. Blocks."""
@@ -133,12 +133,12 @@ class Hibernation:
             await loop.run_in_executor(self._pool, jenkins.quiet_down, False)
         elif master.wanted == "on":
             raise UnavailableError(f"{tenant}: its master is starting")  # perhaps only its check fails
-        self._ingress.note_quieted(tenant, False)
+        self._addresses.note_quieted(tenant, False)
 
     async def _seen(self, tenant: str, master: ObservedMaster) -> None:
         """Waits until Marathon tells what it was asked for; until then its requests are held."""
-        self._ingress.hint(master.app_id)
+        self._addresses.hint(master.app_id)
         with suppress(TimeoutError):
             async with asyncio.timeout(SEEN_S):
-                while (found := self._ingress.masters.get(tenant)) is not None and found.wanted == "on":
+                while (found := self._addresses.masters.get(tenant)) is not None and found.wanted == "on":
                     await self._clock.sleep(0.1)

@@ -75,7 +75,10 @@ async def until_answered(
 ) -> None:
     deadline = time.monotonic() + timeout_s
     while True:
-        status, text = await get(session, ingress, host, path)
+        try:
+            status, text = await get(session, ingress, host, path)
+        except aiohttp.ClientError as error:  # HAProxy itself is starting
+            status, text = 0, str(error)
         if status == 200 and text.startswith(by):
             return
         assert time.monotonic() < deadline, f"{status} {text}"
