@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from typing import Any, TextIO
 
@@ -81,8 +82,7 @@ class _Running:
         await asyncio.sleep(options.boot_refused_s)
         options.home.mkdir(parents=True, exist_ok=True)
         self._lock = await _locked(options)
-        if options.restore is not None:
-            await self._backups.restore()
+        await self._backups.restore()
         port = await self._server.start(options.listen, options.port)
         LOG.info("a stand-in for Jenkins %s listens on %s:%d%s", VERSION, options.listen, port, options.prefix or "/")
         await asyncio.sleep(options.boot_s)
@@ -134,14 +134,16 @@ async def _locked(options: Options) -> TextIO:
     folder = options.home / ".butlery"
     folder.mkdir(exist_ok=True)
     file = open(folder / "lock", "a")  # noqa: ASYNC230,SIM115 opened at once, held as long as the program runs
-    async with asyncio.timeout(_LOCK_WAIT_S):
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                await asyncio.sleep(0.2)
-            else:
-                return file
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise OSError(f"another master still runs in {options.home}") from error
+            await asyncio.sleep(0.2)
+        else:
+            return file
 
 
 if __name__ == "__main__":

@@ -63,6 +63,10 @@ class Backups:
 
     async def restore(self) -> None:
         """What ``BUTLERY_RESTORE`` names, once. Raises OSError where it cannot be."""
+        folder = self._options.home / ".butlery"
+        begun = any((folder / name).exists() for name in ("restored", "restore-stage"))
+        if self._options.restore is None and not begun:
+            return
         process = await self._script("restore")
         async with asyncio.timeout(RESTORE_S):
             _, said = await process.communicate()

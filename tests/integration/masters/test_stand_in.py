@@ -214,6 +214,14 @@ def test_a_backup_is_made_told_of_and_restored(master: Starter, tmp_path: Path) 
     again.start("--boot-s", "0")
     assert [one["name"] for one in restored.json("api/json")["jobs"]] == sorted([job, later])
     assert other not in (one["name"] for one in restored.json("api/json")["jobs"])
+    again.end()
+
+    for wanted, variables in (([job, later], {}), ([job], {Variable.RESTORE: "payments-1"})):
+        third = master({Variable.BACKUP_TO: str(backups), **variables})
+        third.start("--boot-s", "0")
+        jobs = Jenkins(third.url, jenkins.auth).json("api/json")["jobs"]
+        assert [one["name"] for one in jobs] == sorted(wanted)
+        third.end()
 
 
 def test_the_edge_to_masters_sees_what_it_does(master: Starter, tmp_path: Path) -> None:
