@@ -13,7 +13,7 @@ import msgspec
 
 from framework.errors import UnavailableError
 from framework.log import get_logger
-from masters.marathon.bounded import STOP_CHECK_S, StoppedError
+from masters.bounded import STOP_CHECK_S, StoppedError
 from masters.marathon.pace import Pace, stream_pause_s
 from masters.marathon.session import MarathonSession, library_errors
 

@@ -22,8 +22,8 @@ from requests.utils import get_environ_proxies
 import framework
 from framework.errors import Fault, InputError, UnavailableError
 from framework.urls import is_loopback
+from masters.bounded import BoundedAdapter, Bounds, CallBounds, StreamBounds, within
 from masters.marathon.answers import refusal
-from masters.marathon.bounded import BoundedAdapter, Bounds, CallBounds, StreamBounds, within
 
 CONNECT_TIMEOUT_S = 5.0
 MOST_BYTES = 32 << 20
