@@ -46,11 +46,11 @@ class Work:
 def perform(edges: Edges, work: Work, crew: Crew, report: Report, pace: Pace | None = None) -> list[Done]:
     """What came of each change, those that were under way first."""
     pace = pace or Pace()
-    patience = Patience(pace, report)
+    patience = Patience("Marathon", pace, report)
     items: list[Change | ObservedMaster] = [*work.adopted, *work.changes]
     with DeploymentWatch(edges.marathon, pace) as watch:
         settling = Settling(edges.marathon, watch, patience, report)
-        one = _Performing(edges, work, settling, report, patience, Patience(pace, report))
+        one = _Performing(edges, work, settling, report, patience, Patience("the scheduler", pace, report))
         return crew.run(items, one.done, report)
 
 

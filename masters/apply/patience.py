@@ -32,8 +32,10 @@ class Pace:
 class Patience:
     """Of all threads together: one outage is told once, and is over for all once it is for one."""
 
-    def __init__(self, pace: Pace, report: Report) -> None:
+    def __init__(self, whom: str, pace: Pace, report: Report) -> None:
+        """``whom`` is asked."""
         self.pace = pace
+        self._whom = whom
         self._report = report
         self._lock = threading.Lock()
         self._away_since: float | None = None
@@ -68,4 +70,4 @@ class Patience:
         with self._lock:
             if self._away_since is not None:
                 self._away_since = None
-                self._report.said("it answers again")
+                self._report.said(f"{self._whom} answers again")

@@ -24,6 +24,7 @@ SECRETS_JOURNAL = "secrets"
 @dataclass(frozen=True)
 class Prepared:
     plan: Plan
+    tenants: Sequence[ReadTenant]  # that it is about
     work: Work  # without those that are gone
     gone: tuple[ObservedMaster, ...]
     unrestarted: frozenset[str]
@@ -69,7 +70,7 @@ def prepare(
     made = [change for change in found.changes if change.kind is not ChangeKind.GONE]
     gone = tuple(masters[change.tenant] for change in found.changes if change.kind is ChangeKind.GONE)
     work = Work(made, masters, values, edges.ledger.good_versions(), under_way, shares)
-    return Prepared(found, work, gone, unrestarted)
+    return Prepared(found, chosen, work, gone, unrestarted)
 
 
 def _read(

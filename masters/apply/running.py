@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from framework.errors import StoreError
 from masters.app import volume_of
@@ -16,7 +16,6 @@ from masters.edges import Edges
 from masters.kit import write_kit
 from masters.ledger import Ledger
 from masters.records import ChangeKind, Done, Outcome
-from masters.spec.files import ReadTenant
 
 
 class Noting:
@@ -43,22 +42,16 @@ class Noting:
         self._report.said(line)
 
 
-def run(
-    edges: Edges,
-    prepared: Prepared,
-    tenants: Sequence[ReadTenant],
-    crew: Crew,
-    report: Report,
-    pace: Pace | None = None,
-) -> list[Done]:
-    """What came of each change. ``tenants``: those of the plan, whose volumes are in use from now on."""
+def run(edges: Edges, prepared: Prepared, crew: Crew, report: Report, pace: Pace | None = None) -> list[Done]:
+    """What came of each change. Volumes of the plan's tenants are in use from now on."""
     if (own_kit := edges.context.own_kit) is not None and prepared.work.changes:
         try:
             write_kit(own_kit)
         except OSError as error:
             raise StoreError(f"the kit {own_kit} cannot be written: {error.strerror}") from error
     ledger, now = edges.ledger, time.time()
-    ledger.volumes_used({one.spec.name: (volume_of(one.spec), one.spec.volume.size_mib) for one in tenants}, now)
+    specs = [tenant.spec for tenant in prepared.tenants]
+    ledger.volumes_used({spec.name: (volume_of(spec), spec.volume.size_mib) for spec in specs}, now)
     changing = {change.tenant for change in prepared.work.changes if change.kind is ChangeKind.SECRETS}
     restarting = sorted(changing | prepared.unrestarted)
     if not restarting:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from masters.apply.preparing import Prepared
     from masters.edges import Edges
     from masters.plan import Plan
-    from masters.spec.files import ReadTenant
+    from masters.records import ObservedMaster
 
 Source = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of tenants' YAML, or one file of it.")]
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This tenant alone; may be repeated.")]
@@ -36,7 +36,7 @@ def plan(
 ) -> None:
     """Say what `apply` would do, and do nothing."""
     with opened(config, directory, server, token_file) as edges:
-        _, prepared = _prepared(edges, source, only)
+        prepared = _prepared(edges, source, only)
         _show(prepared.plan, as_json)
 
 
@@ -63,18 +63,18 @@ def apply(
     from masters.operations.deleting import Deletion, delete_all
 
     with opened(config, directory, server, token_file) as edges:
-        tenants, prepared = _prepared(edges, source, only)
+        prepared = _prepared(edges, source, only)
         if dry_run:
             _show(prepared.plan, as_json)
             return
         if not as_json:
             _show(prepared.plan, as_json)
         gone = prepared.gone if prune else ()
-        _agreed(edges, prepared, [master.tenant for master in gone], yes)
+        _agreed(edges, prepared, gone, yes)
         crew = Crew(parallel or edges.context.settings.parallel)
         total = len(prepared.work.changes) + len(prepared.work.adopted) + len(gone)
         with edges.ledger.bulk("apply"), progress(total, as_json) as report, stopping(crew):
-            done = run(edges, prepared, tenants, crew, report)
+            done = run(edges, prepared, crew, report)
             done += delete_all(edges, gone, Deletion(), crew, report)
             interrupted = crew.interrupted
         code = tell(done, as_json, plan=_as_json(prepared.plan), unchanged=prepared.plan.unchanged)
@@ -118,29 +118,29 @@ def upgrade(
         if resume is not None:
             asked = resumed(edges.ledger, resume)
             source, only = asked.source, list(asked.tenants)
-        tenants, prepared = _prepared(edges, source or Path(), only)
+        prepared = _prepared(edges, source or Path(), only)
         chosen = begin(prepared, source or Path(), at_once, max_failures, canary) if asked is None else asked
         if not as_json:
             _show(prepared.plan, as_json)
         _agreed(edges, prepared, (), yes)
         crew = Crew(chosen.at_once, chosen.max_failures)
         with edges.ledger.bulk("upgrade"), progress(len(chosen.tenants), as_json) as report, stopping(crew):
-            journal, done = go_on(edges, prepared, tenants, chosen, crew, report)
+            journal, done = go_on(edges, prepared, chosen, crew, report)
         if crew.stopping:
             say(f"go on with `butlery tenants upgrade --resume {journal}`")
         code = tell(done, as_json, journal=journal, plan=_as_json(prepared.plan))
     raise typer.Exit(exits.INTERRUPTED if crew.interrupted else code)
 
 
-def _prepared(edges: Edges, source: Path, only: Collection[str] | None) -> tuple[Sequence[ReadTenant], Prepared]:
-    """What the YAML has, and what is to be done. Raises InputError with every fault, UnavailableError."""
+def _prepared(edges: Edges, source: Path, only: Collection[str] | None) -> Prepared:
+    """What is to be done. Raises InputError with every fault of the YAML, or of the plan; UnavailableError."""
     import os
 
     from masters.apply.preparing import prepare
     from masters.spec.files import read_tenants
 
     tenants = read_tenants(source, edges.context.settings.ingress.domain)
-    return tenants, prepare(edges, tenants, os.environ, only or None)
+    return prepare(edges, tenants, os.environ, only or None)
 
 
 def _show(plan: Plan, as_json: bool) -> None:
@@ -160,8 +160,10 @@ def _as_json(plan: Plan) -> dict[str, Any]:
     return as_json(plan)
 
 
-def _agreed(edges: Edges, prepared: Prepared, pruned: Collection[str], yes: bool) -> None:
+def _agreed(edges: Edges, prepared: Prepared, pruned: Sequence[ObservedMaster], yes: bool) -> None:
     """Asks where builds would be cut off, or masters deleted. Raises InputError where that is not meant."""
+    from masters.operations.deleting import loses_data
+
     asked = []
     restarted = [change.tenant for change in prepared.work.changes if change.restarts]
     if restarted and not yes:
@@ -170,7 +172,9 @@ def _agreed(edges: Edges, prepared: Prepared, pruned: Collection[str], yes: bool
         if busy:
             asked.append(f"masters restart for which builds wait or run ({_some(busy)})")
     if pruned:
-        asked.append(f"masters are deleted ({_some(list(pruned))})")
+        asked.append(f"masters are deleted ({_some([master.tenant for master in pruned])})")
+    if lost := [master.tenant for master in pruned if loses_data(master)]:
+        asked.append(f"homes are destroyed, as their volumes belong to their apps ({_some(lost)})")
     if asked:
         agree(yes, "; ".join(asked))
 

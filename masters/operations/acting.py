@@ -43,7 +43,7 @@ def act(
 ) -> list[Done]:
     """What came of each."""
     pace = pace or Pace()
-    patience = Patience(pace, report)
+    patience = Patience("Marathon", pace, report)
     deadline_s = edges.context.settings.deployment_timeout_s
     with DeploymentWatch(edges.marathon, pace) as watch:
         settling = Settling(edges.marathon, watch, patience, report)

@@ -25,7 +25,8 @@ DONE = "done"
 FAILED = "failed"
 PAUSE_S = 0.5
 PAUSE_CAP_S = 5.0
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""As the scripts of the image take it: a master that is given another one does not start."""
 
 
 def backup_name(tenant: str, now: float) -> str:
@@ -84,7 +85,7 @@ def restore_from(
 ) -> list[Done]:
     """What came of it. Where the master does not start from it, it is as it was before."""
     pace = pace or Pace()
-    patience = Patience(pace, report)
+    patience = Patience("Marathon", pace, report)
     with DeploymentWatch(edges.marathon, pace) as watch:
         settling = Settling(edges.marathon, watch, patience, report)
 

@@ -41,15 +41,16 @@ def delete_all(
     pace: Pace | None = None,
 ) -> list[Done]:
     """What came of each. Each step may be done again."""
-    patience = Patience(pace or Pace(), report)
+    pace = pace or Pace()
+    marathon, scheduler = Patience("Marathon", pace, report), Patience("the scheduler", pace, report)
 
     def gone(master: ObservedMaster) -> tuple[Outcome, str]:
         if deletion.drain:
             drain(edges, master, deletion.drain_timeout_s, lambda why: report.waiting(master.tenant, why))
         elif not deletion.force:
             refuse_busy(edges, master)
-        patience.call(lambda: edges.marathon.delete(master.app_id, force=True))
-        patience.call(lambda: edges.scheduler.forget(master.tenant))
+        marathon.call(lambda: edges.marathon.delete(master.app_id, force=True))
+        scheduler.call(lambda: edges.scheduler.forget(master.tenant))
         clear(edges, master.tenant)
         if loses_data(master):
             edges.ledger.forget_volume(master.policy.volume)

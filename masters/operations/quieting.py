@@ -45,19 +45,22 @@ def refuse_busy(edges: Edges, master: ObservedMaster) -> None:
 def drain(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Callable[[str], None]) -> None:
     """Nothing new begins in it; returns once nothing runs. What is in its queue stays there: it begins when a restarted
 
-    master takes it up again. Raises MasterBusyError where that takes longer than ``timeout_s``: then builds begin
-    again. UnavailableError.
+    master takes it up again. Raises MasterBusyError where that takes longer than ``timeout_s``, or where it cannot be
+    told: then builds begin again.
     """
     if not any(task.healthy for task in master.tasks):
         return refuse_busy(edges, master)
-    jenkins = edges.jenkins(master)
-    jenkins.quiet_down(True)
     try:
-        _wait_idle(edges, master, timeout_s, waiting)
-    except BaseException:
-        with suppress(ButleryError):  # it is what failed, or it is gone
-            jenkins.quiet_down(False)
-        raise
+        jenkins = edges.jenkins(master)
+        jenkins.quiet_down(True)
+        try:
+            _wait_idle(edges, master, timeout_s, waiting)
+        except BaseException:
+            with suppress(ButleryError):  # it is what failed, or it is gone
+                jenkins.quiet_down(False)
+            raise
+    except UnavailableError as error:
+        raise MasterBusyError(f"its builds cannot be waited for: {error}; --force does not") from error
 
 
 def _wait_idle(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Callable[[str], None]) -> None:

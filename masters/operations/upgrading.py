@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from masters.apply.running import Noting, run
 from masters.edges import Edges
 from masters.ledger import Ledger
 from masters.records import ChangeKind, Done, Outcome
-from masters.spec.files import ReadTenant
 
 KIND = "upgrade"
 
@@ -63,7 +61,6 @@ def resumed(ledger: Ledger, journal: str) -> Upgrade:
 def go_on(
     edges: Edges,
     prepared: Prepared,
-    tenants: Sequence[ReadTenant],
     upgrade: Upgrade,
     crew: Crew,
     report: Report,
@@ -91,7 +88,7 @@ def go_on(
             continue
         crew.parallel = count
         work = replace(prepared.work, changes=part, adopted=())
-        done += run(edges, replace(prepared, work=work), tenants, crew, noting, pace)
+        done += run(edges, replace(prepared, work=work), crew, noting, pace)
         if first and any(one.outcome is not Outcome.DONE for one in done):
             crew.stop("not tried, as a first one failed")
     if not any(one.outcome is Outcome.SKIPPED for one in done):

@@ -49,8 +49,7 @@ class Bench:
 
     def apply(self, *only: str, crew: Crew | None = None) -> dict[str, Done]:
         prepared = self.plan(*only)
-        tenants = read_tenants(self.folder, "localhost")
-        done = run(self.edges, prepared, tenants, crew or Crew(8), Silent(), self.pace)
+        done = run(self.edges, prepared, crew or Crew(8), Silent(), self.pace)
         return {one.tenant: one for one in done}
 
     def app(self, tenant: str) -> Any:

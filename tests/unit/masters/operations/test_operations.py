@@ -21,7 +21,6 @@ from masters.operations.selecting import selected
 from masters.operations.upgrading import Upgrade, begin, go_on, resumed
 from masters.ports import Backup, MasterAccess
 from masters.records import Done, MasterState, ObservedMaster, Outcome
-from masters.spec.files import read_tenants
 from tests.fakes.applying import PACE, Bench
 from tests.fakes.masters import BOOT_S, NEVER, FakeJenkins
 
@@ -145,9 +144,8 @@ def upgraded(bench: Bench, at_once: int, max_failures: int, canary: int) -> tupl
 
 def gone_on(bench: Bench, upgrade: Upgrade) -> tuple[str, dict[str, Done]]:
     crew = Crew(upgrade.at_once, upgrade.max_failures)
-    tenants = read_tenants(bench.folder, "localhost")
     prepared = bench.plan(*upgrade.tenants)
-    journal, found = go_on(bench.edges, prepared, tenants, upgrade, crew, Silent(), PACE)
+    journal, found = go_on(bench.edges, prepared, upgrade, crew, Silent(), PACE)
     return journal, {one.tenant: one for one in found}
 
 
