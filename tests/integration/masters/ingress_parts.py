@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from framework.errors import UnavailableError
 from framework.local.cluster import free_port
 from framework.runtime.chance import SystemChance, SystemClock
 from masters.ingress import haproxy
 from masters.ingress.ingress import Ingress
 from masters.ingress.places import Places
+from masters.ingress.routes import ROUTES_MAP
+from masters.ingress.runtime import Runtime
 from masters.names import LABEL_STATE
 from masters.settings import IngressSettings, MastersSettings
 from tests.fakes.placed_masters import PlacedMasters
@@ -82,4 +85,19 @@ async def until_answered(
         if status == 200 and text.startswith(by):
             return
         assert time.monotonic() < deadline, f"{status} {text}"
+        await asyncio.sleep(0.02)
+
+
+async def until_mapped(directory: Path, wanted: Mapping[str, str], timeout_s: float = 10.0) -> None:
+    """HAProxy has these keys and no others; each leads to, or waits for, that tenant."""
+    runtime = Runtime(Places(directory))
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            found = {key: value.partition("|")[0] for key, value in await runtime.entries(ROUTES_MAP)}
+        except UnavailableError as error:
+            found = {"": str(error)}
+        if found == wanted:
+            return
+        assert time.monotonic() < deadline, found
         await asyncio.sleep(0.02)

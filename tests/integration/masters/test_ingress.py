@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 
+from framework.errors import InputError
+from framework.local.cluster import free_port
 from masters.ingress.haproxy import of_places
 from masters.ingress.places import Places
+from masters.ingress.runtime import Runtime
 from masters.records import Policy
+from tests.fakes.keep_alive_clients import keep_alive_clients
 from tests.fakes.placed_masters import PlacedMasters, Pretender
-from tests.integration.masters.ingress_parts import get, ingress_of, until, until_answered
+from tests.integration.masters.ingress_parts import get, ingress_of, until, until_answered, until_mapped
 
 
 @pytest.fixture
@@ -55,8 +62,7 @@ async def test_host_names_and_paths_lead_to_their_masters_and_everything_else_to
         for host, path in (("127.0.0.1", "/"), ("three.localhost", "/"), ("x", "/twos"), ("x", "/one"), ("x", "//two")):
             assert await get(session, ingress, host, path) == missing
         marathon.remove("two")
-        await until(lambda: "two" not in ingress.state().routes)
-        await asyncio.sleep(0.1)
+        await until_mapped(tmp_path, {"one.localhost": "one"})
         assert await get(session, ingress, "127.0.0.1", "/two") == missing
 
 
@@ -98,8 +104,7 @@ async def test_a_request_wakes_a_master_and_reaches_it_with_its_body(
     marathon.put_at("one", wanted="asleep")
     marathon.put_at("two", wanted="off")
     async with ingress_of(tmp_path, marathon, hold_s=20.0) as ingress:
-        await until(lambda: len(ingress.state().routes) == 2)
-        await asyncio.sleep(0.1)
+        await until_mapped(tmp_path, {"one.localhost": "one", "two.localhost": "two"})
         body = os.urandom(300_000)
         waiting = [
             asyncio.create_task(get(session, ingress, "one.localhost", f"/{number}", method="POST", data=body))
@@ -126,13 +131,12 @@ async def test_a_webhook_whose_sender_went_away_still_arrives(
     marathon = PlacedMasters()
     marathon.put_at("one", wanted="asleep")
     async with ingress_of(tmp_path, marathon, hold_s=1.0) as ingress:
-        await until(lambda: ingress.state().routes)
-        await asyncio.sleep(0.1)
+        await until_mapped(tmp_path, {"one.localhost": "one"})
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.7):
                 await get(session, ingress, "one.localhost", "/github-webhook/", method="POST", data=b"pushed")
         await until(lambda: marathon.scaled)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # longer than a request is held
         marathon.put_at("one", [one.port])
         await until(lambda: b"pushed" in one.bodies)
 
@@ -143,8 +147,7 @@ async def test_requests_that_cannot_be_held_are_told_when_to_come_again(
     marathon = PlacedMasters()
     marathon.put_at("one", wanted="on")
     async with ingress_of(tmp_path, marathon, hold_s=2.0, held_requests=20) as ingress:
-        await until(lambda: ingress.state().routes)
-        await asyncio.sleep(0.1)
+        await until_mapped(tmp_path, {"one.localhost": "one"})
         answers = await asyncio.gather(*(get(session, ingress, "one.localhost") for _ in range(5)))
         assert [status for status, _ in answers] == [503] * 5
         assert len([text for _, text in answers if "too many" in text]) == 3  # a tenth of 20 were held
@@ -229,11 +232,10 @@ async def test_a_service_that_is_killed_leaves_haproxy_serving_and_the_next_one_
         await until_answered(session, ingress, "one.localhost", "one")
         pid, url = ingress.state().haproxy_pid, ingress
         marathon.put_at("two", wanted="asleep")
-        await until(lambda: "two" in ingress.state().routes)
-        await asyncio.sleep(0.1)
+        await until_mapped(tmp_path, {"one.localhost": "one", "two.localhost": "two"})
     assert (await get(session, url, "one.localhost"))[1].startswith("one")
     waiting = asyncio.create_task(get(session, url, "two.localhost", method="POST", data=b"not lost"))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # it finds no service
     marathon.down = True
     async with ingress_of(tmp_path, marathon) as ingress:
         assert ingress.state().haproxy_pid == pid
@@ -255,12 +257,88 @@ async def test_each_route_is_verified_and_what_others_did_to_the_maps_is_mended(
         assert ingress.state().routes["two"].verified_at is None
         await ingress.count_uses()
         assert ingress.last_use("one") is None  # a verification is no use
-        runtime = ingress._runtime
-        await runtime.change("routes.map", [("one.localhost", "")], {"one.localhost": f"one|127.0.0.1|{two.port}"})
-        two_before = ingress.state().routes["one"]
+        wrong = {"one.localhost": f"one|127.0.0.1|{two.port}", "two.localhost": f"two|127.0.0.1|{two.port}"}
+        runtime = Runtime(Places(tmp_path))  # somebody else who has the socket
+        await runtime.change("routes.map", await runtime.entries("routes.map"), wrong)
         assert (await get(session, ingress, "one.localhost"))[1].startswith("two")
-        one.session = two_before.tenant  # as if it had been started anew where it was
-        marathon.put_at("one", [one.port])
+        one.session = "anew"
+        marathon.put_at("one", [one.port], policy=Policy(host="one.localhost"))  # another task at the same place
         await until_answered(session, ingress, "one.localhost", "one")
         await ingress.count_uses()
         assert ingress.last_use("one") is not None
+
+
+async def test_clients_with_open_connections_notice_nothing_while_other_masters_move(tmp_path: Path) -> None:
+    marathon = PlacedMasters()
+    names = [f"m{number}" for number in range(20)]
+    masters = {name: await Pretender(name).start() for name in names}
+    for name, pretender in masters.items():
+        marathon.put_at(name, [pretender.port])
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until_mapped(tmp_path, {f"{name}.localhost": name for name in names})
+        port = int(ingress.url.rpartition(":")[2])
+        async with keep_alive_clients("127.0.0.1", port, [f"{name}.localhost" for name in names] * 10) as seen:
+            for name in names[:8]:  # each ends, and is elsewhere a moment later
+                await masters[name].stop()
+                masters[name] = await Pretender(name).start()
+                marathon.put_at(name, [masters[name].port])
+                await asyncio.sleep(0.05)
+            before = seen.good.copy()
+            await until(lambda: all(seen.good[f"{name}.localhost"] > before[f"{name}.localhost"] for name in names))
+        assert {host for host in seen.bad if int(host[1:].partition(".")[0]) >= 8} == set()
+    for pretender in masters.values():
+        await pretender.stop()
+
+
+async def test_tls(tmp_path: Path, session: aiohttp.ClientSession, one: Pretender) -> None:
+    authority, other = trustme.CA(organization_unit_name="first"), trustme.CA(organization_unit_name="second")
+    certificate = tmp_path / "ingress.pem"
+    _write_certificate(certificate, authority)
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port])
+    directory = tmp_path / "ingress"
+    async with ingress_of(directory, marathon, https_port=free_port(), certificate=str(certificate)) as ingress:
+        await until_mapped(directory, {"one.localhost": "one"})
+        plain = f"http://127.0.0.1:{Places(directory).remembered().http_port}/a?b=c"
+        async with session.get(plain, headers={"Host": "one.localhost"}, allow_redirects=False) as answer:
+            port = ingress.url.rpartition(":")[2]
+            assert (answer.status, answer.headers["Location"]) == (308, f"https://one.localhost:{port}/a?b=c")
+        more = {"ssl": trusted, "server_hostname": "one.localhost"}
+        assert await get(session, ingress, "one.localhost", "/a", **more) == (200, "one GET /a 0")
+        assert one.headers[-1]["X-Forwarded-Proto"] == "https"
+        assert (await get(session, ingress, "two.localhost", "/a", **more))[0] == 404
+        await until(lambda: ingress.state().routes["one"].verified_at)
+        other.configure_trust(trusted)
+        _write_certificate(certificate, other)
+        pid = ingress.state().haproxy_pid
+        deadline = time.monotonic() + 20
+        while await _issuer(port, trusted) != "second":
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+        assert ingress.state().haproxy_pid == pid
+        assert await get(session, ingress, "one.localhost", "/b", **more) == (200, "one GET /b 0")
+        certificate.write_text("no certificate")
+    with pytest.raises(InputError, match="does not take it"):
+        async with ingress_of(directory, marathon, https_port=free_port(), certificate=str(certificate)):
+            pass
+    certificate.chmod(0o644)
+    with pytest.raises(InputError, match="chmod 600"):
+        async with ingress_of(directory, marathon, https_port=free_port(), certificate=str(certificate)):
+            pass
+
+
+def _write_certificate(path: Path, authority: trustme.CA) -> None:
+    issued = authority.issue_cert("one.localhost", "two.localhost")
+    pem = issued.private_key_pem.bytes() + b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+    path.touch(0o600)
+    path.write_bytes(pem)
+
+
+async def _issuer(port: str, trusted: ssl.SSLContext) -> str:
+    """Of the certificate that is served now."""
+    _, writer = await asyncio.open_connection("127.0.0.1", int(port), ssl=trusted, server_hostname="one.localhost")
+    found = writer.get_extra_info("ssl_object").getpeercert()
+    writer.close()
+    return str(dict(pair[0] for pair in found["issuer"])["organizationalUnitName"])
