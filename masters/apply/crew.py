@@ -57,8 +57,16 @@ class Crew:
         """
         waiting = deque(items)
         done: dict[str, Done] = {}
+        faults: list[Exception] = []  # of the program
 
         def take() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 raised where it can be told of, once the others have ended
+                faults.append(error)
+                self.stop("not tried, for a fault of the program")
+
+        def work() -> None:
             while not self.stopping:
                 try:
                     item = waiting.popleft()
@@ -75,6 +83,8 @@ class Crew:
             thread.start()
         for thread in threads:
             thread.join()
+        if faults:
+            raise faults[0]
         for item in waiting:
             done[item.tenant] = ended = Done(item.tenant, Outcome.SKIPPED, self._stopped_for or "")
             report.ended(ended)

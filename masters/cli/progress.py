@@ -26,6 +26,7 @@ EVERY_S = 5.0
 """Between two lines where there is no terminal."""
 MOST_SHOWN = 8
 """Masters under way that a terminal shows one by one."""
+ROW_CHARS = 100
 WELL = (Outcome.DONE, Outcome.UNCHANGED)
 
 
@@ -114,7 +115,7 @@ class Moving(_Told):
 def _row(tenant: str, why: str) -> str:
     from rich.markup import escape
 
-    return escape(one_line(f"{tenant}: {why}" if why else tenant))
+    return escape(one_line(f"{tenant}: {why}" if why else tenant)[:ROW_CHARS])
 
 
 @contextmanager

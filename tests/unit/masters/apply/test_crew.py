@@ -1,0 +1,51 @@
+"""Threads that do one thing with many masters."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import pytest
+
+from masters.apply.crew import Crew
+from masters.apply.report import Silent
+from masters.records import Outcome
+
+
+class Item(NamedTuple):
+    tenant: str
+
+
+ITEMS = [Item(f"team-{number}") for number in range(20)]
+
+
+def test_so_many_at_once_and_no_more() -> None:
+    lock, now, most = threading.Lock(), 0, 0
+    together = threading.Barrier(4)
+
+    def do(_: Item) -> tuple[Outcome, str]:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        together.wait(20)
+        with lock:
+            now -= 1
+        return Outcome.DONE, ""
+
+    assert {done.outcome for done in Crew(4).run(ITEMS, do, Silent())} == {Outcome.DONE}
+    assert most == 4
+
+
+def test_failures_that_are_too_many_stop_it() -> None:
+    done = Crew(1, max_failures=3).run(ITEMS, lambda _: (Outcome.TAKEN_BACK, "bad"), Silent())
+    assert [one.outcome for one in done[:4]] == [Outcome.TAKEN_BACK] * 3 + [Outcome.SKIPPED]
+    assert done[-1].message == "not tried, after 3 failures"
+
+
+def test_a_fault_of_the_program_is_not_swallowed() -> None:
+    def do(item: Item) -> tuple[Outcome, str]:
+        raise KeyError(item.tenant)
+
+    with pytest.raises(KeyError):
+        Crew(2).run(ITEMS, do, Silent())
