@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -116,6 +119,8 @@ def test_what_has_no_header_of_jenkins_is_none_but_for_our_own_action(there: Lis
 
 
 HTML = b"<html>Starting Jenkins</html>"
+BACKUP = {"name": "b1", "state": "done", "bytes": 5, "message": ""}
+PACKED = {"X-Jenkins": "2", "Content-Encoding": "gzip"}
 
 
 @pytest.mark.parametrize(
@@ -131,10 +136,18 @@ HTML = b"<html>Starting Jenkins</html>"
         (Answer(500, HTML), UnavailableError, "failed at /butlery/backups (500)"),
         (Answer(200, HTML), UnavailableError, "it is not JSON"),
         (Answer(302, b"", {"Location": "/login"}), UnavailableError, "it is not JSON"),
-        (Answer(200, {"status": "ok"}), UnavailableError, "it is not the list"),
-        (Answer(200, [{"name": "b1"}]), UnavailableError, "it is not the list"),
+        (Answer(200, {"status": "ok"}), UnavailableError, "it is not what Jenkins tells there"),
+        (Answer(200, [{"name": "b1"}]), UnavailableError, "it is not what Jenkins tells there"),
+        (Answer(200, [BACKUP | {"name": "../b1"}]), UnavailableError, "it is not what Jenkins tells there"),
+        (Answer(200, [BACKUP | {"name": "b1\n"}]), UnavailableError, "it is not what Jenkins tells there"),
+        (Answer(200, [BACKUP | {"bytes": 1 << 63}]), UnavailableError, "it is not what Jenkins tells there"),
+        (Answer(200, [BACKUP | {"state": "lost"}]), UnavailableError, "it is not what Jenkins tells there"),
+        (Answer(200, b"[" * 3000), UnavailableError, "it is not what Jenkins tells"),
+        (Answer(200, b'[{"x": ' + b"[" * 3500), UnavailableError, "it is not JSON"),
+        (Answer(200, b"\xff"), UnavailableError, "it is not JSON"),
         (Answer(200, b"[", claimed=100), UnavailableError, "cannot be reached"),
-        (Answer(200, b"x" * 5000), UnavailableError, "longer than"),
+        (Answer(200, b"x" * 5000), UnavailableError, "answered with more than"),
+        (Answer(200, gzip.compress(b" " * (1 << 20) + b"[]"), PACKED), UnavailableError, "it is not JSON"),
     ],
 )
 def test_whatever_answers_is_an_error_with_words(
@@ -158,8 +171,39 @@ def test_whatever_answers_is_an_error_with_words(
 def test_a_jenkins_that_tells_other_things_is_an_error(there: Listening, master: JenkinsMaster) -> None:
     for path in ("/payments/computer/api/json", "/payments/api/json", "/payments/queue/api/json"):
         there.answers[path] = Answer(body={"computer": "none"})
-    with pytest.raises(UnavailableError, match="lacks what Jenkins tells"):
+    with pytest.raises(UnavailableError, match="not what Jenkins tells"):
         master.activity()
+
+
+def test_what_is_told_of_backups_is_one_line_each_and_each_once(there: Listening, master: JenkinsMaster) -> None:
+    told = BACKUP | {"message": "it\n\x1b[2Jfailed" + "x" * 1000}
+    there.answers["/payments/butlery/backups"] = Answer(body=[BACKUP, told])
+    (found,) = master.backups()
+    assert found.message.startswith("it [2Jfailedxxx")
+    assert len(found.message) <= 500
+
+
+def test_an_answer_that_trickles_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, all of them never."""
+    monkeypatch.setattr(jenkins, "CALL_TIMEOUT_S", 0.5)
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Jenkins: 2\r\nContent-Length: 1000\r\n\r\n")
+                while not ended.wait(0.05):
+                    connection.sendall(b" ")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            with pytest.raises(UnavailableError, match="did not answer in full within"):
+                JenkinsMaster("payments", f"http://127.0.0.1:{listener.getsockname()[1]}", ACCESS).backups()
+        finally:
+            ended.set()
+            thread.join()
 
 
 def test_nobody_there() -> None:
