@@ -39,6 +39,11 @@ class Edges:
         return JenkinsMaster(master.tenant, direct_url(master), reached(master, access))
 
 
+def told_scheduler(context: MastersContext) -> str | None:
+    """The scheduler's URL where the settings are of a cluster of the operator's own, and name it."""
+    return context.settings.scheduler_url if context.settings.marathon_url is not None else None
+
+
 def direct_url(master: ObservedMaster) -> str:
     """``http://HOST:PORT/PREFIX`` of its newest task. Raises UnavailableError where none runs."""
     tasks = [task for task in master.tasks if task.ports and task.state == "TASK_RUNNING"]
@@ -74,6 +79,7 @@ def open_edges(
     from masters.secret_store import SecretStore
 
     context = resolve(config, directory, os.environ)
+    server = server or told_scheduler(context)
     connect(server, token_file, directory)  # what is wrong with the options is told before anything is done
     scheduler = SchedulerApi(lambda: connect(server, token_file, directory))
     ledger = Ledger(context.state)

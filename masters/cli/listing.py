@@ -17,6 +17,8 @@ from masters.cli.options import Config, opened
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from masters.settings import MastersContext
+
 COLUMNS = (
     "TENANT", "MASTER", "ADDRESS", "HOST", "VERSION", "MEM MIB", "SINCE",
     "WEIGHT", "WAITING", "BUILDS", "CPUS IN USE", "MIB IN USE",
@@ -36,12 +38,17 @@ def listing(
     from concurrent.futures import ThreadPoolExecutor
 
     from framework.cli.connection import connect
+    from masters.edges import told_scheduler
 
+    context, trouble = _context(config, directory)
+    if server is None and context is not None:
+        server = told_scheduler(context)
     client = connect(server, token_file, directory)
     with ThreadPoolExecutor(1, "masters") as pool:  # two servers, asked at once
-        asked = pool.submit(_masters, config, directory)
+        asked = pool.submit(_masters, context)
         shares = {tenant["name"]: tenant for tenant in client.get("/v1/tenants")["tenants"]}
-        masters, trouble = asked.result()
+        masters, unanswered = asked.result()
+    trouble = trouble or unanswered
     names = sorted(shares.keys() | masters.keys())
     rows = [{**(shares.get(name) or {"name": name}), "master": masters.get(name)} for name in names]
     if as_json:
@@ -75,16 +82,28 @@ def show(
         print_table(columns, rows)
 
 
-def _masters(config: Path | None, directory: Path | None) -> tuple[Mapping[str, Mapping[str, Any]], str | None]:
-    """By tenant; or why they cannot be known, as where no Marathon is."""
+def _context(config: Path | None, directory: Path | None) -> tuple[MastersContext | None, str | None]:
+    """None, and why, where nobody has told of a Marathon. Raises InputError for faults of what ``config`` tells."""
     import os
 
     from masters.connection import resolve
+
+    try:
+        return resolve(config, directory, os.environ), None
+    except ButleryError as error:
+        if config is not None:
+            raise
+        return None, str(error)
+
+
+def _masters(context: MastersContext | None) -> tuple[Mapping[str, Mapping[str, Any]], str | None]:
+    """By tenant; or why they cannot be known, as where Marathon does not answer."""
+    if context is None:
+        return {}, None
     from masters.marathon import MarathonEdge
     from masters.operations.details import brief
 
     try:
-        context = resolve(config, directory, os.environ)
         found = MarathonEdge(context).masters()
     except ButleryError as error:
         return {}, str(error)
