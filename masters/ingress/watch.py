@@ -24,6 +24,8 @@ READERS = 4
 """Single masters read at once."""
 MANY = 64
 """So many hints at once, and all masters are read rather than each of them."""
+GATHER_S = 0.1
+"""Between two rounds of readings: a master that starts tells five times within a second, and is read twice."""
 RETRY_BASE_S = 0.5
 RETRY_CAP_S = 15.0
 RESOLVE_TIMEOUT_S = 5.0
@@ -109,6 +111,7 @@ class Watch:
                 self._hints.update(failed)
                 self._hinted.set()
             attempt = attempt + 1 if failed else 0
+            await self._clock.sleep(GATHER_S)
 
     async def _read(self, app_id: str) -> bool:
         tenant = app_id.rpartition("/")[2]
