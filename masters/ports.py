@@ -105,7 +105,7 @@ class Scheduler(Protocol):
         ...
 
     def forget(self, tenant: str) -> None:
-        """What the tenant's master handed over; its quota and token stay."""
+        """What the tenant's master handed over, and its token, which counts no more; its quota stays."""
         ...
 
 

@@ -50,7 +50,11 @@ class SchedulerApi:
         return {found["name"]: _builds(found) for found in self._client().get("/v1/tenants")["tenants"]}
 
     def forget(self, tenant: str) -> None:
-        """What the tenant's master handed over; its quota and token stay."""
+        """What the tenant's master handed over, and its token, which is in its home: nobody has the new one."""
+        found = self._tenant(tenant)
+        if found is None:
+            return
+        self.set_share(_share(found), new_token=True)
         try:
             self._client().call("DELETE", f"{_path(tenant)}/master")
         except RefusedError as error:

@@ -44,10 +44,15 @@ def test_what_a_master_handed_over(scheduler: SchedulerApi, serving: Serving) ->
     assert scheduler.access("nobody") is None
     serving.control.masters[RED] = MasterRecord("http://h:1/red", "butlery", "t0ken", "2.463", "s")
     assert scheduler.access("red") == MasterAccess("http://h:1/red", "butlery", "t0ken", "2.463")
+    serving.control.known[RED] = Tenant(RED, 5, Quota(1500, 2048, 3), role="team/red")
+    had = serving.control.token_sha256(RED)
     for _ in range(2):
         scheduler.forget("red")
         assert scheduler.access("red") is None
+        assert serving.control.token_sha256(RED) != had
+    assert serving.control.known[RED] == Tenant(RED, 5, Quota(1500, 2048, 3), role="team/red")
     scheduler.forget("nobody")
+    assert scheduler.building("nobody") == 0
 
 
 def test_builds_of_a_tenant(scheduler: SchedulerApi) -> None:
