@@ -8,7 +8,7 @@ from masters.records import MasterState, ObservedMaster
 
 _NOT_TO_BE_HAD = re.compile(
     r"""(?ix)
-    \bimage\s\S+\scannot\sbe\shad              # our executor
+    \bimage\s\S+\s(cannot\sbe\shad|takes\sa\sDocker\sengine)  # our executor
     | docker\S*(\s+-\S+(\s+\S+)?)*\s+pull\b    # Mesos' docker containerizer quotes the command that failed
     | pull\saccess\sdenied | manifest\s(unknown|for\s\S+\snot\sfound) | \bno\ssuch\simage\b
     | \brepository\s(does\snot\sexist|name\snot\sknown) | \bnot\sfound:\smanifest
