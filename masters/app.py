@@ -19,7 +19,7 @@ from masters.records import Policy
 from masters.settings import IngressSettings, MastersContext
 
 if TYPE_CHECKING:
-    from masters.spec.model import DockerVolume, ExternalVolume, HealthSpec, TenantSpec
+    from masters.spec.model import DockerVolume, ExternalVolume, HealthSpec, TenantSpec, VolumeSpec
 
 Document: TypeAlias = dict[str, Any]
 
@@ -130,7 +130,6 @@ def app_of(
                 env[variable] = (clear or {})[source]
     policy = policy_of(spec, context, hidden)
     agents = [_port("agents", 0)] if spec.ports.agents else []
-    pinned = spec.volume.persistent or (spec.volume.host_path is not None and not spec.volume.shared)
     document: Document = {
         "id": names.app_id(context.group, spec.name, context.shards),
         "instances": 1,
@@ -159,7 +158,7 @@ def app_of(
         "taskKillGracePeriodSeconds": math.ceil(spec.stop_timeout_s),
         "upgradeStrategy": {"minimumHealthCapacity": 0, "maximumOverCapacity": 0},
         "unreachableStrategy": "disabled"
-        if pinned  # it could start nowhere else anyway
+        if _on_one_host(spec.volume)
         else {"inactiveAfterSeconds": INACTIVE_AFTER_S, "expungeAfterSeconds": EXPUNGE_AFTER_S},
         "role": _role(spec, context),
     }
@@ -199,6 +198,13 @@ def volume_of(spec: TenantSpec) -> str:
     if volume.external is not None:
         return f"external:{volume.external.provider}/{volume.external.driver}/{spec.volume_name}"
     return f"persistent:{spec.name}"
+
+
+def _on_one_host(volume: VolumeSpec) -> bool:
+    """Whether the master could start nowhere else anyway."""
+    docker = volume.docker
+    local = docker is not None and docker.driver == "local" and not docker.options
+    return volume.persistent or local or (volume.host_path is not None and not volume.shared)
 
 
 def _role(spec: TenantSpec, context: AppContext) -> str | None:

@@ -98,11 +98,25 @@ def test_a_war_runs_by_the_kit() -> None:
     assert Variable.HOME not in app["env"]
 
 
-def test_a_persistent_volume_stays_with_its_host() -> None:
+def test_a_persistent_volume_is_in_the_sandbox_and_has_a_role_of_its_own() -> None:
     app = app_of(spec(volume={"persistent": True, "size_mib": 512}), CONTEXT)
-    assert app["unreachableStrategy"] == "disabled"
     assert app["role"] == "butlery"
     assert app["env"][Variable.HOME] == "/mnt/mesos/sandbox/home"
+
+
+@pytest.mark.parametrize(
+    ("volume", "stays"),
+    [
+        ({"persistent": True, "size_mib": 512}, True),
+        ({"host_path": "/srv/x"}, True),
+        ({"docker": {}}, True),
+        ({"docker": NFS}, False),
+        ({"host_path": "/srv/x", "shared": True}, False),
+    ],
+)
+def test_no_other_is_started_where_the_home_is_on_a_lost_host(volume: dict[str, Any], stays: bool) -> None:
+    app = app_of(spec(volume=volume, constraints=PINNED), CONTEXT)
+    assert (app["unreachableStrategy"] == "disabled") is stays
 
 
 def test_options_of_a_driver_may_have_commas() -> None:
