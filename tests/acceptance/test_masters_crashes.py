@@ -68,7 +68,8 @@ def test_apply_that_was_killed_goes_on_where_it_was(tenants: Tenants) -> None:
     assert all(after[name]["id"] == task["id"] for name, task in begun.items())
     assert tenants.apply() == {}
     for name in NAMES:
-        assert len((tenants.homes / name / "starts").read_text().splitlines()) == 1  # each was started but once
+        app = tenants.json("show", name)
+        assert len((tenants.homes / name / "starts").read_text().splitlines()) == 1, app  # each was started but once
 
 
 def test_apply_outlives_a_marathon_that_hangs_and_dies(tenants: Tenants) -> None:
@@ -94,4 +95,6 @@ def test_haproxy_serves_on_while_the_service_is_dead_and_the_next_one_takes_it_o
     task = tenants.tasks()[NAMES[0]]
     tenants.marathon("POST", "/v2/tasks/delete", {"ids": [task["id"]]})
     tenants.wait_session(NAMES[0], before)
-    assert tenants.cluster.now().ingress_restarts == 1
+    logs = tenants.cluster.directory / "log"
+    said = (logs / "supervisor.log").read_text() + (logs / "ingress.log").read_text()
+    assert tenants.cluster.now().ingress_restarts == 1, said
