@@ -91,7 +91,7 @@ class VolumeSpec(DocumentModel):
     persistent: bool = Field(default=False, description="A local persistent volume of Mesos, kept by its reservation.")
     size_mib: Annotated[int, Field(ge=16, le=64 << 20)] | None = Field(
         default=None,
-        description="Required with ``persistent``; given to the driver of ``external``. It may grow, never shrink.",
+        description="Required with ``persistent``; given to the driver of ``external``, where it may grow, never shrink.",
     )
 
     @model_validator(mode="after")
@@ -243,7 +243,9 @@ class TenantSpec(DocumentModel):
     )
     volume: VolumeSpec
     uid: Annotated[int, Field(ge=0, le=2**32 - 2)] | None = Field(
-        default=None, description="Who the master runs as. By default 1000 with ``image``; 0 only where it says 0."
+        default=None,
+        description="Who the master runs as. By default 1000 with ``image``, else whom Marathon starts tasks as; a master "
+        "of ``image`` or ``war`` that would be root does not start unless it says 0.",
     )
     env: dict[VariableName, VariableValue] = Field(
         default_factory=dict, description="Variables; no secrets: Marathon shows them."
