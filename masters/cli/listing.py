@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from framework.cli.connection import AsJson, Directory, Server, TokenFile
-from framework.cli.output import amount, clock, one_line, print_json, print_line, print_table, seconds, since
+from framework.cli.output import (
+    amount,
+    clock,
+    one_line,
+    print_json,
+    print_line,
+    print_long_json,
+    print_table,
+    seconds,
+    since,
+)
 from framework.cli.tenants import of_limit
 from framework.errors import ButleryError
 from masters.cli.options import Config, opened
@@ -52,7 +62,7 @@ def listing(
     names = sorted(shares.keys() | masters.keys())
     rows = [{**(shares.get(name) or {"name": name}), "master": masters.get(name)} for name in names]
     if as_json:
-        print_json({"tenants": rows, "masters_unknown": trouble})
+        print_long_json({"tenants": rows, "masters_unknown": trouble})
         return
     print_table(COLUMNS, (_row(row, row["master"]) for row in rows))
     if trouble is not None:
@@ -101,7 +111,7 @@ def _masters(context: MastersContext | None) -> tuple[Mapping[str, Mapping[str, 
     if context is None:
         return {}, None
     from masters.marathon import MarathonEdge
-    from masters.operations.details import brief
+    from masters.operations.brief import brief
 
     try:
         found = MarathonEdge(context).masters()
