@@ -43,12 +43,13 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 
 def print_long_json(value: Mapping[str, Any]) -> None:
-    """As ``print_json``, in a fifth of the time; msgspec takes longer to load than a short object to print."""
-    if not _is_utf8():
-        return print_json(value)
-    import msgspec
+    """As ``print_json``, sooner: msgspec alone takes as long to load as a short object to print."""
+    if _is_utf8():
+        import msgspec
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n")
+    else:
+        print_json(value)
 
 
 def print_line(text: str) -> None:
