@@ -227,6 +227,8 @@ def _variables(spec: TenantSpec, context: AppContext, configuration: str | None)
     if spec.image is not None:
         at = f"{SANDBOX_IN_IMAGE}/{HOME_IN_SANDBOX}" if spec.volume.persistent else HOME_IN_IMAGE
         found[Variable.HOME] = at
+    if spec.uid == 0:
+        found[Variable.AS_ROOT] = "1"
     if spec.jvm_plan is not None:
         found[Variable.JAVA_OPTIONS] = " ".join(spec.jvm_plan.options)
     if spec.plugins:

@@ -36,6 +36,8 @@ class Variable:
     """The files of configuration-as-code: base64 of a .tar.gz."""
     BACKUP_TO = "BUTLERY_BACKUP_TO"
     BACKUP_KEEP = "BUTLERY_BACKUP_KEEP"
+    AS_ROOT = "BUTLERY_AS_ROOT"
+    """Set where the tenant's ``uid`` is 0: without it a master that finds itself root does not start."""
     RESTORE = "BUTLERY_RESTORE"
     """Name of the backup to unpack before the next start; done once, however often it starts."""
     HTTP_PORT = "PORT0"

@@ -46,7 +46,8 @@ def choose() -> Kind | None:
         if not (REPOSITORY / STAND_IN.replace(".", "/")).is_dir():
             return None
         return Kind({"command": _stand_in(), **_SMALL}, f"a stand-in for Jenkins, as {error}", real=False)
-    return Kind({"war": str(war), **_LARGE}, f"Jenkins {VERSION}, of {URL}", real=True)
+    as_root = {"uid": 0} if os.geteuid() == 0 else {}  # which a master never is unasked
+    return Kind({"war": str(war), **_LARGE, **as_root}, f"Jenkins {VERSION}, of {URL}", real=True)
 
 
 _SMALL: dict[str, object] = {"mem_mib": 256, "cpus": 0.3}

@@ -244,8 +244,8 @@ class TenantSpec(DocumentModel):
     volume: VolumeSpec
     uid: Annotated[int, Field(ge=0, le=2**32 - 2)] | None = Field(
         default=None,
-        description="Who the master runs as. By default 1000 with ``image``, else whom Marathon starts tasks as; a master "
-        "of ``image`` or ``war`` that would be root does not start unless it says 0.",
+        description="Who the master runs as. By default 1000 with ``image``, else whom Marathon starts tasks as; a "
+        "master of ``image`` or ``war`` that would be root does not start unless it says 0.",
     )
     env: dict[VariableName, VariableValue] = Field(
         default_factory=dict, description="Variables; no secrets: Marathon shows them."

@@ -41,6 +41,7 @@ def host(master: Master, tmp_path: Path) -> Master:
     master.env = {
         "PATH": f"{programs}:{os.environ['PATH']}",
         "PORT0": "31005",
+        "BUTLERY_AS_ROOT": "1",
         "BUTLERY_TENANT_TOKEN": "bt~payments~hunter2",
         "BUTLERY_ADMIN_PASSWORD": "correct horse",
         "BUTLERY_JAVA_OPTIONS": "-Xmx512m -Dgreeting='hello world'",
@@ -140,6 +141,16 @@ def test_what_is_wrong_is_said_in_one_line(host: Master, tmp_path: Path) -> None
         assert told in said
         assert said.count("\n") == 1, said
         assert "hunter2" not in said
+    assert not (host.home / "given.json").exists()
+
+
+def test_root_runs_no_master_that_does_not_ask_for_it(host: Master, tmp_path: Path) -> None:
+    programs = tmp_path / "root"
+    programs.mkdir()
+    (programs / "id").write_text("#!/bin/sh\necho 0\n")
+    (programs / "id").chmod(0o755)
+    said = host.failed("start", *war(tmp_path), PATH=f"{programs}:{host.env['PATH']}", BUTLERY_AS_ROOT="")
+    assert "would run as root" in said
     assert not (host.home / "given.json").exists()
 
 

@@ -89,6 +89,12 @@ def test_with_an_image() -> None:
     assert "-Xmx512m" in env[Variable.JAVA_OPTIONS]
 
 
+def test_root_is_said_to_the_master() -> None:
+    assert Variable.AS_ROOT not in app_of(spec(), CONTEXT)["env"]
+    assert Variable.AS_ROOT not in app_of(spec(**WAR), CONTEXT)["env"]
+    assert app_of(spec(uid=0), CONTEXT)["env"][Variable.AS_ROOT] == "1"
+
+
 def test_a_war_runs_by_the_kit() -> None:
     app = app_of(spec(**WAR, uid=1001), CONTEXT)
     assert app["cmd"] == 'export JENKINS_HOME="$MESOS_SANDBOX/home"\nexec kit/start --war jenkins.war'
