@@ -63,7 +63,7 @@ async def _serve(edges: Edges, places: Places) -> None:
         await ingress.open()
         await door.open()
         backups = Backups(edges, ingress, clock, chance)
-        hibernation = Hibernation(edges, ingress, clock, backups.running)
+        hibernation = Hibernation(edges, ingress, clock, backups.let_sleep)
         boots = Boots(edges, ingress, clock)
         await _until(stopping, ingress.run(), hibernation.run(), backups.run(), boots.run())
     finally:

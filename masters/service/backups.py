@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import calendar
+import math
 import time
 import zlib
 from collections import Counter
@@ -40,9 +41,23 @@ class Backups:
         self._chance = chance
         self._due_at: dict[str, float] = {}  # unix s
         self._since: dict[str, float] = {}  # unix s: since when a tenant is known that has no backup yet
+        self._last: dict[str, float] = {}  # unix s: when the last one was begun that was made
+        self._wanted: dict[str, float] = {}  # before its master sleeps: one of what was done until then, unix s
         self._failures: Counter[str] = Counter()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="backup")
-        self.running: set[str] = set()
+        self._running: set[str] = set()
+
+    def let_sleep(self, tenant: str, master: ObservedMaster, used_at: float) -> bool:
+        """Whether what was done until ``used_at`` (unix s) is in a backup, or none is to be made; else one is made now.
+
+        While its master sleeps none can be made, however long that is.
+        """
+        if tenant in self._running:
+            return False
+        if master.policy.backup_every_s is None or self._last.get(tenant, 0.0) >= used_at:
+            return True
+        self._wanted[tenant] = used_at
+        return False
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -50,14 +65,16 @@ class Backups:
             async with asyncio.TaskGroup() as group:
                 while True:
                     for tenant, master in list(self._addresses.masters.items()):
-                        if len(self.running) >= AT_ONCE:
+                        if len(self._running) >= AT_ONCE:
                             break
-                        if tenant not in self.running and self._due(tenant, master):
-                            self.running.add(tenant)
+                        if tenant not in self._running and self._due(tenant, master):
+                            self._running.add(tenant)
                             group.create_task(self._tend(tenant, master))
                     for tenant in self._due_at.keys() - self._addresses.masters.keys():
                         del self._due_at[tenant]
                         self._since.pop(tenant, None)
+                        self._last.pop(tenant, None)
+                        self._wanted.pop(tenant, None)
                     await self._clock.sleep(EVERY_S)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -66,7 +83,8 @@ class Backups:
         if master.policy.backup_every_s is None:
             self._due_at.pop(tenant, None)
             return False
-        return master.state is MasterState.ON and self._clock.now() >= self._due_at.get(tenant, 0.0)
+        now = self._clock.now() >= self._due_at.get(tenant, 0.0)
+        return master.state is MasterState.ON and (now or (tenant in self._wanted and tenant not in self._failures))
 
     async def _tend(self, tenant: str, master: ObservedMaster) -> None:
         every_s = master.policy.backup_every_s or 0.0
@@ -75,10 +93,16 @@ class Backups:
             known = await loop.run_in_executor(self._pool, known_backups, self._edges, master)
             since = self._since.setdefault(tenant, self._clock.now())
             self._due_at[tenant] = due_at(tenant, every_s, known, since)
-            if self._clock.now() < self._due_at[tenant] and tenant not in self._failures:
+            self._last[tenant] = max(_times(known), default=0.0)
+            if self._last[tenant] >= self._wanted.get(tenant, math.inf):
+                del self._wanted[tenant]
+            if self._clock.now() < self._due_at[tenant] and tenant not in self._wanted.keys() | self._failures.keys():
                 return  # just seen for the first time, or somebody else had one made
+            began = self._clock.now()
             made = await self._make(tenant, master)
             self._failures.pop(tenant, None)
+            self._wanted.pop(tenant, None)
+            self._last[tenant] = began
             self._due_at[tenant] = self._clock.now() + every_s
             log.info(
                 "a backup was made, unpacked again and compared", tenant=tenant, backup=made.name, bytes=made.bytes
@@ -89,7 +113,7 @@ class Backups:
             self._due_at[tenant] = self._clock.now() + wait_s
             log.error("a backup failed", tenant=tenant, error=str(error), again_s=round(wait_s))
         finally:
-            self.running.discard(tenant)
+            self._running.discard(tenant)
 
     async def _make(self, tenant: str, master: ObservedMaster) -> Backup:
         """Raises ButleryError where it is not made."""
@@ -119,10 +143,15 @@ class Backups:
 
 def due_at(tenant: str, every_s: float, known: Iterable[Backup], since: float) -> float:
     """When the next one is due, unix s: ``every_s`` after the last that was made, else soon after ``since``."""
-    made = [at for backup in known if backup.state == DONE and (at := made_at(backup.name)) is not None]
+    made = _times(known)
     if made:
         return max(made) + every_s
     return since + min(every_s, FIRST_WITHIN_S) * (zlib.crc32(tenant.encode()) / 2**32)
+
+
+def _times(known: Iterable[Backup]) -> list[float]:
+    """When those were begun that were made, unix s."""
+    return [at for backup in known if backup.state == DONE and (at := made_at(backup.name)) is not None]
 
 
 def made_at(name: str) -> float | None:

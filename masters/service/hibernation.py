@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -25,13 +26,16 @@ SEEN_S = 120.0
 """How long it may take until Marathon tells that a master sleeps."""
 
 
+Allowed = Callable[[str, ObservedMaster, float], bool]
+
+
 class Hibernation:
-    def __init__(self, edges: Edges, addresses: Addresses, clock: Clock, backing_up: set[str]) -> None:
-        """``backing_up``: tenants whose masters make a backup now; they stay awake."""
+    def __init__(self, edges: Edges, addresses: Addresses, clock: Clock, allowed: Allowed) -> None:
+        """``allowed``: whether it may sleep after its last use (unix s), for the sake of its backups."""
         self._edges = edges
         self._addresses = addresses
         self._clock = clock
-        self._backing_up = backing_up
+        self._allowed = allowed
         self._started_at = clock.now()
         self._not_before: dict[str, float] = {}  # unix s
         self._busy_at: dict[str, float] = {}  # unix s
@@ -60,9 +64,10 @@ class Hibernation:
         if tenant in self._addresses.quieted:
             return True  # by a service that was killed
         idle_s = master.policy.idle_s
-        if idle_s is None or master.state is not MasterState.ON or master.deployments or tenant in self._backing_up:
+        if idle_s is None or master.state is not MasterState.ON or master.deployments:
             return False
-        return self._clock.now() - self._used_at(tenant, master) >= idle_s
+        used_at = self._used_at(tenant, master)
+        return self._clock.now() - used_at >= idle_s and self._allowed(tenant, master, used_at)
 
     def _used_at(self, tenant: str, master: ObservedMaster) -> float:
         """Unix s. Being started is a use, by whoever did it."""

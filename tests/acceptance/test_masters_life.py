@@ -81,6 +81,21 @@ def test_a_request_wakes_a_sleeping_master_and_is_not_lost(tenants: Tenants) -> 
     tenants.wait_session("mobile")
 
 
+def test_a_master_that_nobody_uses_makes_its_backup_goes_to_sleep_and_wakes(tenants: Tenants) -> None:
+    tenants.write(
+        "idle", hibernate={"after_idle_min": 0.1}, backup={"to": str(tenants.backups), "every_h": 0.002, "keep": 2}
+    )
+    try:
+        tenants.apply()
+        assert tenants.create_job("idle", "kept").status == 200
+        tenants.wait_state("idle", "asleep")
+        assert list((tenants.backups / "idle").glob("idle-*.tar.gz"))
+        assert tenants.jobs("idle") == {"kept"}
+    finally:
+        (tenants.folder / "idle.yaml").unlink()
+        tenants.run("delete", "idle", "--force", "--yes")
+
+
 def test_a_home_is_restored_from_a_backup(tenants: Tenants) -> None:
     assert tenants.create_job("payments", "precious").status == 200
     tenants.access("payments")
