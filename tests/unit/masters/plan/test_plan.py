@@ -19,7 +19,13 @@ NOTHING = Observed({}, {})
 PERSISTENT = {"volume": {"persistent": True, "size_mib": 512}}
 TASK = ObservedTask("t", "h1", "10.0.0.1", (31000,), "TASK_RUNNING", 1.0, True, 2.0, "v")
 NFS = {"driver": "local", "options": {"type": "nfs", "device": ":/a"}}
-FOLLOWING = (f"env.{Variable.JAVA_OPTIONS}", "policy.agents", "policy.version", "secrets.env-DB")
+FOLLOWING = (
+    f"env.{Variable.JAVA_OPTIONS}",
+    f"env.{Variable.AS_ROOT}",
+    "policy.agents",
+    "policy.version",
+    "secrets.env-DB",
+)
 """What changes along with something else."""
 
 
