@@ -91,7 +91,8 @@ class VolumeSpec(DocumentModel):
     persistent: bool = Field(default=False, description="A local persistent volume of Mesos, kept by its reservation.")
     size_mib: Annotated[int, Field(ge=16, le=64 << 20)] | None = Field(
         default=None,
-        description="Required with ``persistent``; given to the driver of ``external``, where it may grow, never shrink.",
+        description="Required with ``persistent``; given to the driver of ``external``, where it may grow, never "
+        "shrink.",
     )
 
     @model_validator(mode="after")
