@@ -73,6 +73,15 @@ def test_marathon_launches_scales_and_rolls_while_all_subscribers_see_it() -> No
     assert figures["rss_mib"] > 0
 
 
+def test_masters_are_made_killed_and_moved_while_users_of_others_notice_nothing() -> None:
+    figures = bench("masters", "--tenants", "10", "--hosts", "3", "--clients", "20", "--moving", "3")
+    assert (figures["healthy"], figures["failed"], figures["reapply_changes"]) == (10, 0, 0)
+    assert figures["back_same_volume"] is True
+    assert (figures["host_others_touched"], figures["failed_requests_unmoved"]) == (0, 0), figures["failures"]
+    assert figures["requests_unmoved"] >= 20
+    assert all(figures[name] > 0 for name in ("masters_per_s", "reapply_s", "list_s", "rss_mib", "host_masters"))
+
+
 def test_placement_beats_the_peer_on_the_same_requests() -> None:
     figures = placement_peer.run(rounds=2, warm_up=1, host_counts=(317,), requests=1500)["hosts_317"]
     assert figures["speed_ratio"] > 1

@@ -17,6 +17,7 @@ from typing import IO
 
 import pytest
 
+from benchmarks.demo.builds import TENANTS
 from tests.leftovers import wait_for_none
 
 DEMO = [sys.executable, "-m", "framework.cli", "demo"]
@@ -53,6 +54,9 @@ def test_every_build_ends_as_it_should_and_nothing_is_left(place: Path) -> None:
     assert len({tenant["weight"] for tenant in tenants}) == 3
     assert sum(host["builds"] for host in figures["hosts"]) == 9
     assert all(host["peak_cpus"] <= host["cpus"] for host in figures["hosts"])
+    masters = figures["masters"]
+    assert masters["kind"] in ("real", "stand-in")
+    assert {tenant: seen["status"] for tenant, seen in masters["addresses"].items()} == dict.fromkeys(TENANTS, 200)
     assert figures["isolation"] in ("docker", "mesos", "cgroup2", "watchdog")
     assert figures["seconds"] > 0
     assert list(place.iterdir()) == []
