@@ -46,7 +46,8 @@ def butlery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Butlery]:
     folder = tmp_path_factory.mktemp("command-line")
     folder.parent.chmod(0o755)  # builds run as users of their own
     folder.chmod(0o755)
-    (folder / "butlery.yaml").write_text("api:\n  port: 0\ntemplates:\n  small:\n    cpus: 0.5\n    mem_mib: 64\n")
+    settings = "api:\n  port: 0\nlocal:\n  ingress: false\ntemplates:\n  small:\n    cpus: 0.5\n    mem_mib: 64\n"
+    (folder / "butlery.yaml").write_text(settings)
     found = Butlery(folder)
     try:
         found(
