@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from framework.errors import StoreError
 from masters.apply.crew import Crew
 from masters.apply.failures import healthy
 from masters.apply.patience import Pace, Patience
@@ -178,7 +179,10 @@ class _Performing:
     def _learn(self, master: ObservedMaster) -> None:
         """Notes what a later apply has to know: the version that is good, and how long its boot took."""
         ledger = self._edges.ledger
-        ledger.save_good({master.app_id: master.version})
         boots = [task.healthy_at - task.started_at for task in master.tasks if task.healthy_at and task.started_at]
-        if boots:
-            ledger.save_boots({master.tenant: boots[-1]})
+        try:
+            ledger.save_good({master.app_id: master.version})
+            if boots:
+                ledger.save_boots({master.tenant: boots[-1]})
+        except StoreError as error:  # the master is healthy all the same
+            self._report.said(str(error))

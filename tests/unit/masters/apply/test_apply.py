@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from framework.errors import ButleryError, InputError
+from framework.errors import ButleryError, InputError, StoreFullError
 from masters.apply.crew import Crew
 from masters.names import LABEL_FAILED, LABEL_STATE, Variable, app_id
 from masters.operations.lifecycle import hibernate
@@ -265,3 +265,13 @@ def test_stopped_in_the_middle(bench: Bench) -> None:
     done = bench.apply(crew=crew)
     assert [done[f"team-{number}"].outcome for number in (1, 2, 3)] == [Outcome.DONE, Outcome.DONE, Outcome.SKIPPED]
     assert crew.interrupted
+
+
+def test_a_ledger_that_is_full_makes_no_master_fail(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.write("a")
+
+    def full(_: object) -> None:
+        raise StoreFullError("masters.db: the disk is full")
+
+    monkeypatch.setattr(bench.edges.ledger, "save_good", full)
+    assert outcomes(bench) == {"a": Outcome.DONE}
