@@ -27,6 +27,7 @@ BUFFER_BYTES = 32_768
 SERVER_TIMEOUT_S = 600
 MAX_TENANTS = 20_000
 
+BAD_REQUEST = "This is no request that can be answered.\\n"
 NOT_FOUND = "Nothing is served at this address.\\n"
 UNAVAILABLE = "The service behind this address cannot answer now. Please try again in a few seconds.\\n"
 
@@ -124,10 +125,18 @@ def _frontend(options: Options) -> str:
         )
     lines += [
         f"bind unix@{CHECK_SOCKET} mode 600 name check",
+        "acl websocket req.hdr(Upgrade) -i websocket",
         "acl upgrade req.hdr(Connection) -i -m sub upgrade",
         "acl check so_name check",
+        # Nothing but a path leads anywhere: no CONNECT, no `OPTIONS *`; a whole URL is the path in it.
+        f'http-request return status 400 content-type text/plain string "{BAD_REQUEST}" if METH_CONNECT',
+        f'http-request return status 400 content-type text/plain string "{BAD_REQUEST}" unless {{ path_beg / }}',
+        "http-request set-uri %[pathq] unless { url_beg / }",
+        # What a client says of its connection is for us alone: further on, it could have headers of ours left out.
+        "http-request del-header Connection unless websocket upgrade",
+        "http-request del-header Upgrade unless websocket upgrade",
         # HOST:PORT, upper case and a dot at its end are one name.
-        "http-request set-var(txn.host) req.hdr(Host),lower,field(1,:),rtrim(.)",
+        "http-request set-var(txn.host) req.hdr(Host),lower,host_only,rtrim(.)",
         "http-request set-var(txn.first) path,field(2,/)",
         f"http-request set-var(txn.route) var(txn.host),concat(/,txn.first),map_str({ROUTES_MAP})",
         f"http-request set-var(txn.route) var(txn.host),map_str({ROUTES_MAP}) unless {found}",
@@ -149,6 +158,7 @@ def _frontend(options: Options) -> str:
         f"http-request del-header {CHECK_HEADER}",
         f"http-request set-header {TENANT_HEADER} %[var(txn.tenant)]",
         *_forwarded(options),
+        "http-response del-header Server",
         f"use_backend hold if {{ var(txn.route),field(2,|) -m str {HOLD} }}",
         "use_backend reading if { method GET HEAD OPTIONS }",
         "default_backend writing",
