@@ -1,5 +1,6 @@
 package hudson.model
 
+import hudson.security.ACL
 import hudson.security.Permission
 
 interface Action {
@@ -98,5 +99,8 @@ class Queue {
   }
 
   static final Queue instance = new Queue()
-  List<Item> items = [].asSynchronized()
+  final List<Item> waiting = [].asSynchronized()
+
+  /** Those that who asks may read. */
+  Item[] getItems() { return ACL.CURRENT.get() == ACL.SYSTEM2 ? waiting as Item[] : new Item[0] }
 }

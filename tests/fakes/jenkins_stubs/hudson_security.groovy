@@ -8,6 +8,17 @@ class Permission {
   Permission(String name) { this.name = name }
 }
 
+class ACL {
+  static final Object SYSTEM2 = 'SYSTEM'
+  static final ThreadLocal<Object> CURRENT = new ThreadLocal<>()
+
+  static AutoCloseable as2(Object who) {
+    Object before = CURRENT.get()
+    CURRENT.set(who)
+    return { CURRENT.set(before) } as AutoCloseable
+  }
+}
+
 class SecurityRealm {
   static final SecurityRealm NO_AUTHENTICATION = new SecurityRealm()
 }

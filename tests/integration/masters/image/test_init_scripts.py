@@ -128,7 +128,7 @@ def test_demand_comes_in_order_and_is_tried_until_it_is_taken(start: StartJenkin
     scheduler.answers[DEMAND] = [503, 401, 200]
     jenkins = start()
     jenkins.ready()
-    jenkins(f"Queue.instance.items << {BUILDABLE % 1}; Queue.instance.items << new Queue.Item(id: 2); 0")
+    jenkins(f"Queue.instance.waiting << {BUILDABLE % 1}; Queue.instance.waiting << new Queue.Item(id: 2); 0")
     jenkins.complete()
     posts = scheduler.wait(DEMAND, 3)
     assert len(set(posts)) == 1
@@ -177,7 +177,7 @@ def test_a_scheduler_that_knows_of_no_demand_is_left_in_peace(start: StartJenkin
     scheduler.wait(DEMAND, 1)
     # More than it keeps, while nobody wants it: the end is known all the same.
     jenkins(
-        f"10050.times {{ {LISTENER}.onEnterBuildable({BUILDABLE % 3}) }}; Queue.instance.items << {BUILDABLE % 9}; 0"
+        f"10050.times {{ {LISTENER}.onEnterBuildable({BUILDABLE % 3}) }}; Queue.instance.waiting << {BUILDABLE % 9}; 0"
     )
     assert jenkins(f"{LISTENER}.demand.records.size() <= 10000") is True
     records = [json.loads(line) for line in scheduler.wait(DEMAND, 3)[2][2].splitlines()]
