@@ -89,6 +89,13 @@ class _Address(msgspec.Struct, rename="camel"):
     ip_address: str
 
 
+_ENDED = frozenset(
+    f"TASK_{state}"
+    for state in ("FINISHED", "FAILED", "KILLED", "ERROR", "LOST", "GONE", "GONE_BY_OPERATOR", "DROPPED")
+)
+"""Marathon goes on telling of the last task of an instance that has a reservation, as those with persistent volumes."""
+
+
 class _Check(msgspec.Struct, rename="camel"):
     alive: bool = False
     consecutive_failures: int = 0
@@ -138,7 +145,7 @@ def master_of(app: dict[str, Any]) -> ObservedMaster | None:
         app_id=found.id,
         version=found.version,
         document=document_of(app),
-        tasks=tuple(_task(one) for one in found.tasks),
+        tasks=tuple(_task(one) for one in found.tasks if one.state not in _ENDED),
         deployments=tuple(one.id for one in found.deployments),
         policy=_policy(found.labels),
         wanted=_wanted(found),

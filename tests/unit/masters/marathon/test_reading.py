@@ -55,6 +55,11 @@ def test_a_master_with_all_that_is_told_of_it() -> None:
     assert found.document.keys() == app("payments").keys() | {"version"}
 
 
+def test_an_ended_task_that_its_reservation_is_told_with_is_none() -> None:
+    assert observed(tasks=[task(state="TASK_KILLED")]).tasks == ()
+    assert len(observed(tasks=[task(state="TASK_FAILED"), task(state="TASK_KILLING")]).tasks) == 1
+
+
 @pytest.mark.parametrize(
     ("results", "healthy"),
     [
