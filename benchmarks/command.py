@@ -32,17 +32,19 @@ class Ran:
 
 
 class Butlery:
-    """Commands for the cluster in ``directory``."""
+    """Commands for the cluster in ``directory``; None: those that are of no cluster."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None) -> None:
         self._directory = directory
 
     def run(self, *words: str, timeout_s: float = 120.0, codes: tuple[int, ...] = (0,)) -> Ran:
-        """``butlery WORDS --dir DIRECTORY``. Raises ButleryError where it ends otherwise than with one of ``codes``,
+        """``butlery WORDS``, with ``--dir DIRECTORY``. Raises ButleryError where it ends otherwise than with one of ``codes``,
 
         UnavailableError where it does not end in time; interrupted, it is ended too.
         """
-        command = [sys.executable, "-m", "framework.cli", *words, "--dir", str(self._directory)]
+        command = [sys.executable, "-m", "framework.cli", *words]
+        if self._directory is not None:
+            command += ["--dir", str(self._directory)]
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
             started = time.monotonic()
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors)

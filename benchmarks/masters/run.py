@@ -92,7 +92,7 @@ def _pretending(cluster: Cluster, count: int, say: Say) -> dict[str, Any]:
     again = butlery.run("tenants", "apply", str(folder), "--json", "--yes", timeout_s=timeout_s, codes=(0, 1))
     say(f"applied again in {again.took_s:.1f} s: {len(again.document['results'])} changes")
     listed = [butlery.run("tenants", "list", "--json", timeout_s=timeout_s) for _ in range(LISTS)]
-    start_s = min(butlery.run("tenants", "list", "--help", timeout_s=timeout_s).took_s for _ in range(LISTS))
+    start_s = min(Butlery(None).run("version").took_s for _ in range(LISTS))
     list_s = min(one.took_s for one in listed)
     say(f"listed in {list_s:.2f} s")
     states = Counter((one["master"] or {}).get("state") for one in listed[-1].document["tenants"])
