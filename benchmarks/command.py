@@ -38,9 +38,9 @@ class Butlery:
         self._directory = directory
 
     def run(self, *words: str, timeout_s: float = 120.0, codes: tuple[int, ...] = (0,)) -> Ran:
-        """``butlery WORDS``, with ``--dir DIRECTORY``. Raises ButleryError where it ends otherwise than with one of ``codes``,
+        """``butlery WORDS``, with ``--dir DIRECTORY``. Interrupted, it is ended too.
 
-        UnavailableError where it does not end in time; interrupted, it is ended too.
+        Raises ButleryError where it ends otherwise than with one of ``codes``, UnavailableError where not in time.
         """
         command = [sys.executable, "-m", "framework.cli", *words]
         if self._directory is not None:
