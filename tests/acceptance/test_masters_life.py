@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,16 @@ GOOD = ("payments", "web", "mobile")
 def tenants() -> Iterator[Tenants]:
     """With three masters that are up, which every test leaves so."""
     with tenants_cluster(deployment_timeout_s=20) as tenants:
-        tenants.write("payments", weight=300, quota={"cpus": 4, "builds": 8}, backup={"to": str(tenants.backups)})
+        password = tenants.folder / "db-password"
+        password.touch(0o600)
+        password.write_text("sw0rdfish of the database")
+        tenants.write(
+            "payments",
+            weight=300,
+            quota={"cpus": 4, "builds": 8},
+            backup={"to": str(tenants.backups)},
+            secrets={"DB_PASSWORD": {"file": password.name}},
+        )
         tenants.write("others", tenants=[{"name": "web", "address": {"path": "/web"}}, {"name": "mobile"}])
         assert tenants.apply() == dict.fromkeys(GOOD, "done")
         yield tenants
@@ -107,6 +117,55 @@ def test_a_home_is_restored_from_a_backup(tenants: Tenants) -> None:
     tenants.run("restore", "payments", backup["name"], "--yes", "--force")
     tenants.wait_session("payments", before)
     assert "precious" in tenants.jobs("payments")
+
+
+def test_secrets_are_where_they_are_needed_alone(tenants: Tenants) -> None:
+    directory = tenants.cluster.directory
+    tenants.access("payments")
+    held = {path.name: path for path in (directory / "marathon" / "secrets" / "payments").iterdir()}
+    assert set(held) == {"token", "admin-password", "env-DB_PASSWORD"}
+    home = tenants.homes / "payments"
+    held["api token"] = home / "secrets" / "butlery-api-token"
+    held["admin token"] = directory / "admin.token"
+    held["Marathon's"] = directory / "marathon.credentials"
+    secrets = {name: path.read_bytes().strip().rpartition(b":")[2] for name, path in held.items()}
+
+    def found_in(data: bytes) -> set[str]:
+        return {name for name, secret in secrets.items() if secret in data}
+
+    places = {*held.values(), tenants.folder / "db-password", directory / "state.db", directory / "state.db-wal"}
+    for path in directory.rglob("*"):
+        with suppress(OSError):  # gone meanwhile
+            if path.is_file() and not path.is_symlink() and found_in(path.read_bytes()):
+                assert path in places or home in path.parents, f"{found_in(path.read_bytes())} in {path}"
+                assert path.stat().st_mode & 0o077 == 0, path
+    for path in (tenants.backups / "payments", *(tenants.backups / "payments").iterdir()):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+    task = tenants.tasks()["payments"]["id"].encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            arguments, environment = (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
+            assert not found_in(arguments), arguments
+            own = b"MESOS_TASK_ID=" + task in environment.split(b"\0")
+            assert found_in(environment) <= ({"token", "admin-password", "env-DB_PASSWORD"} if own else set()), (
+                arguments
+            )
+    for asked in (
+        "apps?embed=apps.tasks",
+        "groups?embed=group.groups&embed=group.apps",
+        "deployments",
+        "queue",
+        "tasks",
+    ):
+        assert not found_in(tenants.marathon("GET", f"/v2/{asked}").body.encode())
+    for words in (
+        ("show", "payments", "--json"),
+        ("list", "--json"),
+        ("plan", str(tenants.folder)),
+        ("logs", "payments"),
+    ):
+        assert not found_in(tenants.run(*words).encode())
 
 
 def test_an_image_that_is_not_there_fails_alone(tenants: Tenants, tmp_path: Path) -> None:
