@@ -51,7 +51,7 @@ def act(
         def done(master: ObservedMaster) -> tuple[Outcome, str]:
             ends = action.name != "wake"
             if ends and action.drain_s is not None:
-                drain(edges, master, action.drain_s, lambda why: report.waiting(master.tenant, why))
+                drain(edges, master, action.drain_s, crew, report)
             elif ends and not action.force:
                 refuse_busy(edges, master)
             if action.name == "restart" and master.wanted != "on":

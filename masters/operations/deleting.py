@@ -46,7 +46,7 @@ def delete_all(
 
     def gone(master: ObservedMaster) -> tuple[Outcome, str]:
         if deletion.drain:
-            drain(edges, master, deletion.drain_timeout_s, lambda why: report.waiting(master.tenant, why))
+            drain(edges, master, deletion.drain_timeout_s, crew, report)
         elif not deletion.force:
             refuse_busy(edges, master)
         marathon.call(lambda: edges.marathon.delete(master.app_id, force=True))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from framework.errors import ButleryError, UnavailableError
+from masters.apply.crew import Crew
+from masters.apply.report import Report
 from masters.edges import Edges
 from masters.errors import MasterBusyError
 from masters.records import ObservedMaster
@@ -42,11 +43,11 @@ def refuse_busy(edges: Edges, master: ObservedMaster) -> None:
         raise MasterBusyError(f"{found}; --drain waits for them, --force does not")
 
 
-def drain(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Callable[[str], None]) -> None:
+def drain(edges: Edges, master: ObservedMaster, timeout_s: float, crew: Crew, report: Report) -> None:
     """Nothing new begins in it; returns once nothing runs. What is in its queue stays there: it begins when a restarted
 
     master takes it up again. Raises MasterBusyError where that takes longer than ``timeout_s``, or where it cannot be
-    told: then builds begin again.
+    told, or where ``crew`` is to stop: then builds begin again.
     """
     if not any(task.healthy for task in master.tasks):
         return refuse_busy(edges, master)
@@ -54,7 +55,7 @@ def drain(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Calla
         jenkins = edges.jenkins(master)
         jenkins.quiet_down(True)
         try:
-            _wait_idle(edges, master, timeout_s, waiting)
+            _wait_idle(edges, master, timeout_s, crew, report)
         except BaseException:
             with suppress(ButleryError):  # it is what failed, or it is gone
                 jenkins.quiet_down(False)
@@ -63,10 +64,12 @@ def drain(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Calla
         raise MasterBusyError(f"its builds cannot be waited for: {error}; --force does not") from error
 
 
-def _wait_idle(edges: Edges, master: ObservedMaster, timeout_s: float, waiting: Callable[[str], None]) -> None:
+def _wait_idle(edges: Edges, master: ObservedMaster, timeout_s: float, crew: Crew, report: Report) -> None:
     until = time.monotonic() + timeout_s
     while found := busy(edges, master, queue=False):
+        if crew.stopping:
+            raise MasterBusyError(f"{found}; stopped while they were waited for, and new ones begin again")
         if time.monotonic() >= until:
             raise MasterBusyError(f"{found} after {timeout_s:g} s; they go on, and new ones begin again")
-        waiting(found)
+        report.waiting(master.tenant, found)
         time.sleep(random.uniform(PAUSE_S / 2, PAUSE_S))  # noqa: S311 jitter, no secret

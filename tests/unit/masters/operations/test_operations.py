@@ -102,6 +102,25 @@ def test_draining(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not stays.quieting
 
 
+def test_a_drain_that_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds begin again, however long those that run take."""
+    monkeypatch.setattr("masters.operations.quieting.PAUSE_S", 0.001)
+    made(bench, "a")
+    jenkins = FakeJenkins(busy=1)
+    told_access(bench, "a", jenkins)
+    crew = Crew(1)
+
+    class Told(Silent):
+        def waiting(self, tenant: str, why: str) -> None:
+            assert jenkins.quieting
+            crew.interrupt()
+
+    found = delete_all(bench.edges, [master(bench, "a")], Deletion(drain=True), crew, Told(), PACE)
+    assert (found[0].outcome, "stopped while they were waited for" in found[0].message) == (Outcome.FAILED, True)
+    assert not jenkins.quieting
+    assert "a" in bench.marathon.masters()
+
+
 def test_what_is_left_of_a_deleted_master(bench: Bench) -> None:
     made(bench, "a")
     made(bench, "b", volume={"persistent": True, "size_mib": 64}, role="masters")
