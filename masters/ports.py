@@ -43,11 +43,16 @@ class Marathon(Protocol):
         instances: int,
         labels: Mapping[str, str],
         *,
+        expect: str | None = None,
         checks: Sequence[Mapping[str, Any]] | None = None,
         env: Mapping[str, Any] | None = None,
         force: bool = False,
     ) -> Deployed:
-        """``labels`` (and the health checks and variables, where given) take the place of those that there are."""
+        """``labels`` (and the health checks and variables, where given) take the place of those that there are.
+
+        ``expect``: the version that these were made of; where it is of another, raises ChangedError, so that nothing
+        that was changed meanwhile is taken back. None: whatever its version.
+        """
         ...
 
     def delete(self, app_id: str, *, force: bool = False) -> None: ...

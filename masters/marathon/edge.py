@@ -66,11 +66,12 @@ class MarathonEdge:
         instances: int,
         labels: Mapping[str, str],
         *,
+        expect: str | None = None,
         checks: Sequence[Mapping[str, Any]] | None = None,
         env: Mapping[str, Any] | None = None,
         force: bool = False,
     ) -> Deployed:
-        return self._writer.scale(app_id, instances, labels, checks, env, force=force)
+        return self._writer.scale(app_id, instances, labels, checks, env, expect=expect, force=force)
 
     def delete(self, app_id: str, *, force: bool = False) -> None:
         self._writer.delete(app_id, force=force)

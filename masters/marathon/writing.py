@@ -77,6 +77,7 @@ class Writer:
         checks: Sequence[Mapping[str, Any]] | None,
         env: Mapping[str, Any] | None,
         *,
+        expect: str | None,
         force: bool,
     ) -> Deployed:
         def made() -> Deployed | None:
@@ -84,6 +85,8 @@ class Writer:
             found = master.document
             same = found.get("instances") == instances and found.get("labels") == labels
             same = same and (env is None or found.get("env") == env)
+            if not same and expect is not None and master.version != expect:
+                raise ChangedError(f"{app_id} is of version {master.version} now: somebody else has changed it")
             return _deployed(master) if same else None
 
         return self._until_made(

@@ -89,9 +89,9 @@ def restore_from(
     with DeploymentWatch(edges.marathon, pace) as watch:
         settling = Settling(edges.marathon, watch, patience, report)
 
-        def started(env: Mapping[str, object]) -> ObservedMaster:
+        def started(env: Mapping[str, object], version: str) -> ObservedMaster:
             labels = {**master.document["labels"], LABEL_STATE: MasterState.ON.value}
-            deployed = patience.call(lambda: edges.marathon.scale(master.app_id, 1, labels, env=env))
+            deployed = patience.call(lambda: edges.marathon.scale(master.app_id, 1, labels, expect=version, env=env))
             failed_at = master.last_failure[1] if master.last_failure else None
             awaited = Awaited(master.tenant, master.app_id, deployed.deployment, failed_at)
             return settling.settled(awaited, edges.context.settings.deployment_timeout_s)
@@ -103,10 +103,13 @@ def restore_from(
                 refuse_busy(edges, master)
             env = dict(master.document.get("env", {}))
             before = env.pop(Variable.RESTORE, None)
+            version = master.version
             if before == name:
-                started(env)  # a backup is restored once; the same again after a start without it
+                version = started(
+                    env, version
+                ).version  # a backup is restored once; the same again after a start without it
             try:
-                started({**env, Variable.RESTORE: name})
+                started({**env, Variable.RESTORE: name}, version)
             except DeploymentError as error:
                 now = patience.call(lambda: edges.marathon.master(master.app_id))
                 back = {"version": master.version}

@@ -10,7 +10,10 @@ from masters.records import MasterState, ObservedMaster
 
 
 def wake(edges: Edges, master: ObservedMaster) -> Deployed | None:
-    """Wanted from now on; None where it is already. Raises ButleryError as the Marathon edge does."""
+    """Wanted from now on; None where it is already.
+
+    Raises ChangedError where it is not as ``master`` tells any more, ButleryError as the Marathon edge does.
+    """
     if master.wanted == "on" and _instances(master) == 1:
         return None
     return _scale(edges, master, MasterState.ON, 1)
@@ -34,7 +37,7 @@ def _scale(edges: Edges, master: ObservedMaster, state: MasterState, instances: 
     labels = {**master.document.get("labels", {}), LABEL_STATE: state.value}
     labels.pop(LABEL_FAILED, None)
     checks = learned_checks(master.document, edges.ledger.boots().get(master.tenant)) if instances else None
-    return edges.marathon.scale(master.app_id, instances, labels, checks=checks)
+    return edges.marathon.scale(master.app_id, instances, labels, expect=master.version, checks=checks)
 
 
 def _instances(master: ObservedMaster) -> int:

@@ -73,12 +73,15 @@ class FakeMarathon:
         instances: int,
         labels: Mapping[str, str],
         *,
+        expect: str | None = None,
         checks: Sequence[Mapping[str, Any]] | None = None,
         env: Mapping[str, Any] | None = None,
         force: bool = False,
     ) -> Deployed:
         with self._lock:
             self._called(f"scale {app_id.rpartition('/')[2]} {instances}")
+            if expect not in (None, self.apps[app_id].version):
+                raise ChangedError(f"{app_id} was changed by somebody else")
             given = {"instances": instances, "labels": labels, "healthChecks": checks, "env": env}
             changed = {key: value for key, value in given.items() if value is not None}
             return self._deploy(app_id, {**self.apps[app_id].document, **changed})

@@ -202,6 +202,19 @@ def test_too_many_deployments_for_too_long_are_told(marathon: OddMarathon) -> No
         edge_to(marathon.url, deployment_timeout_s=0.3).put(ID, app("payments"), expect=None)
 
 
+def test_a_master_is_not_scaled_as_it_was_before_somebody_changed_it(marathon: OddMarathon, edge: MarathonEdge) -> None:
+    first = edge.put(ID, app("payments"), expect=None)
+    second = edge.put(
+        ID, {**app("payments"), "labels": {**app("payments")["labels"], "NOTE": "new"}}, expect=first.version
+    )
+    asleep = {**app("payments")["labels"], LABEL_STATE: "asleep"}
+    with pytest.raises(ChangedError, match="somebody else"):
+        edge.scale(ID, 0, asleep, expect=first.version)
+    assert marathon.apps[ID]["labels"]["NOTE"] == "new"
+    done = edge.scale(ID, 0, asleep, expect=second.version)
+    assert edge.scale(ID, 0, asleep, expect=second.version).version == done.version  # made already
+
+
 @pytest.mark.parametrize("ask", [lambda edge: edge.restart(ID), lambda edge: edge.scale(ID, 1, {})])
 def test_what_is_not_there_cannot_be_changed(edge: MarathonEdge, ask: Callable[[MarathonEdge], object]) -> None:
     with pytest.raises(MarathonError, match="is not there"):
