@@ -7,6 +7,7 @@ taken at once, so that it reaches the master though its sender has gone: GitHub 
 from __future__ import annotations
 
 import asyncio
+import io
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Literal, Protocol
@@ -17,7 +18,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from framework.log import get_logger
-from framework.ports import Chance, Clock, jittered
+from framework.ports import Chance, jittered
 from masters.ingress.config import BUFFER_BYTES, SERVER_TIMEOUT_S, TENANT_HEADER
 from masters.ingress.routes import Endpoint
 
@@ -38,7 +39,7 @@ READS = ("GET", "HEAD", "OPTIONS")
 _HOP_BY_HOP = frozenset(
     {
         *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer"),
-        *("transfer-encoding", "upgrade", TENANT_HEADER.lower()),
+        *("transfer-encoding", "upgrade", "expect", TENANT_HEADER.lower()),
     }
 )
 
@@ -63,12 +64,11 @@ class Masters(Protocol):
 
 
 class Holder:
-    def __init__(self, masters: Masters, *, hold_s: float, held_requests: int, clock: Clock, chance: Chance) -> None:
+    def __init__(self, masters: Masters, *, hold_s: float, held_requests: int, chance: Chance) -> None:
         self._masters = masters
         self._hold_s = hold_s
         self._most = held_requests
         self._most_each = max(1, held_requests // 10)
-        self._clock = clock
         self._chance = chance
         self._bytes = 0
         self._session: aiohttp.ClientSession | None = None
@@ -131,6 +131,7 @@ class Holder:
         self._bytes += size
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
+                await _ask_for_body(request)
                 body = await request.content.read(-1)
             return await self._pass_on(tenant, request, body)
         except TimeoutError:
@@ -170,12 +171,14 @@ class Holder:
 
     async def _send(self, endpoint: Endpoint, request: web.BaseRequest, body: bytes | None) -> web.StreamResponse:
         assert self._session is not None  # noqa: S101 - for the type checker; start() makes it
-        data: bytes | AsyncIterator[bytes] | None = request.content.iter_chunked(CHUNK_BYTES) if body is None else body
+        data: io.BytesIO | AsyncIterator[bytes] | None = io.BytesIO(body) if body else None
+        if body is None:
+            data = _pieces(request)
         async with self._session.request(
             request.method,
             URL(endpoint.url() + request.raw_path, encoded=True),
             headers=_kept(request.headers),
-            data=data or None,
+            data=data,
             allow_redirects=False,
         ) as answer:
             response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_kept(answer.headers))
@@ -188,6 +191,20 @@ class Holder:
                     await response.write(piece)
             await response.write_eof()
             return response
+
+
+async def _ask_for_body(request: web.BaseRequest) -> None:
+    """Of a client that waits to be asked."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+async def _pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
+    """Begun only once there is a connection that they are sent over."""
+    await _ask_for_body(request)
+    async for piece in request.content.iter_chunked(CHUNK_BYTES):
+        yield piece
 
 
 async def _either(wait: Awaitable[object], most_s: float) -> None:

@@ -83,7 +83,6 @@ class Ingress:
             self,
             hold_s=self._settings.hold_s,
             held_requests=self._settings.held_requests,
-            clock=clock,
             chance=chance,
         )
         self._wakers = ThreadPoolExecutor(WAKERS, thread_name_prefix="wake")

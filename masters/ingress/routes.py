@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,21 +72,33 @@ class Routes:
         }
 
 
-def serving_task(master: ObservedMaster) -> ObservedTask | None:
-    """The task that requests go to: the newest that runs and was healthy once.
+def serving_task(master: ObservedMaster, answered: Container[str] = ()) -> ObservedTask | None:
+    """The task that requests go to: the newest that runs and was healthy once, or answered us (``answered``: ids).
 
     One whose checks fail now is kept until Marathon ends it: it may answer, and what cannot connect is held all the
     same. An app without health checks is taken as healthy once it runs.
     """
-    if master.wanted != "on":
-        return None
     checked = bool(master.document.get("healthChecks"))
-    fit = [
-        task
-        for task in master.tasks
-        if task.state == "TASK_RUNNING" and task.ports and (task.healthy or task.healthy_at is not None or not checked)
-    ]
+    fit = [task for task in _running(master) if not checked or _was_healthy(task) or task.id in answered]
     return max(fit, key=lambda task: (bool(task.healthy), task.started_at or 0, task.id), default=None)
+
+
+def starting_task(master: ObservedMaster) -> ObservedTask | None:
+    """The newest that runs and was never healthy; None where one was, or none is checked."""
+    running = _running(master)
+    if not master.document.get("healthChecks") or any(_was_healthy(task) for task in running):
+        return None
+    return max(running, key=lambda task: (task.started_at or 0, task.id), default=None)
+
+
+def _running(master: ObservedMaster) -> list[ObservedTask]:
+    if master.wanted != "on":
+        return []
+    return [task for task in master.tasks if task.state == "TASK_RUNNING" and task.ports]
+
+
+def _was_healthy(task: ObservedTask) -> bool:
+    return bool(task.healthy) or task.healthy_at is not None
 
 
 def routes_of(
@@ -95,11 +107,13 @@ def routes_of(
     agent_ports: tuple[int, int] | None = None,
     taken: Mapping[str, int] | None = None,
     held: Iterable[str] = (),
+    answered: Container[str] = (),
 ) -> Routes:
     """``addresses``: IP address of each that tasks tell; a task whose is not known there is not led to.
 
     ``taken``: the agents' ports that tenants have already. ``held``: tenants whose requests are to be held whatever
-    Marathon says. Where two masters claim one address, the tenant that comes first by name has it.
+    Marathon says. ``answered``: ids of tasks that answer, though Marathon does not call them healthy yet. Where two
+    masters claim one address, the tenant that comes first by name has it.
     """
     ports = assigned_ports([name for name, found in masters.items() if found.policy.agents], agent_ports, taken or {})
     holding = frozenset(held)
@@ -114,7 +128,7 @@ def routes_of(
         if reason is not None:
             problems.append(f"{tenant}: {reason}")
             continue
-        task = None if tenant in holding else serving_task(master)
+        task = None if tenant in holding else serving_task(master, answered)
         address = addresses.get(task.address) if task is not None else None
         route = Route(tenant, host, path, agents_port=ports.get(tenant))
         if task is not None and address is not None:

@@ -6,7 +6,6 @@ Jenkins draws the value of ``X-Jenkins-Session`` anew at each start and sends it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from framework.errors import UnavailableError
 from framework.log import get_logger
 from framework.ports import Clock
 from masters.ingress.config import CHECK_HEADER, CHECK_SOCKET
+from masters.ingress.due import Due
 from masters.ingress.places import Places
 from masters.ingress.routes import Route
 
@@ -88,9 +88,8 @@ class Verifier:
         self._clock = clock
         self._repair = repair
         self._routes: dict[str, Route] = {}
-        self._due: dict[str, float] = {}  # unix s
+        self._due = Due()
         self._failures: Counter[str] = Counter()
-        self._more = asyncio.Event()
         self.verified_at: dict[str, float] = {}
         self.problems: dict[str, str] = {}
 
@@ -103,12 +102,11 @@ class Verifier:
                 self._forget(tenant)
                 self._routes[tenant] = route
                 if route.to is not None:
-                    self._due[tenant] = self._clock.now()
-                    self._more.set()
+                    self._due.set(tenant)
 
     def _forget(self, tenant: str) -> None:
         self._routes.pop(tenant, None)
-        self._due.pop(tenant, None)
+        self._due.drop(tenant)
         self._failures.pop(tenant, None)
         self.verified_at.pop(tenant, None)
         self.problems.pop(tenant, None)
@@ -121,16 +119,8 @@ class Verifier:
 
     async def _work(self) -> None:
         while True:
-            now = self._clock.now()
-            tenant = min(self._due, key=self._due.__getitem__, default=None)
-            if tenant is None or self._due[tenant] > now:
-                self._more.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(1.0, self._due[tenant] - now) if tenant else 60.0):
-                        await self._more.wait()
-                continue
+            tenant = await self._due.next()
             route = self._routes[tenant]
-            self._due[tenant] = now + TIMEOUT_S * 4  # nobody else takes it meanwhile
             verdict = await verify(self._places, route, self._key)
             if self._routes.get(tenant) is route:
                 await self._judge(tenant, verdict)
@@ -141,10 +131,10 @@ class Verifier:
             self._failures.pop(tenant, None)
             self.problems.pop(tenant, None)
             self.verified_at[tenant] = self._clock.now()
-            self._due[tenant] = self._clock.now() + AGAIN_S
+            self._due.set(tenant, AGAIN_S)
             return
         self.problems[tenant] = verdict.problem or ""
-        self._due[tenant] = self._clock.now() + min(AGAIN_S, 2.0 ** min(self._failures[tenant], 10))
+        self._due.set(tenant, min(AGAIN_S, 2.0 ** min(self._failures[tenant], 10)))
         self._failures[tenant] += 1
         if verdict.right is False:
             self.verified_at.pop(tenant, None)

@@ -14,7 +14,7 @@ from typing import Protocol
 from framework.errors import ButleryError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, jittered
-from masters.ingress.routes import serving_task
+from masters.ingress.routes import serving_task, starting_task
 from masters.records import ObservedMaster
 
 log = get_logger(__name__)
@@ -162,7 +162,7 @@ class Watch:
 
     async def _resolve(self, master: ObservedMaster) -> None:
         """Marathon may tell a host by name, which HAProxy cannot be given."""
-        task = serving_task(master)
+        task = serving_task(master) or starting_task(master)
         if task is None or task.address in self._addresses:
             return
         found = await self._ip_address(task.address)
