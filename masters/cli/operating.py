@@ -155,7 +155,7 @@ def delete(
         if len(masters) > 1 or not names:
             agree(yes, f"{len(masters)} masters are deleted ({', '.join(one.tenant for one in masters[:10])} ...)")
         crew = Crew(parallel or edges.context.settings.parallel)
-        deletion = Deletion(drain, force, drain_timeout_s)
+        deletion = Deletion(drain_timeout_s if drain else None, force)
         with progress(len(masters), as_json) as report, stopping(crew):
             done = delete_all(edges, masters, deletion, crew, report)
         for name in leftovers:

@@ -12,20 +12,21 @@ from masters.apply.settling import Awaited, Settling
 from masters.apply.watch import DeploymentWatch
 from masters.edges import Edges
 from masters.operations.lifecycle import hibernate, switch_off, wake
-from masters.operations.quieting import drain, refuse_busy
+from masters.operations.quieting import spared
 from masters.ports import Deployed
 from masters.records import Done, ObservedMaster, Outcome
 
-ACTS: dict[str, Callable[[Edges, ObservedMaster], Deployed | None]] = {
-    "wake": wake,
+ENDING: dict[str, Callable[[Edges, ObservedMaster], Deployed | None]] = {
+    "restart": lambda edges, master: edges.marathon.restart(master.app_id),
     "hibernate": hibernate,
     "off": switch_off,
 }
+"""Acts that end a master's process, and builds with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """``name`` is one of ``ACTS``, or ``restart``."""
+    """``name`` is one of ``ENDING``, or ``wake``."""
 
     name: str
     wait: bool
@@ -49,14 +50,13 @@ def act(
         settling = Settling(edges.marathon, watch, patience, report)
 
         def done(master: ObservedMaster) -> tuple[Outcome, str]:
-            ends = action.name != "wake"
-            if ends and action.drain_s is not None:
-                drain(edges, master, action.drain_s, crew, report)
-            elif ends and not action.force:
-                refuse_busy(edges, master)
             if action.name == "restart" and master.wanted != "on":
                 return Outcome.UNCHANGED, f"it is {master.wanted}"
-            deployed = patience.call(lambda: _do(edges, master, action.name))
+            if action.name == "wake":
+                deployed = patience.call(lambda: wake(edges, master))
+            else:
+                with spared(edges, master, action.drain_s, action.force, crew, report):
+                    deployed = patience.call(lambda: ENDING[action.name](edges, master))
             if deployed is None and not action.wait:
                 return Outcome.UNCHANGED, ""
             if action.wait:
@@ -66,7 +66,3 @@ def act(
             return Outcome.DONE if deployed is not None else Outcome.UNCHANGED, ""
 
         return crew.run(masters, done, report)
-
-
-def _do(edges: Edges, master: ObservedMaster, name: str) -> Deployed | None:
-    return edges.marathon.restart(master.app_id) if name == "restart" else ACTS[name](edges, master)

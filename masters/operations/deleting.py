@@ -10,7 +10,7 @@ from masters.apply.crew import Crew
 from masters.apply.patience import Pace, Patience
 from masters.apply.report import Report
 from masters.edges import Edges
-from masters.operations.quieting import DRAIN_TIMEOUT_S, drain, refuse_busy
+from masters.operations.quieting import spared
 from masters.records import Done, ObservedMaster, Outcome
 
 PERSISTENT = "persistent:"
@@ -22,9 +22,8 @@ GONE_TIMEOUT_S = 60.0
 class Deletion:
     """What becomes of builds; without both they keep the master from being deleted."""
 
-    drain: bool = False
+    drain_s: float | None = None  # how long they are waited for
     force: bool = False
-    drain_timeout_s: float = DRAIN_TIMEOUT_S
 
 
 def loses_data(master: ObservedMaster) -> bool:
@@ -45,11 +44,8 @@ def delete_all(
     marathon, scheduler = Patience("Marathon", pace, report), Patience("the scheduler", pace, report)
 
     def gone(master: ObservedMaster) -> tuple[Outcome, str]:
-        if deletion.drain:
-            drain(edges, master, deletion.drain_timeout_s, crew, report)
-        elif not deletion.force:
-            refuse_busy(edges, master)
-        marathon.call(lambda: edges.marathon.delete(master.app_id, force=True))
+        with spared(edges, master, deletion.drain_s, deletion.force, crew, report):
+            marathon.call(lambda: edges.marathon.delete(master.app_id, force=True))
         scheduler.call(lambda: edges.scheduler.forget(master.tenant))
         clear(edges, master.tenant)
         if loses_data(master):

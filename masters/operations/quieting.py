@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from framework.errors import ButleryError, UnavailableError
 from masters.apply.crew import Crew
@@ -14,8 +15,6 @@ from masters.errors import MasterBusyError
 from masters.records import ObservedMaster
 
 PAUSE_S = 2.0
-DRAIN_TIMEOUT_S = 3600.0
-"""As long as a long build takes."""
 
 
 def busy(edges: Edges, master: ObservedMaster, queue: bool = True) -> str:
@@ -25,12 +24,16 @@ def busy(edges: Edges, master: ObservedMaster, queue: bool = True) -> str:
     """
     builds = edges.scheduler.building(master.tenant)
     told = [f"{builds} builds of it wait or run in the scheduler"] if builds else []
-    # Who has never told how to speak to it has no builds that the scheduler does not know.
-    if any(task.healthy for task in master.tasks) and edges.scheduler.access(master.tenant) is not None:
+    if _speaks(edges, master):
         activity = edges.jenkins(master).activity()
         if activity.busy or (queue and activity.queued):
             told.append(f"it runs {activity.busy} builds and has {activity.queued} in its queue")
     return ", ".join(told)
+
+
+def _speaks(edges: Edges, master: ObservedMaster) -> bool:
+    """Who has never told how it is spoken to has no builds that the scheduler does not know."""
+    return any(task.healthy for task in master.tasks) and edges.scheduler.access(master.tenant) is not None
 
 
 def refuse_busy(edges: Edges, master: ObservedMaster) -> None:
@@ -43,25 +46,47 @@ def refuse_busy(edges: Edges, master: ObservedMaster) -> None:
         raise MasterBusyError(f"{found}; --drain waits for them, --force does not")
 
 
-def drain(edges: Edges, master: ObservedMaster, timeout_s: float, crew: Crew, report: Report) -> None:
-    """Nothing new begins in it; returns once nothing runs. What is in its queue stays there: it begins when a restarted
+@contextmanager
+def spared(
+    edges: Edges, master: ObservedMaster, drain_s: float | None, force: bool, crew: Crew, report: Report
+) -> Iterator[None]:
+    """What is done within ends no build, unless ``force``: they are waited for, for ``drain_s``, or keep it from being
 
-    master takes it up again. Raises MasterBusyError where that takes longer than ``timeout_s``, or where it cannot be
-    told, or where ``crew`` is to stop: then builds begin again.
+    done. Raises MasterBusyError.
     """
-    if not any(task.healthy for task in master.tasks):
-        return refuse_busy(edges, master)
+    if drain_s is None:
+        if not force:
+            refuse_busy(edges, master)
+        yield
+        return
+    with _drained(edges, master, drain_s, crew, report):
+        yield
+
+
+@contextmanager
+def _drained(edges: Edges, master: ObservedMaster, timeout_s: float, crew: Crew, report: Report) -> Iterator[None]:
+    """Nothing new begins in it; what is in its queue stays there, and begins when a restarted master takes it up again.
+
+    Where it takes too long, ``crew`` is to stop or what is done within fails, builds begin again.
+    """
+    if not _speaks(edges, master):
+        refuse_busy(edges, master)
+        yield
+        return
+    jenkins = None
     try:
-        jenkins = edges.jenkins(master)
-        jenkins.quiet_down(True)
         try:
+            jenkins = edges.jenkins(master)
+            jenkins.quiet_down(True)
             _wait_idle(edges, master, timeout_s, crew, report)
-        except BaseException:
+        except UnavailableError as error:
+            raise MasterBusyError(f"its builds cannot be waited for: {error}; --force does not") from error
+        yield
+    except BaseException:
+        if jenkins is not None:
             with suppress(ButleryError):  # it is what failed, or it is gone
                 jenkins.quiet_down(False)
-            raise
-    except UnavailableError as error:
-        raise MasterBusyError(f"its builds cannot be waited for: {error}; --force does not") from error
+        raise
 
 
 def _wait_idle(edges: Edges, master: ObservedMaster, timeout_s: float, crew: Crew, report: Report) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from framework.errors import InputError
+from framework.errors import ButleryError, InputError
 from masters.apply.crew import Crew
 from masters.apply.report import Silent
 from masters.names import LABEL_FAILED, LABEL_STATE, Variable
@@ -95,11 +95,26 @@ def test_draining(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     ends, stays = FakeJenkins(busy=3, ends_when_asked=True), FakeJenkins(busy=1)
     told_access(bench, "a", ends)
     told_access(bench, "b", stays)
-    assert deleted(bench, Deletion(drain=True), "a")["a"].outcome is Outcome.DONE
+    assert deleted(bench, Deletion(drain_s=60), "a")["a"].outcome is Outcome.DONE
     assert ends.quieting
-    late = deleted(bench, Deletion(drain=True, drain_timeout_s=0.01), "b")["b"]
+    late = deleted(bench, Deletion(drain_s=0.01), "b")["b"]
     assert (late.outcome, "after 0.01 s" in late.message) == (Outcome.FAILED, True)
     assert not stays.quieting
+
+
+def test_what_fails_after_a_drain_leaves_builds_going(bench: Bench) -> None:
+    made(bench, "a")
+    jenkins = FakeJenkins()
+    told_access(bench, "a", jenkins)
+
+    def refused(call: str) -> None:
+        if call == "scale a 0":
+            assert jenkins.quieting
+            raise ButleryError("no")
+
+    bench.marathon.killed = refused
+    assert [one.outcome for one in done(bench, Action("hibernate", True, drain_s=60), "a")] == [Outcome.FAILED]
+    assert not jenkins.quieting
 
 
 def test_a_drain_that_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +130,7 @@ def test_a_drain_that_is_stopped(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
             assert jenkins.quieting
             crew.interrupt()
 
-    found = delete_all(bench.edges, [master(bench, "a")], Deletion(drain=True), crew, Told(), PACE)
+    found = delete_all(bench.edges, [master(bench, "a")], Deletion(drain_s=60), crew, Told(), PACE)
     assert (found[0].outcome, "stopped while they were waited for" in found[0].message) == (Outcome.FAILED, True)
     assert not jenkins.quieting
     assert "a" in bench.marathon.masters()
