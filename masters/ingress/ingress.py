@@ -20,8 +20,9 @@ from masters.ingress.haproxy import HaProxy
 from masters.ingress.holder import Holder, Standing
 from masters.ingress.maps import Maps
 from masters.ingress.places import Places
-from masters.ingress.routes import Endpoint, Route, Routes, routes_of
+from masters.ingress.routes import Endpoint, Route, Routes, routes_of, starting_task
 from masters.ingress.runtime import Runtime
+from masters.ingress.starting import AT_ONCE, Start, Starting
 from masters.ingress.state import IngressState, RouteState
 from masters.ingress.uses import Uses
 from masters.ingress.verification import Verifier
@@ -78,6 +79,7 @@ class Ingress:
         self._moved = asyncio.Event()
         self._certificates: tuple[tuple[str, int, int], ...] = ()
         self._uses = Uses(self._runtime, clock, self._remembered.last_use)
+        self._starting = Starting(self._dirty.set)
         self._verifier = Verifier(places, self._remembered.check_key, clock, self._maps.repair)
         self._holder = Holder(
             self,
@@ -145,6 +147,8 @@ class Ingress:
             group.create_task(self._keep_alive())
             group.create_task(self._tend())
             group.create_task(self._verifier.run())
+            for _ in range(AT_ONCE):
+                group.create_task(self._starting.work())
 
     async def close(self) -> None:
         """Ends our side; HAProxy is left to ``masters.ingress.haproxy.end``."""
@@ -290,12 +294,14 @@ class Ingress:
         """Makes the routes of what is known now, and has HAProxy take them."""
         masters = self._watch.masters
         self._holding -= {tenant for tenant in self._holding if tenant not in masters}
+        self._starting.take(self._starts())
         routes = routes_of(
             masters,
             self._watch.addresses,
             self._settings.agent_ports,
             self._remembered.agent_ports,
             self._holding,
+            self._starting.answered,
         )
         if routes.problems != self._routes.problems:
             for problem in set(routes.problems) - set(self._routes.problems):
@@ -316,6 +322,17 @@ class Ingress:
             {tenant: route for tenant, route in routes.by_tenant.items() if masters[tenant].policy.real}
         )
         self._uses.forget(self._uses.last.keys() - masters.keys())
+
+    def _starts(self) -> dict[str, Start]:
+        """Of masters that only pretend there is none to ask."""
+        found = {}
+        for master in self._watch.masters.values():
+            task = starting_task(master)
+            address = self._watch.addresses.get(task.address) if task is not None else None
+            if task is not None and address is not None and master.policy.real:
+                path = str(master.document["healthChecks"][0].get("path", "/"))
+                found[task.id] = Start(Endpoint(address, task.ports[0]), path)
+        return found
 
     async def _keep_alive(self) -> None:
         attempt = 0
