@@ -45,7 +45,8 @@ def war(tmp_path: Path) -> Path:
 def test_jenkins_runs_and_stops_as_its_own_process(war: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    master = Master(home, tmp_path, {"PORT0": "31000", "BUTLERY_JAVA_OPTIONS": "-Xmx48m '-Dgreeting=hello  world'"})
+    options = "-Xmx48m '-Dgreeting=hello  world'"
+    master = Master(home, tmp_path, {"PORT0": "31000", "BUTLERY_AS_ROOT": "1", "BUTLERY_JAVA_OPTIONS": options})
     process = master.begin("start", "--war", str(war), BUTLERY_PATH="/payments")
     try:
         until((home / "told").exists, "the war", TIMEOUT_S)

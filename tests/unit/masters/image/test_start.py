@@ -29,6 +29,9 @@ def host(master: Master, tmp_path: Path) -> Master:
         "#!/usr/bin/env python3\n"
         "import json, os, pathlib, signal, sys\n"
         "home = pathlib.Path(os.environ['JENKINS_HOME'])\n"
+        "if os.environ.pop('JAVA_RESTARTS', None):\n"  # as Jenkins does it: hudson.lifecycle.UnixLifecycle
+        "    os.closerange(3, 256)\n"
+        "    os.execv(sys.argv[0], sys.argv)\n"
         "given = {'arguments': sys.argv[1:], 'environment': dict(os.environ), 'pid': os.getpid(), 'uid': os.getuid()}\n"
         "(home / 'given.new').write_text(json.dumps(given))\n"
         "(home / 'given.new').rename(home / 'given.json')\n"
@@ -108,8 +111,9 @@ def test_init_scripts_are_ours_anew_and_the_tenants_as_they_were(host: Master, t
     assert {path.name for path in folder.iterdir()} == {"own.groovy", *ours}
 
 
-def test_one_home_has_one_master(host: Master, tmp_path: Path) -> None:
-    first = host.begin("start", *war(tmp_path), JAVA_WAITS="yes")
+@pytest.mark.parametrize("restarts", ["", "yes"])
+def test_one_home_has_one_master(host: Master, tmp_path: Path, restarts: str) -> None:
+    first = host.begin("start", *war(tmp_path), JAVA_WAITS="yes", JAVA_RESTARTS=restarts)
     try:
         until(lambda: (host.home / "given.json").exists())
         assert given(host)["pid"] == first.pid  # so that signals reach Jenkins itself
