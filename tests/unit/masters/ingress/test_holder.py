@@ -86,9 +86,9 @@ async def test_what_is_held_is_passed_on_as_it_came(front: Front, master: Preten
         (200, f"one {method} /a%2Fb?c {length}") for method, length in (("POST", 2), ("PUT", 2), ("GET", 0))
     ]
     assert answers[3] == (200, "")
-    assert master.bodies[:2] == [b"\x1f\x8b"] * 2
+    assert sorted(master.bodies) == [b"", b"", b"\x1f\x8b", b"\x1f\x8b"]
     assert all(TENANT_HEADER not in headers for headers in master.headers)
-    assert not front.holder.held
+    await eventually(lambda: not front.holder.held)
 
 
 async def test_a_body_too_long_to_keep_is_sent_on_piece_by_piece(
