@@ -113,7 +113,9 @@ class Pretender:
         self._tcp: asyncio.Server | None = None
 
     async def start(self, port: int = 0) -> Pretender:
-        self._runner = web.ServerRunner(web.Server(self._answer, access_log=None, auto_decompress=False), shutdown_timeout=0.1)
+        self._runner = web.ServerRunner(
+            web.Server(self._answer, access_log=None, auto_decompress=False), shutdown_timeout=0.1
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]
