@@ -164,7 +164,7 @@ def test_plugins_are_installed_when_the_list_or_jenkins_changes(host: Master, tm
     cli.write_text(
         f'#!/bin/sh\necho "$@" >>{called}\nwhile [ "$1" != --plugin-download-directory ]; do shift; done\n'
         '[ ! -e "$2.fails" ] || { echo "Unable to resolve plugin URL"; exit 1; }\nto=$2; shift 3\n'
-        'for plugin; do echo "$plugin" >"$to/${plugin%%:*}.jpi"; done\n'
+        'mkdir "$CACHE_DIR"\nfor plugin; do echo "$plugin" >"$to/${plugin%%:*}.jpi"; done\n'
     )
     cli.chmod(0o755)
     plugins = host.home / "plugins"
@@ -173,6 +173,7 @@ def test_plugins_are_installed_when_the_list_or_jenkins_changes(host: Master, tm
     for _ in range(2):
         host.done("start", *war(tmp_path), BUTLERY_PLUGINS=wanted)
     assert called.read_text().count("\n") == 1
+    assert not list(host.home.glob(".butlery/plugins.*/*"))
     assert sorted(path.name for path in plugins.iterdir()) == [
         "configuration-as-code.jpi",
         "git.jpi",
