@@ -148,6 +148,12 @@ def test_what_is_wrong_is_said_in_one_line(host: Master, tmp_path: Path) -> None
     assert not (host.home / "given.json").exists()
 
 
+def test_a_home_is_closed_to_others(host: Master, tmp_path: Path) -> None:
+    host.home.chmod(0o775)
+    host.done("start", *war(tmp_path))
+    assert host.home.stat().st_mode & 0o777 == 0o770
+
+
 def test_root_runs_no_master_that_does_not_ask_for_it(host: Master, tmp_path: Path) -> None:
     programs = tmp_path / "root"
     programs.mkdir()
