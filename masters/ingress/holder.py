@@ -30,11 +30,16 @@ BODIES_BYTES = 256 << 20
 """Of all together."""
 PATIENCE_S = 1800.0
 """How long what changes something is kept for its master once its sender has gone."""
-BODY_TIMEOUT_S = 60.0
+BODY_TIMEOUT_S = 600.0
+"""Until it is whole; that something of it comes at least each minute is HAProxy's to see to."""
+LINGER_S = 10.0
+"""How long the rest of a body is read that nobody takes: closed before, the connection would lose the answer."""
 CONNECT_TIMEOUT_S = 3.0
 CHUNK_BYTES = 1 << 16
 RETRY_AFTER_S = 5
 READS = ("GET", "HEAD", "OPTIONS")
+SENDS = 3
+"""How often what only reads is sent to masters that end over it: it may be what ends them."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -83,8 +88,11 @@ class Holder:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
+            max_line_size=BUFFER_BYTES,
+            max_field_size=BUFFER_BYTES,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
+        self._session._retry_connection = False  # no other way: it would send PUT and DELETE twice
         server = web.Server(
             self._handle,
             access_log=None,
@@ -92,7 +100,7 @@ class Holder:
             max_field_size=BUFFER_BYTES,
             max_headers=256,
             auto_decompress=False,
-            lingering_time=0,
+            lingering_time=LINGER_S,
         )
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
@@ -110,11 +118,14 @@ class Holder:
         tenant = request.headers.get(TENANT_HEADER, "")
         if "upgrade" in request.headers.get("Connection", "").lower():
             return _later("It starts, or sleeps. Agents try again by themselves.")  # and wake nobody
-        if self._masters.standing(tenant)[0] == "off":
+        standing, _ = self._masters.standing(tenant)
+        if standing == "off":
             return _later("It is switched off. Its operator can switch it on.", after_s=300)
         if self.held.total() >= self._most or self.held[tenant] >= self._most_each:
             return _later("It is being started, and too many wait for it.", after_s=RETRY_AFTER_S * 2)
         self.held[tenant] += 1
+        if standing == "asleep":
+            self._masters.wake(tenant)  # before the body, which may be long in coming
         try:
             return await self._hold(tenant, request)
         finally:
@@ -134,7 +145,7 @@ class Holder:
                 await _ask_for_body(request)
                 body = await request.content.read(-1)
             return await self._pass_on(tenant, request, body)
-        except TimeoutError:
+        except (TimeoutError, ConnectionError, aiohttp.ClientPayloadError):
             return _plain(408, "The request did not come to its end.")
         finally:
             self._bytes -= size
@@ -143,7 +154,7 @@ class Holder:
         """``body`` None: it is read from the request as it is sent."""
         loop = asyncio.get_running_loop()
         started = loop.time()
-        attempt = 0
+        attempt = sends = 0
         while True:
             moved = self._masters.moved()
             standing, endpoint = self._masters.standing(tenant)
@@ -160,7 +171,8 @@ class Holder:
                 except aiohttp.ClientConnectorError:
                     pass  # nothing was sent: it moves, and Marathon has not told yet
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                    if request.method not in READS or body is None:
+                    sends += 1
+                    if request.method not in READS or body is None or sends >= SENDS:
                         log.warning("a master ended while it was sent a held request", tenant=tenant, error=str(error))
                         return _plain(502, "The service ended before it answered.")
             elif standing == "asleep":
@@ -186,10 +198,16 @@ class Holder:
                 await answer.release()
                 return response
             await response.prepare(request)
-            if request.method != "HEAD":
-                async for piece in answer.content.iter_chunked(CHUNK_BYTES):
-                    await response.write(piece)
-            await response.write_eof()
+            try:
+                if request.method != "HEAD":
+                    async for piece in answer.content.iter_chunked(CHUNK_BYTES):
+                        await response.write(piece)
+                await response.write_eof()
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                # No other answer may follow what is out already, and its reader must see that it is not whole.
+                log.warning("the answer to a held request has no end", master=endpoint.url(), error=str(error))
+                if request.transport is not None:
+                    request.transport.abort()
             return response
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from collections.abc import AsyncIterator
 from typing import Any
@@ -64,7 +65,7 @@ async def front() -> AsyncIterator[Front]:
     place = Place()
     holder = Holder(place, hold_s=1.0, held_requests=50, chance=SystemChance())
     port = await holder.start(0)
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(max_field_size=1 << 15) as session:
         yield Front(place, session, holder, port)
     await holder.close()
 
@@ -154,3 +155,68 @@ async def test_nobody_asks_a_master_for_a_reader_who_has_gone(front: Front, mast
     await eventually(lambda: not front.holder.held)
     front.place.put("serves", master.port)
     assert master.bodies == []
+
+
+async def answering(answer: bytes, front: Front) -> asyncio.Server:
+    """A master that reads the head of a request, answers so, and ends; ``front`` knows it."""
+
+    async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answered, "127.0.0.1", 0)
+    front.place.put("serves", server.sockets[0].getsockname()[1])
+    return server
+
+
+@pytest.mark.parametrize(
+    "head", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"], ids=["with a length", "in chunks"]
+)
+async def test_an_answer_that_breaks_off_is_seen_to_and_nothing_is_put_behind_it(front: Front, head: bytes) -> None:
+    async with await answering(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n5\r\nhello\r\n", front):
+        reader, writer = await asyncio.open_connection("127.0.0.1", front.port)
+        writer.write(f"GET / HTTP/1.1\r\nHost: x\r\n{TENANT_HEADER}: one\r\n\r\n".encode())
+        seen = b""
+        with contextlib.suppress(ConnectionResetError):
+            async with asyncio.timeout(10):
+                while piece := await reader.read(1 << 16):
+                    seen += piece
+        writer.close()
+        assert seen.count(b"HTTP/1.1") == 1
+        assert not seen.endswith(b"0\r\n\r\n")
+
+
+async def test_a_request_that_ends_masters_is_not_sent_without_end(front: Front) -> None:
+    asked = 0
+
+    async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        writer.close()
+
+    async with await asyncio.start_server(ends, "127.0.0.1", 0) as server:
+        front.place.put("serves", server.sockets[0].getsockname()[1])
+        assert (await front.ask())[0] == 502
+    assert asked == held.SENDS
+
+
+async def test_long_headers_of_an_answer_are_passed_on(front: Front) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Long: " + b"a" * 12_000 + b"\r\n\r\nok"
+    async with await answering(head, front):
+        assert await front.ask() == (200, "ok")
+
+
+async def test_a_master_wakes_while_the_body_for_it_still_comes(front: Front) -> None:
+    front.place.put("asleep")
+    _, writer = await asyncio.open_connection("127.0.0.1", front.port)
+    writer.write(f"POST / HTTP/1.1\r\nHost: x\r\n{TENANT_HEADER}: one\r\nContent-Length: 9\r\n\r\n1".encode())
+    await eventually(lambda: front.place.woken)
+    writer.transport.abort()  # its sender goes away in the middle of it
+    await eventually(lambda: not front.holder.held)
+
+
+async def test_who_sends_much_to_a_master_that_is_off_is_told_so(front: Front) -> None:
+    front.place.put("off")
+    assert (await front.ask("POST", data=io.BytesIO(b"x" * 3_000_000)))[0] == 503
