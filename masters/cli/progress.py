@@ -134,9 +134,14 @@ def progress(total: int, quiet: bool) -> Iterator[Report]:
 
 @contextmanager
 def stopping(crew: Crew) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let what is under way come to its end, a second one leaves it to itself."""
+    """Ctrl-C lets what is under way come to its end; a second one, or SIGTERM, leaves it to itself: Marathon goes on
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    with the deployments that it has, and the next ``apply`` waits for them.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGTERM:
+            raise SystemExit(128 + number)  # whoever sends it waits for no deployment
         if crew.interrupted:
             raise KeyboardInterrupt
         crew.interrupt()

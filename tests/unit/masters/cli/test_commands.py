@@ -130,6 +130,21 @@ def test_prune(program: Program) -> None:
     assert "b" not in program.bench.marathon.masters()
 
 
+def test_sigterm_leaves_what_is_under_way_to_marathon(program: Program) -> None:
+    for number in range(6):
+        program.bench.write(f"team-{number}")
+
+    def ended(call: str) -> None:
+        if call == "put team-1":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    program.bench.marathon.killed = ended
+    before = signal.getsignal(signal.SIGTERM)
+    assert program.apply("--parallel", "1", "--json").code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert program.apply("--json").code == 0
+
+
 def test_ctrl_c_finishes_what_is_under_way(program: Program) -> None:
     for number in range(6):
         program.bench.write(f"team-{number}")
