@@ -18,7 +18,7 @@ from masters.names import Variable
 from masters.records import Difference, ObservedMaster, Policy
 
 KEPT = (Variable.RESTORE, Variable.TENANT_TOKEN, Variable.ADMIN_PASSWORD)
-"""Variables that stay as they are where an app has them in clear: of ``restore``, or drawn by ``apply``."""
+"""Variables that are no difference where an app has them in clear: of ``restore``, or drawn by ``apply``."""
 SECRET = "(secret)"  # noqa: S105 what is shown in its place
 _MAYBE = {"container": ("docker",), "external": ("size",)}
 """Keys that an app of ours has or has not, below the top."""

@@ -39,7 +39,7 @@ class Variable:
     AS_ROOT = "BUTLERY_AS_ROOT"
     """Set where the tenant's ``uid`` is 0: without it a master that finds itself root does not start."""
     RESTORE = "BUTLERY_RESTORE"
-    """Name of the backup to unpack before the next start; done once, however often it starts."""
+    """``NAME@ORDER``: the backup to unpack before the next start; an order is done once, however often it starts."""
     HTTP_PORT = "PORT0"
     AGENT_PORT = "PORT1"
     """Set where inbound agents may come by TCP."""

@@ -126,7 +126,11 @@ def _merged(app: Document, master: ObservedMaster) -> Document:
     """The app to PUT: with what is not the YAML's to say as it is now."""
     now = master.document
     env, was = app["env"], now.get("env", {})
-    kept = {name: was[name] for name in KEPT if isinstance(was.get(name), str) and not isinstance(env.get(name), dict)}
+    kept = {
+        name: was[name]
+        for name in KEPT  # but of a restore, which was done when the master became healthy: the volume may be a new one
+        if name != Variable.RESTORE and isinstance(was.get(name), str) and not isinstance(env.get(name), dict)
+    }
     merged = {**app, "env": {**env, **kept}}
     if names.LABEL_FAILED not in now.get("labels", {}):  # else it is off because it never started
         merged["instances"] = now.get("instances", 1)

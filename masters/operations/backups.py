@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from framework.errors import ButleryError, Fault, InputError, UnavailableError
 from framework.ports import jittered
@@ -89,27 +89,20 @@ def restore_from(
     with DeploymentWatch(edges.marathon, pace) as watch:
         settling = Settling(edges.marathon, watch, patience, report)
 
-        def started(env: Mapping[str, object], version: str) -> ObservedMaster:
-            labels = {**master.document["labels"], LABEL_STATE: MasterState.ON.value}
-            deployed = patience.call(lambda: edges.marathon.scale(master.app_id, 1, labels, expect=version, env=env))
-            failed_at = master.last_failure[1] if master.last_failure else None
-            awaited = Awaited(master.tenant, master.app_id, deployed.deployment, failed_at)
-            return settling.settled(awaited, edges.context.settings.deployment_timeout_s)
-
         def restored(_: ObservedMaster) -> tuple[Outcome, str]:
             _place(master)
             if not force:
                 _refuse_unknown(edges, master, name)
                 refuse_busy(edges, master)
-            env = dict(master.document.get("env", {}))
-            before = env.pop(Variable.RESTORE, None)
-            version = master.version
-            if before == name:
-                version = started(
-                    env, version
-                ).version  # a backup is restored once; the same again after a start without it
+            env = {**master.document.get("env", {}), Variable.RESTORE: f"{name}@{time.time_ns() // 1_000_000}"}
+            labels = {**master.document["labels"], LABEL_STATE: MasterState.ON.value}
+            deployed = patience.call(
+                lambda: edges.marathon.scale(master.app_id, 1, labels, expect=master.version, env=env)
+            )
+            failed_at = master.last_failure[1] if master.last_failure else None
+            awaited = Awaited(master.tenant, master.app_id, deployed.deployment, failed_at)
             try:
-                started({**env, Variable.RESTORE: name}, version)
+                settling.settled(awaited, edges.context.settings.deployment_timeout_s)
             except DeploymentError as error:
                 now = patience.call(lambda: edges.marathon.master(master.app_id))
                 back = {"version": master.version}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from masters.app import learned_checks
 from masters.edges import Edges
-from masters.names import LABEL_FAILED, LABEL_STATE
+from masters.names import LABEL_FAILED, LABEL_STATE, Variable
 from masters.ports import Deployed
 from masters.records import MasterState, ObservedMaster
 
@@ -37,7 +37,10 @@ def _scale(edges: Edges, master: ObservedMaster, state: MasterState, instances: 
     labels = {**master.document.get("labels", {}), LABEL_STATE: state.value}
     labels.pop(LABEL_FAILED, None)
     checks = learned_checks(master.document, edges.ledger.boots().get(master.tenant)) if instances else None
-    return edges.marathon.scale(master.app_id, instances, labels, expect=master.version, checks=checks)
+    # A restore was done when the master became healthy; a home that is a new one later is to stay so.
+    env = {name: value for name, value in master.document.get("env", {}).items() if name != Variable.RESTORE}
+    changed = env if Variable.RESTORE in master.document.get("env", {}) else None
+    return edges.marathon.scale(master.app_id, instances, labels, expect=master.version, checks=checks, env=changed)
 
 
 def _instances(master: ObservedMaster) -> int:

@@ -63,8 +63,7 @@ class Backups:
 
     async def restore(self) -> None:
         """What ``BUTLERY_RESTORE`` names, once. Raises OSError where it cannot be."""
-        folder = self._options.home / ".butlery"
-        begun = any((folder / name).exists() for name in ("restored", "restore-stage"))
+        begun = (self._options.home / ".butlery" / "restore-stage").exists()
         if self._options.restore is None and not begun:
             return
         process = await self._script("restore")

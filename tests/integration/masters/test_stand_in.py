@@ -216,7 +216,7 @@ def test_a_backup_is_made_told_of_and_restored(master: Starter, tmp_path: Path) 
     assert other not in (one["name"] for one in restored.json("api/json")["jobs"])
     again.end()
 
-    for wanted, variables in (([job, later], {}), ([job], {Variable.RESTORE: "payments-1"})):
+    for wanted, variables in (([job, later], {}), ([job], {Variable.RESTORE: "payments-1@2"})):
         third = master({Variable.BACKUP_TO: str(backups), **variables})
         third.start("--boot-s", "0")
         jobs = Jenkins(third.url, jenkins.auth).json("api/json")["jobs"]

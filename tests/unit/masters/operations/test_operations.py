@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from typing import Any
@@ -254,11 +255,13 @@ def test_a_restore(bench: Bench) -> None:
     assert "no backup none of it is known" in restored("none").message
     assert "is failed: torn" in restored("a-2").message
     assert restored("a-1").outcome is Outcome.DONE
-    assert bench.app("a")["env"][Variable.RESTORE] == "a-1"
+    first = bench.app("a")["env"][Variable.RESTORE]
+    assert re.fullmatch(r"a-1@\d+", first)
     assert bench.apply() == {}
-    scaled = bench.marathon.calls.count("scale a 1")
     assert restored("a-1").outcome is Outcome.DONE
-    assert bench.marathon.calls.count("scale a 1") == scaled + 2
+    assert bench.app("a")["env"][Variable.RESTORE] > first
+    done(bench, Action("off", True), "a")
+    assert Variable.RESTORE not in bench.app("a")["env"], "it was done; the next home may be a new one"
 
 
 def test_details_hold_no_secret(bench: Bench) -> None:
