@@ -53,6 +53,12 @@ class IngressSettings(DocumentModel):
             raise ValueError("https_port and certificate are of use together alone")
         if self.agent_ports is not None and not 0 < self.agent_ports[0] <= self.agent_ports[1]:
             raise ValueError("agent_ports must be the first and the last port, such as [50000, 50999]")
+        # HAProxy would listen twice, and connections would go to either.
+        if self.https_port is not None and self.https_port == self.http_port:
+            raise ValueError("http_port and https_port must differ")
+        for port in (self.http_port, self.https_port):
+            if self.agent_ports is not None and port and self.agent_ports[0] <= port <= self.agent_ports[1]:
+                raise ValueError(f"agent_ports must not hold {port}, which is for HTTP")
         return self
 
 

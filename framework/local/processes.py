@@ -143,15 +143,21 @@ def wait_gone(process: ProcessId, timeout_s: float) -> bool:
     return True
 
 
-def port_holder(port: int) -> str | None:
-    """Who listens on ``port`` of this machine, such as ``nginx (pid 12)``; None where nobody does or it is hidden."""
-    inodes: set[str] = set()
+def listening() -> dict[int, set[str]]:
+    """Ports of this machine that somebody listens on by TCP, at whatever address, each with its sockets."""
+    found: dict[int, set[str]] = {}
     for table in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
             for line in (_PROC / "net" / table).read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:  # 0A: listening
-                    inodes.add(f"socket:[{fields[9]}]")
+                if fields[3] == "0A":  # listening
+                    found.setdefault(int(fields[1].rpartition(":")[2], 16), set()).add(f"socket:[{fields[9]}]")
+    return found
+
+
+def port_holder(port: int) -> str | None:
+    """Who listens on ``port`` of this machine, such as ``nginx (pid 12)``; None where nobody does or it is hidden."""
+    inodes = listening().get(port, set())
     for pid in pids() if inodes else []:
         with contextlib.suppress(OSError):
             for descriptor in (_PROC / str(pid) / "fd").iterdir():

@@ -41,6 +41,9 @@ MAX_CONNECTIONS = 12_000
 SPARE_FILES = 300
 """Beside two of each connection: listeners, sockets, what HAProxy needs itself."""
 USERS = ("haproxy", "nobody")
+OLDEST = (2, 6)
+"""Version that takes what ``config`` makes, and that it is tested with: Debian 12's."""
+MOST_PORTS_TOLD = 5
 
 
 class HaProxy:
@@ -71,8 +74,17 @@ class HaProxy:
             fresh.unlink(missing_ok=True)
         if result.returncode != 0:
             alerts = re.findall(r"\[ALERT\]\s+\(\d+\) : (.*)", result.stderr.decode(errors="replace"))
-            said = [alert for alert in alerts if "rror(s) found" not in alert] or ["no reason told"]
+            self._refuse_old()
+            said = [alert for alert in alerts if not re.search(r"rrors?(\(s\))? found", alert)] or ["no reason told"]
             raise InputError([Fault("masters.ingress", f"HAProxy does not take it: {line}") for line in said])
+
+    def _refuse_old(self) -> None:
+        """Raises InputError where it is of a version that cannot know what it is told."""
+        version = re.search(r"version (\d+)\.(\d+)", self._run("-v").stdout.decode(errors="replace"))
+        if version is not None and (int(version[1]), int(version[2])) < OLDEST:
+            is_, needed = f"{version[1]}.{version[2]}", ".".join(map(str, OLDEST))
+            message = f"{self._program} is HAProxy {is_}; {needed} or later is needed"
+            raise InputError([Fault("masters.ingress.haproxy", message)])
 
     async def adopt_or_start(self, text: str) -> bool:
         """Takes over the one that runs, or starts one; whether one ran. Other settings are taken up without a gap.
@@ -213,6 +225,16 @@ def port_fault(host: str, port: int, where: str) -> Fault | None:
     """Who listens there that is not ours."""
     holder = processes.port_holder(port)
     return Fault(where, f"{bound(host)}:{port} is taken by {holder}") if holder else None
+
+
+def agent_port_faults(host: str, ports: tuple[int, int]) -> list[Fault]:
+    """Those of the range that somebody else listens on, the first few."""
+    taken = [port for port in sorted(processes.listening()) if ports[0] <= port <= ports[1]]
+    return [
+        Fault("masters.ingress.agent_ports", f"{bound(host)}:{port} is taken by {holder}")
+        for port in taken[:MOST_PORTS_TOLD]
+        if (holder := processes.port_holder(port) or "another user's program")
+    ]
 
 
 def _found(program: str) -> str:

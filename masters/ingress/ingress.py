@@ -119,6 +119,8 @@ class Ingress:
         if options.https_port is not None:
             ports.append(("masters.ingress.https_port", options.https_port))
         faults = [fault for where, port in ports if (fault := haproxy.port_fault(options.host, port, where))]
+        if options.agent_ports is not None:
+            faults += haproxy.agent_port_faults(options.host, options.agent_ports)
         if faults:
             raise InputError(faults)
 

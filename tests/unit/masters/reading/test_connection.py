@@ -106,6 +106,8 @@ def test_credentials_that_cannot_be_used(content: str | None, mode: int, words: 
         ({"group": "butlery"}, "group"),
         ({"ingress": {"https_port": 443}}, "https_port and certificate are of use together alone"),
         ({"ingress": {"agent_ports": [9, 8]}}, "agent_ports must be the first and the last port"),
+        ({"ingress": {"agent_ports": [8000, 9000]}}, "agent_ports must not hold 8082"),
+        ({"ingress": {"http_port": 443, "https_port": 443, "certificate": "c.pem"}}, "https_port must differ"),
         ({"ingress": {"domain": "a b"}}, "must be a host name"),
     ],
 )
