@@ -14,10 +14,12 @@ import pytest
 from tests.contract.jenkins.client import Jenkins, new_name, node_form
 
 TOLD = {"X-Jenkins": r"\d+\.\d+.*", "X-Jenkins-Session": r"[0-9a-f]{8}"}
-JSON = {**TOLD, "X-Frame-Options": "deny", "Content-Type": r"application/json;charset=utf-8"}
+JSON = {
+    **TOLD, "X-Frame-Options": "deny", "Content-Type": r"application/json;charset=utf-8", "Content-Length": r"\d+",
+}  # fmt: skip
 PAGE = {
     **TOLD, "Cache-Control": "no-cache,no-store,must-revalidate", "Expires": "0", "X-Hudson": "1.395",
-    "X-Frame-Options": "sameorigin", "Content-Type": "text/html;charset=utf-8",
+    "X-Frame-Options": "sameorigin", "Content-Type": "text/html;charset=utf-8", "Transfer-Encoding": "chunked",
 }  # fmt: skip
 ERROR = {**PAGE, "X-Hudson-Theme": "default", "Referrer-Policy": "same-origin",
          "Cross-Origin-Opener-Policy": "same-origin"}  # fmt: skip
@@ -25,7 +27,10 @@ JETTY = {
     "X-Jenkins": None, "Cache-Control": "must-revalidate,no-cache,no-store",
     "Content-Type": "text/html;charset=iso-8859-1",
 }  # fmt: skip
-LOGIN = {**TOLD, "X-Hudson": "1.395", "X-Frame-Options": None, "Content-Type": "text/html;charset=utf-8"}
+LOGIN = {
+    **TOLD, "X-Hudson": "1.395", "X-Frame-Options": None, "Content-Type": "text/html;charset=utf-8",
+    "Transfer-Encoding": "chunked",
+}  # fmt: skip
 XML = {"X-Jenkins": None, "Content-Type": "application/xml"}
 JNLP = {"X-Jenkins": None, "Content-Type": "application/x-java-jnlp-file"}
 
@@ -169,6 +174,21 @@ def test_an_answer_has_the_recorded_status_headers_and_keys(
 def test_pretty_json_has_blanks_around_its_colons(jenkins: Jenkins) -> None:
     text = jenkins.get("api/json?pretty=true&tree=mode").text.strip()
     assert text == '{\n  "_class" : "hudson.model.Hudson",\n  "mode" : "NORMAL"\n}'
+
+
+def test_computers_are_shown_whole_and_in_the_order_of_their_names(
+    jenkins: Jenkins, names: dict[str, str], tmp_path: Path
+) -> None:
+    form = {"numExecutors": "1", "remoteFS": str(tmp_path)}
+    before, after = f"a{names['node']}", f"z{names['node']}"
+    for name in (after, before):
+        assert jenkins.create_node(name, form).status_code == 302
+    built_in, *nodes = jenkins.json("computer/api/json")["computer"]
+    assert list(built_in) == COMPUTER.split()[:-1]
+    assert [list(node) for node in nodes] == [COMPUTER.split()] * len(nodes)
+    shown = [node["displayName"] for node in nodes]
+    assert shown == sorted(shown)
+    assert {before, names["node"], after} <= set(shown)
 
 
 def test_a_tree_shows_what_it_names_of_what_it_names(jenkins: Jenkins, names: dict[str, str]) -> None:

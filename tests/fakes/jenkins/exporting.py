@@ -25,8 +25,8 @@ class Of(NamedTuple):
         return Bean(kind, self._replace(thing=thing))
 
 
-def shown(name: str, read: Callable[[Of], Any], visibility: int = 1) -> Property:
-    return Property(name, visibility, read)
+def shown(name: str, read: Callable[[Of], Any], visibility: int = 1, inline: bool = False) -> Property:
+    return Property(name, visibility, read, inline)
 
 
 def fixed(name: str, value: Any, visibility: int = 1) -> Property:

@@ -15,6 +15,7 @@ LOG = logging.getLogger("jenkins")
 _IDLE_S = 65.0
 _BODY_S = 60.0
 _MAX_BODY = 64 << 20
+_CHUNK = 32 << 10
 _MAX_CONNECTIONS = 4096
 
 Upgraded = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -22,7 +23,10 @@ Upgraded = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None
 
 @dataclass(slots=True)
 class Request:
-    """``path`` is decoded; ``headers`` have lower-case names; of a name given twice the first value counts."""
+    """``path`` is decoded; ``headers`` have lower-case names; of a name given twice the first value counts.
+
+    ``takes_chunks``: it is of HTTP/1.1.
+    """
 
     method: str
     target: str
@@ -30,6 +34,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes = b""
+    takes_chunks: bool = True
 
     def form(self) -> dict[str, str]:
         """The query's fields, and those of the body where it is a form."""
@@ -46,12 +51,13 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """``upgraded`` takes the connection over after a 101."""
+    """``upgraded`` takes the connection over after a 101. ``chunked``: its length is not told before, as of pages."""
 
     status: int
     body: bytes = b""
     headers: list[tuple[str, str]] = field(default_factory=list)
     upgraded: Upgraded | None = None
+    chunked: bool = False
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -106,7 +112,7 @@ class Server:
                 request.body = await _read_body(request, reader, writer)
             response = await self._handler(request)
             keep = request.headers.get("connection", "").lower() != "close"
-            writer.write(_serialised(request.method, response, keep))
+            writer.write(_serialised(request, response, keep))
             await writer.drain()
             if response.upgraded is not None:
                 await response.upgraded(reader, writer)
@@ -134,7 +140,7 @@ def _parse(head: bytes) -> Request:
     fields: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         fields.setdefault(name, value)
-    return Request(method, target, unquote(path), fields, headers)
+    return Request(method, target, unquote(path), fields, headers, takes_chunks=version != "HTTP/1.0")
 
 
 async def _read_body(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
@@ -158,12 +164,17 @@ async def _read_body(request: Request, reader: asyncio.StreamReader, writer: asy
     return b"".join(parts)
 
 
-def _serialised(method: str, response: Response, keep: bool) -> bytes:
+def _serialised(request: Request, response: Response, keep: bool) -> bytes:
     reason = "Server Error" if response.status == 500 else http.HTTPStatus(response.status).phrase
     lines = [f"HTTP/1.1 {response.status} {reason}", *(f"{name}: {value}" for name, value in response.headers)]
-    if response.status not in (101, 204):
-        lines.append(f"Content-Length: {len(response.body)}")
+    body = response.body
+    if response.chunked and request.takes_chunks and body:
+        lines.append("Transfer-Encoding: chunked")
+        parts = [body[at : at + _CHUNK] for at in range(0, len(body), _CHUNK)]
+        body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in [*parts, b""])
+    elif response.status not in (101, 204):
+        lines.append(f"Content-Length: {len(body)}")
     if not keep and response.status != 101:
         lines.append("Connection: close")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
-    return head if method == "HEAD" else head + response.body
+    return head if request.method == "HEAD" else head + body

@@ -160,8 +160,8 @@ def _online_executors(of: Of) -> list[JenkinsExecutor]:
 COMPUTERS = Kind("hudson.model.ComputerSet", (
     shown("busyExecutors", lambda of: sum(one.running is not None for one in _online_executors(of))),
     shown("computer", lambda of: [
-        of.bean(MASTER_COMPUTER, None), *(of.bean(COMPUTER, node) for node in of.master.nodes.values())
-    ]),
+        of.bean(MASTER_COMPUTER, None), *(of.bean(COMPUTER, node) for _, node in sorted(of.master.nodes.items()))
+    ], inline=True),
     fixed("displayName", "Nodes"),
     shown("totalExecutors", lambda of: len(_online_executors(of))),
 ))  # fmt: skip

@@ -46,7 +46,7 @@ class Pages:
             ("X-Frame-Options", "sameorigin"),
             ("Vary", "Accept-Encoding"),
         ]
-        return Response(200, _document(title, inner), headers)
+        return Response(200, _document(title, inner), headers, chunked=True)
 
     def error(self, status: int, message: str = "", told: bool = False) -> Response:
         """An error page of Jenkins' own; ``told``: the message is in the header X-Error too."""
@@ -64,7 +64,8 @@ class Pages:
             *self._told(),
             ("X-Frame-Options", "sameorigin"),
         ]
-        return Response(status, _document(title, f"<h1>{title}</h1><p>{html.escape(message)}</p>"), headers)
+        inner = f"<h1>{title}</h1><p>{html.escape(message)}</p>"
+        return Response(status, _document(title, inner), headers, chunked=True)
 
     def log_in_first(self, target: str, prefix: str) -> Response:
         """To somebody who did not log in."""
@@ -76,7 +77,7 @@ class Pages:
             "<!--\n-->\n\n</body></html>"
         )
         headers = [("Content-Type", "text/html;charset=utf-8"), ("X-Hudson", "1.395"), *self._told()]
-        return Response(403, text.encode(), headers)
+        return Response(403, text.encode(), headers, chunked=True)
 
 
 def starting() -> Response:
@@ -118,9 +119,15 @@ def nothing() -> Response:
     return Response(200, b"", [("Vary", "Accept-Encoding")])
 
 
-def text(body: str | bytes, content_type: str = "text/plain;charset=utf-8", headers: Headers | None = None) -> Response:
+def text(
+    body: str | bytes,
+    content_type: str = "text/plain;charset=utf-8",
+    headers: Headers | None = None,
+    chunked: bool = False,
+) -> Response:
     data = body.encode() if isinstance(body, str) else body
-    return Response(200, data, [("Content-Type", content_type), *(headers or []), ("Vary", "Accept-Encoding")])
+    told = [("Content-Type", content_type), *(headers or []), ("Vary", "Accept-Encoding")]
+    return Response(200, data, told, chunked=chunked)
 
 
 def _document(title: str, inner: str) -> bytes:

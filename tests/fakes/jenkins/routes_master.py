@@ -81,7 +81,7 @@ def listener(call: Call) -> Response:
     if call.master.agent_port < 0:
         return call.not_found()
     port = str(call.master.agent_port)
-    return pages.text("\n\n\n  Jenkins\n", headers=[
+    return pages.text("\n\n\n  Jenkins\n", chunked=True, headers=[
         ("X-Hudson-JNLP-Port", port),
         ("X-Jenkins-JNLP-Port", port),
         ("X-Jenkins-Agent-Protocols", "JNLP4-connect, Ping"),
@@ -111,7 +111,7 @@ async def jars(call: Call, name: str) -> Response:
 def script(call: Call) -> Response:
     if "script" not in call.request.form():
         return call.pages.error(400, "Nothing is submitted")
-    return pages.text(console.run(call.request.form()["script"], call.master.queue) + "\n")
+    return pages.text(console.run(call.request.form()["script"], call.master.queue) + "\n", chunked=True)
 
 
 @routes.post("/quietDown")

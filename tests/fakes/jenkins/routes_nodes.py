@@ -67,7 +67,9 @@ def node_json(call: Call, name: str) -> Response:
 @routes.any("/computer/{name}/config.xml")
 def node_config(call: Call, name: str) -> Response:
     node = _node(call, name)
-    return pages.text(node_xml(node.definition), "application/xml") if node is not None else call.not_found()
+    if node is None:
+        return call.not_found()
+    return pages.text(node_xml(node.definition), "application/xml", chunked=True)
 
 
 @routes.any("/computer/{name}/jenkins-agent.jnlp")
@@ -86,9 +88,8 @@ def jnlp(call: Call, name: str) -> Response:
         *("-url", call.root),
     ]
     inner = "".join(f"<argument>{escape(one)}</argument>" for one in arguments)
-    return pages.text(
-        f"<jnlp><application-desc>{inner}</application-desc></jnlp>", "application/x-java-jnlp-file"
-    )  # fmt: skip
+    page = f"<jnlp><application-desc>{inner}</application-desc></jnlp>"
+    return pages.text(page, "application/x-java-jnlp-file", chunked=True)
 
 
 @routes.post("/computer/{name}/doDelete")

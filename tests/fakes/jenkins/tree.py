@@ -8,11 +8,15 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Property(NamedTuple):
-    """``visibility``: how deep below the asked for object it is still shown, counted from 1."""
+    """``visibility``: how deep below the asked for object it is still shown, counted from 1.
+
+    ``inline``: what is in it counts as if it were of the object itself.
+    """
 
     name: str
     visibility: int
     read: Callable[[Any], Any]
+    inline: bool = False
 
 
 class Kind(NamedTuple):
@@ -45,7 +49,9 @@ class Depth:
     least: int
 
     def below(self, prop: Property) -> Depth | None:
-        return Depth(self.least + 1) if prop.visibility >= self.least else None
+        if prop.visibility < self.least:
+            return None
+        return self if prop.inline else Depth(self.least + 1)
 
     def cut(self, values: list[Any]) -> list[Any]:
         return values
