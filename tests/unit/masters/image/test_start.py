@@ -27,12 +27,13 @@ def host(master: Master, tmp_path: Path) -> Master:
     java = programs / "java"
     java.write_text(
         "#!/usr/bin/env python3\n"
-        "import json, os, pathlib, signal, sys\n"
+        "import json, os, pathlib, resource, signal, sys\n"
         "home = pathlib.Path(os.environ['JENKINS_HOME'])\n"
         "if os.environ.pop('JAVA_RESTARTS', None):\n"  # as Jenkins does it: hudson.lifecycle.UnixLifecycle
         "    os.closerange(3, 256)\n"
         "    os.execv(sys.argv[0], sys.argv)\n"
         "given = {'arguments': sys.argv[1:], 'environment': dict(os.environ), 'pid': os.getpid(), 'uid': os.getuid()}\n"
+        "given['core'] = resource.getrlimit(resource.RLIMIT_CORE)\n"
         "(home / 'given.new').write_text(json.dumps(given))\n"
         "(home / 'given.new').rename(home / 'given.json')\n"
         "if 'JAVA_WAITS' in os.environ:\n"
@@ -95,6 +96,7 @@ def test_secrets_are_in_files_and_not_in_the_environment(host: Master, tmp_path:
     everywhere = json.dumps(given(host)) + said
     assert "hunter2" not in everywhere
     assert "correct horse" not in everywhere
+    assert given(host)["core"] == [0, 0]  # which would hold all of them
     assert environment["GIT_KEY"] == "the tenant's own"
     assert environment["BUTLERY_KIT"] == str(IMAGE)
     assert environment["BUTLERY_SCHEDULER_URL"] == "http://127.0.0.1:8080"
