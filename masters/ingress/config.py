@@ -127,6 +127,7 @@ def _frontend(options: Options) -> str:
         f"bind unix@{CHECK_SOCKET} mode 600 name check",
         "acl websocket req.hdr(Upgrade) -i websocket",
         "acl upgrade req.hdr(Connection) -i -m sub upgrade",
+        "acl agent path_end /wsagents/",
         "acl check so_name check",
         # Nothing but a path leads anywhere: no CONNECT, no `OPTIONS *`; a whole URL is the path in it.
         f'http-request return status 400 content-type text/plain string "{BAD_REQUEST}" if METH_CONNECT',
@@ -152,9 +153,10 @@ def _frontend(options: Options) -> str:
         )
     lines += [
         "http-request set-var(txn.tenant) var(txn.route),field(1,|)",
-        # Neither what only verifies a route nor an agent that stays connected is a use of the master.
+        # Neither what only verifies a route nor an agent that stays connected is a use of the master; a command line
+        # that speaks to it by WebSocket is.
         f"http-request track-sc0 var(txn.tenant) table {USE_TABLE} "
-        f"unless {{ req.hdr({CHECK_HEADER}) -m str {options.check_key} }} or upgrade",
+        f"unless {{ req.hdr({CHECK_HEADER}) -m str {options.check_key} }} or websocket upgrade agent",
         f"http-request del-header {CHECK_HEADER}",
         f"http-request set-header {TENANT_HEADER} %[var(txn.tenant)]",
         *_forwarded(options),

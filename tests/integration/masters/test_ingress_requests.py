@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from masters.records import Policy
@@ -99,3 +100,24 @@ async def test_no_second_request_is_smuggled_past_the_routes(tmp_path: Path, one
         marathon.put_at("one", [one.port])
         for status, answer in (await held, await sent(port, *both, "Connection: close", body=body)):
             assert (status, answer.splitlines()[-1], answer.count("HTTP/1.")) == (200, "one POST / 0", 1)
+
+
+async def test_a_websocket_is_a_use_of_its_master_for_as_long_as_it_is_open_unless_it_is_an_agents(
+    tmp_path: Path, one: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    for name in ("agent", "cli"):
+        marathon.put_at(name, [one.port])
+    async with ingress_of(tmp_path, marathon) as ingress, aiohttp.ClientSession() as session:
+        await until_mapped(tmp_path, {"agent.localhost": "agent", "cli.localhost": "cli"})
+        async with (
+            session.ws_connect(ingress.url + "/wsagents/", headers={"Host": "agent.localhost"}),
+            session.ws_connect(ingress.url + "/cli/ws", headers={"Host": "cli.localhost"}),
+        ):
+            await ingress.count_uses()
+            opened = ingress.last_use("cli")
+            assert opened is not None
+            assert ingress.last_use("agent") is None
+            await asyncio.sleep(0.05)
+            await ingress.count_uses()
+            assert (ingress.last_use("cli") or 0) > opened
