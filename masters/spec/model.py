@@ -270,7 +270,9 @@ class TenantSpec(DocumentModel):
     configuration: Annotated[
         list[Annotated[str, AfterValidator(rules.file_below)]], Field(max_length=1000), AfterValidator(rules.once)
     ] = Field(
-        default_factory=list, description="Files of configuration-as-code, beside the YAML file; 64 KiB in all, packed."
+        default_factory=list,
+        description="Files of configuration-as-code, beside the YAML file; 64 KiB in all, packed. Marathon shows them: "
+        "what is secret is ``${GIT_TOKEN}`` there, and a variable of ``secrets``.",
     )
     constraints: Annotated[list[ConstraintParts], Field(max_length=100)] = Field(
         default_factory=list, validate_default=True, description="As Marathon has them."
