@@ -19,6 +19,7 @@ import framework
 from framework.errors import ButleryError, UnavailableError
 from masters.bounded import BoundedAdapter, CallBounds, within
 from masters.ports import Activity, Backup, MasterAccess
+from masters.records import prepared
 
 T = TypeVar("T")
 CONNECT_TIMEOUT_S = 3.0
@@ -43,18 +44,22 @@ class _Computer(msgspec.Struct, rename="camel"):
     one_off_executors: list[_Place]
 
 
+@prepared
 class _Computers(msgspec.Struct):
     computer: list[_Computer]
 
 
+@prepared
 class _Top(msgspec.Struct, rename="camel"):
     quieting_down: bool
 
 
+@prepared
 class _Queue(msgspec.Struct):
     items: list[msgspec.Raw]
 
 
+@prepared
 class _Backup(msgspec.Struct):
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")]
     state: Literal["running", "done", "failed"]

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+T = TypeVar("T")
 
+
+def prepared(kind: type[T]) -> type[T]:
+    """For each msgspec kind that threads read JSON as: it is made ready before there are any.
+
+    msgspec does so at the first reading, and a second thread that reads meanwhile has the process end by SIGSEGV (seen
+    with 0.22).
+    """
+    msgspec.json.Decoder(kind)
+    return kind
+
+
+@prepared
 class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of one master, in its app's label ``BUTLERY_POLICY``: the app itself is the only record of it."""
 

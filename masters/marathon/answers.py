@@ -10,6 +10,7 @@ import msgspec
 
 from framework.errors import ButleryError, Fault, UnavailableError
 from masters.errors import MarathonError, MarathonRefusedError
+from masters.records import prepared
 
 T = TypeVar("T")
 MOST_FAULTS = 100
@@ -43,6 +44,7 @@ class CrowdedError(ButleryError):
     retryable = True
 
 
+@prepared
 class _Problem(msgspec.Struct):
     """The JSON of a refusal; details and deployments are as they were in several versions of Marathon."""
 

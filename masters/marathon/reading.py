@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from masters.names import LABEL_POLICY, LABEL_STATE, LABEL_TENANT
-from masters.records import ObservedMaster, ObservedTask, Policy
+from masters.records import ObservedMaster, ObservedTask, Policy, prepared
 
 EMBEDS = ("tasks", "deployments", "lastTaskFailure")
 _EMBEDDED = (
@@ -19,10 +19,12 @@ _EMBEDDED = (
 """What comes with an app and is not of its document."""
 
 
+@prepared
 class Identified(msgspec.Struct):
     id: str
 
 
+@prepared
 class Group(msgspec.Struct):
     """``apps`` where they were asked for."""
 
@@ -31,14 +33,17 @@ class Group(msgspec.Struct):
     apps: list[dict[str, Any]] = []
 
 
+@prepared
 class AppAnswer(msgspec.Struct):
     app: dict[str, Any]
 
 
+@prepared
 class Versions(msgspec.Struct):
     versions: list[str]
 
 
+@prepared
 class Change(msgspec.Struct, rename="camel"):
     """The answer to a change."""
 
@@ -46,6 +51,7 @@ class Change(msgspec.Struct, rename="camel"):
     deployment_id: str
 
 
+@prepared
 class Created(msgspec.Struct):
     """The answer to a new app: the app."""
 
@@ -75,12 +81,14 @@ class Queued(msgspec.Struct, rename="camel"):
     processed_offers_summary: _Summary = msgspec.field(default_factory=_Summary)
 
 
+@prepared
 class Info(msgspec.Struct):
     """Of ``/v2/info``."""
 
     framework_id: str = msgspec.field(name="frameworkId")
 
 
+@prepared
 class Queue(msgspec.Struct):
     queue: list[Queued]
 
@@ -118,6 +126,7 @@ class _Failure(msgspec.Struct):
     timestamp: str = ""
 
 
+@prepared
 class _App(msgspec.Struct, rename="camel"):
     """What of an app is ours to understand."""
 
