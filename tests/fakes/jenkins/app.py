@@ -62,8 +62,12 @@ class App:
             return call.pages.log_in_first(request.target, self._prefix)
         try:
             return await _routes_of(first).answer(path.rstrip("/") or "/", call)
-        except OSError as error:  # the disk's, or no JDK
-            LOG.error("%s %s: %s", request.method, request.path, error)
+        except (
+            OSError,
+            ValueError,
+            RecursionError,
+        ) as error:  # the disk's, or no JDK; or nonsense that nobody can read
+            LOG.error("%s %s: %s", request.method, request.path[:200], error)
             return call.pages.error(500, str(error))
 
     def _tell_session(self, answer: Response, call: Call) -> None:

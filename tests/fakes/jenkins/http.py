@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
@@ -155,13 +156,20 @@ async def _read_body(request: Request, reader: asyncio.StreamReader, writer: asy
             raise BadRequestError("body")
         return await reader.readexactly(int(length))
     parts: list[bytes] = []
-    while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+    while size := _chunk_size(await reader.readuntil(b"\r\n")):
         if size + sum(map(len, parts)) > _MAX_BODY:
             raise BadRequestError("body")
         parts.append(await reader.readexactly(size))
         await reader.readexactly(2)
     await reader.readuntil(b"\r\n")
     return b"".join(parts)
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.split(b";")[0].strip()
+    if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", digits):
+        raise BadRequestError("chunk")
+    return int(digits, 16)
 
 
 def _serialised(request: Request, response: Response, keep: bool) -> bytes:

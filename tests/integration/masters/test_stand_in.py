@@ -5,8 +5,10 @@ What it answers over HTTP otherwise is in tests/contract/jenkins.
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -292,6 +294,49 @@ def test_agents_by_tcp_come_to_the_port_it_was_given(master: Starter, tmp_path: 
     log = tmp_path / "wrong" / "agent.log"
     jenkins.eventually(lambda: "reconnect rejected, sleeping 10s" in log.read_text(), "refusal of the wrong secret")
     assert wrong.poll() is None, "an agent by TCP does not give up"
+
+
+def test_nonsense_is_answered_or_cut_and_harms_nobody_else(master: Starter, tmp_path: Path) -> None:
+    started = master()
+    started.start("--boot-s", "0")
+    jenkins = started.client()
+    node = jenkins.node("docker", tmp_path)
+    digits = "9" * 5000
+    for method, path, status in (
+        ("GET", f"api/json?tree=jobs{{{digits}}}", 500),
+        ("GET", f"api/json?tree={'jobs[' * 3000}", 500),
+        ("GET", f"queue/item/{digits}/api/json", 500),
+        ("POST", "createItem?name=a%00b", 500),
+        ("POST", "computer/doCreateItem?name=a&type=b", 400),
+    ):
+        answer = jenkins.call(method, path, data="<project/>", headers={"Content-Type": "application/xml"})
+        assert answer.status_code == status, path[:60]
+    agent = (
+        f"GET /wsagents/ HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AAAA\r\nNode-Name: {node}\r\n"
+        f"Secret-Key: {jenkins.secret(node)}\r\nX-Remoting-Capability: x\r\n\r\n"
+    ).encode()
+    frames = (b"\x82\xff" + b"\xff" * 12, b"\x82\x03\x00", b"\x82\x05E" + b"\xff" * 4)
+    with contextlib.ExitStack() as opened:
+        for sent in (
+            b"\0\xff\r\n\r\n",
+            b"POST /x HTTP/1.1\r\nContent-Length: -5\r\n\r\n",
+            b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            *(b"POST /createItem HTTP/1.1\r\nContent-Length: 10\r\n\r\n1" for _ in range(50)),
+        ):
+            line = opened.enter_context(socket.create_connection(("127.0.0.1", started.port), 10))
+            line.sendall(sent)
+        for frame in frames:  # half a message, and then nothing or the end
+            jenkins.eventually(lambda: jenkins.computer(node)["offline"], "agent that is gone")
+            with socket.create_connection(("127.0.0.1", started.port), 10) as line:
+                line.sendall(agent)
+                assert line.recv(4096).startswith(b"HTTP/1.1 101 ")
+                line.sendall(frame)
+        assert jenkins.connect(node, tmp_path / "agent").poll() is None
+        second = jenkins.agent(
+            tmp_path / "second", "-url", jenkins.url, "-name", node, "-webSocket", "-secret", "0" * 64
+        )
+        assert second.wait(30) == 255
+    assert "Traceback" not in started.log.read_text()
 
 
 def test_below_a_prefix_all_is_below_it(master: Starter, tmp_path: Path) -> None:
