@@ -22,7 +22,7 @@ KEPT = (Variable.RESTORE, Variable.TENANT_TOKEN, Variable.ADMIN_PASSWORD)
 SECRET = "(secret)"  # noqa: S105 what is shown in its place
 _MAYBE = {"container": ("docker",), "external": ("size",)}
 """Keys that an app of ours has or has not, below the top."""
-_MAYBE_TOP = ("cmd", "user", "residency", "dependencies", "args")
+_MAYBE_TOP = ("cmd", "user", "dependencies", "args")
 _CLOSED = ("secrets", "options")
 """Mappings in which nothing may be that is not desired."""
 _APART = ("id", "instances", "env", "labels", "constraints", "portDefinitions")

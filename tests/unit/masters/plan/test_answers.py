@@ -62,6 +62,10 @@ def all_filled_in(app: Told) -> None:
         check |= {"ipProtocol": "IPv4", "ignoreHttp1xx": False}
     for volume in app["container"]["volumes"]:
         if "persistent" in volume:
+            app["residency"] = {
+                "relaunchEscalationTimeoutSeconds": 3600,
+                "taskLostBehavior": "WAIT_FOREVER",
+            }  # before 1.9
             volume["persistent"] |= {"constraints": [], "maxSize": None}
         if "external" in volume:
             volume["external"] |= {"shared": False}
