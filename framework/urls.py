@@ -88,6 +88,16 @@ def zookeeper_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def bracketed(host: str) -> str:
+    """As it stands in a URL, and before a port: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def found_at(host: str) -> str:
+    """Where this machine finds a server that listens at ``host``, which may stand for all addresses; bracketed."""
+    return bracketed({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host))  # noqa: S104 - compared only
+
+
 def is_loopback(url: str) -> bool:
     """Whether it is of this machine itself, where no proxy is to be asked for it."""
     host = urlsplit(url).hostname or ""

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from framework.urls import found_at
 from masters import names
 from masters.names import Variable
 from masters.records import Policy
@@ -74,7 +75,7 @@ def public_url(ingress: IngressSettings) -> str:
         return ingress.public_url.rstrip("/")
     tls = ingress.https_port is not None
     scheme, port, usual = ("https", ingress.https_port, 443) if tls else ("http", ingress.http_port, 80)
-    host = f"[{ingress.host}]" if ":" in ingress.host else ingress.host
+    host = found_at(ingress.host)
     return f"{scheme}://{host}" if port == usual else f"{scheme}://{host}:{port}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framework.errors import UnavailableError
+from framework.urls import bracketed
 from masters.ports import Jenkins, Marathon, MasterAccess, Scheduler
 from masters.records import ObservedMaster
 from masters.settings import MastersContext
@@ -50,8 +51,7 @@ def direct_url(master: ObservedMaster) -> str:
     if not tasks:
         raise UnavailableError(f"{master.tenant}: its master does not run")
     task = max(tasks, key=lambda task: task.started_at or 0)
-    host = f"[{task.address}]" if ":" in task.address else task.address
-    return f"http://{host}:{task.ports[0]}{master.policy.path or ''}"
+    return f"http://{bracketed(task.address)}:{task.ports[0]}{master.policy.path or ''}"
 
 
 def reached(master: ObservedMaster, access: MasterAccess | None) -> MasterAccess:

@@ -15,7 +15,7 @@ from framework.urls import api_url, marathon_urls
 SECTION = "masters"
 """Of the settings file."""
 
-Port = Annotated[int, Field(ge=0, le=65_535)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
 _HOST_PART = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST_NAME = rf"{_HOST_PART}(\.{_HOST_PART}){{0,99}}"
 
@@ -24,7 +24,7 @@ class IngressSettings(DocumentModel):
     """The one public address of all masters."""
 
     host: Text = Field(default="127.0.0.1", description="Address to listen on.")
-    http_port: Port = Field(default=8082, description="Port for HTTP and WebSocket; 0 takes a free one.")
+    http_port: Port = Field(default=8082, description="Port for HTTP and WebSocket.")
     https_port: Port | None = Field(default=None, description="Port for TLS; needs ``certificate``.")
     certificate: LocalPath | None = Field(
         default=None, description="PEM with chain and key, or a directory of such, readable by its owner alone."
@@ -51,13 +51,13 @@ class IngressSettings(DocumentModel):
     def _whole(self) -> IngressSettings:
         if (self.https_port is None) is not (self.certificate is None):
             raise ValueError("https_port and certificate are of use together alone")
-        if self.agent_ports is not None and not 0 < self.agent_ports[0] <= self.agent_ports[1]:
+        if self.agent_ports is not None and self.agent_ports[0] > self.agent_ports[1]:
             raise ValueError("agent_ports must be the first and the last port, such as [50000, 50999]")
         # HAProxy would listen twice, and connections would go to either.
         if self.https_port is not None and self.https_port == self.http_port:
             raise ValueError("http_port and https_port must differ")
         for port in (self.http_port, self.https_port):
-            if self.agent_ports is not None and port and self.agent_ports[0] <= port <= self.agent_ports[1]:
+            if self.agent_ports is not None and port is not None and self.agent_ports[0] <= port <= self.agent_ports[1]:
                 raise ValueError(f"agent_ports must not hold {port}, which is for HTTP")
         return self
 

@@ -14,6 +14,7 @@ from framework.local.cluster import end_process
 from framework.local.logs import open_log, tail
 from framework.local.processes import ProcessId
 from framework.secret_files import ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE
+from framework.urls import found_at
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -22,8 +23,7 @@ SECRET_VARIABLES = (ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE)
 
 def url_at(host: str, port: int) -> str:
     """Where commands on this machine find a server that listens there; ``host`` may stand for all addresses."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared only
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{found_at(host)}:{port}"
 
 
 class ServerProcess:

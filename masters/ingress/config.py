@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from framework.urls import bracketed
 from masters.ingress.routes import AGENTS_MAP, HOLD, ROUTES_MAP
 
 ADMIN_SOCKET = "admin.sock"
@@ -40,7 +41,7 @@ class Options:
     http_port: int
     https_port: int | None
     certificate: Path | None
-    public_url: str | None
+    public_url: str  # where users find it
     agent_ports: tuple[int, int] | None
     holder_port: int
     hold_s: float
@@ -55,21 +56,6 @@ def configuration(options: Options) -> str:
     if options.agent_ports is not None:
         parts.append(_agents(options, options.agent_ports))
     return "\n".join(parts)
-
-
-def bound(host: str) -> str:
-    """An address as ``bind`` takes it."""
-    return f"[{host}]" if ":" in host else host
-
-
-def public_url(options: Options) -> str:
-    """Where users find the ingress."""
-    if options.public_url is not None:
-        return options.public_url.rstrip("/")
-    host = bound({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(options.host, options.host))  # noqa: S104 - compared only
-    if options.https_port is not None:
-        return f"https://{host}:{options.https_port}" if options.https_port != 443 else f"https://{host}"
-    return f"http://{host}:{options.http_port}" if options.http_port != 80 else f"http://{host}"
 
 
 def _global(options: Options) -> str:
@@ -118,10 +104,11 @@ def _use() -> str:
 
 def _frontend(options: Options) -> str:
     found = "{ var(txn.route) -m found }"
-    lines = [f"bind {bound(options.host)}:{options.http_port}"]
+    lines = [f"bind {bracketed(options.host)}:{options.http_port}"]
     if options.https_port is not None and options.certificate is not None:
         lines.append(
-            f"bind {bound(options.host)}:{options.https_port} ssl crt {quoted(options.certificate)} alpn h2,http/1.1"
+            f"bind {bracketed(options.host)}:{options.https_port} ssl crt {quoted(options.certificate)} "
+            "alpn h2,http/1.1"
         )
     lines += [
         f"bind unix@{CHECK_SOCKET} mode 600 name check",
@@ -146,7 +133,7 @@ def _frontend(options: Options) -> str:
         f"unless {found}",
     ]
     if options.https_port is not None:
-        port = urlsplit(public_url(options)).port
+        port = urlsplit(options.public_url).port
         at = f":{port}" if port is not None else ""
         lines.append(
             f"http-request redirect code 308 location https://%[var(txn.host)]{at}%[pathq] unless {{ ssl_fc }} or check"
@@ -170,7 +157,7 @@ def _frontend(options: Options) -> str:
 
 def _forwarded(options: Options) -> list[str]:
     """What Jenkins makes its own address from. What clients say of it themselves is not believed."""
-    url = urlsplit(public_url(options))
+    url = urlsplit(options.public_url)
     public_port = url.port or (443 if url.scheme == "https" else 80)
     lines = [f"http-request del-header {name}" for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Prefix")]
     lines += [
@@ -222,7 +209,7 @@ def _agents(options: Options, ports: tuple[int, int]) -> str:
     return f"""frontend agents
     mode tcp
     timeout client 1h
-    bind {bound(options.host)}:{ports[0]}-{ports[1]}
+    bind {bracketed(options.host)}:{ports[0]}-{ports[1]}
     tcp-request connection set-var(sess.agents) dst_port,map_str({AGENTS_MAP})
     tcp-request connection reject unless {{ var(sess.agents) -m found }}
     default_backend agents

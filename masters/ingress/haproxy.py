@@ -25,7 +25,7 @@ from framework.local import processes
 from framework.local.files import PRIVATE, write_whole
 from framework.local.logs import open_log, rotate, tail
 from framework.log import get_logger
-from masters.ingress.config import bound
+from framework.urls import bracketed
 from masters.ingress.places import Places
 from masters.ingress.runtime import Runtime
 
@@ -224,14 +224,14 @@ def certificate_faults(path: Path) -> list[Fault]:
 def port_fault(host: str, port: int, where: str) -> Fault | None:
     """Who listens there that is not ours."""
     holder = processes.port_holder(port)
-    return Fault(where, f"{bound(host)}:{port} is taken by {holder}") if holder else None
+    return Fault(where, f"{bracketed(host)}:{port} is taken by {holder}") if holder else None
 
 
 def agent_port_faults(host: str, ports: tuple[int, int]) -> list[Fault]:
     """Those of the range that somebody else listens on, the first few."""
     taken = [port for port in sorted(processes.listening()) if ports[0] <= port <= ports[1]]
     return [
-        Fault("masters.ingress.agent_ports", f"{bound(host)}:{port} is taken by {holder}")
+        Fault("masters.ingress.agent_ports", f"{bracketed(host)}:{port} is taken by {holder}")
         for port in taken[:MOST_PORTS_TOLD]
         if (holder := processes.port_holder(port) or "another user's program")
     ]

@@ -11,11 +11,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from framework.errors import ButleryError, InputError, UnavailableError
-from framework.local.cluster import free_port
 from framework.log import get_logger
 from framework.ports import Chance, Clock, jittered
+from framework.urls import bracketed
+from masters.app import public_url
 from masters.ingress import haproxy
-from masters.ingress.config import Options, bound, configuration, public_url
+from masters.ingress.config import Options, configuration
 from masters.ingress.haproxy import HaProxy
 from masters.ingress.holder import Holder, Standing
 from masters.ingress.maps import Maps
@@ -98,7 +99,6 @@ class Ingress:
             remembered.holder_port = await self._holder.start(remembered.holder_port)
         except OSError:  # somebody else has it now; HAProxy is told of the new one
             remembered.holder_port = await self._holder.start(0)
-        remembered.http_port = settings.http_port or remembered.http_port or free_port()
         self._places.remember(remembered)
         self._maps.prepare()
         self._options = self._options_now()
@@ -129,10 +129,10 @@ class Ingress:
         listeners = 4 + (settings.agent_ports[1] - settings.agent_ports[0] + 1 if settings.agent_ports else 0)
         return Options(
             host=settings.host,
-            http_port=self._remembered.http_port,
+            http_port=settings.http_port,
             https_port=settings.https_port,
             certificate=settings.certificate,
-            public_url=settings.public_url,
+            public_url=public_url(settings),
             agent_ports=settings.agent_ports,
             holder_port=self._remembered.holder_port,
             hold_s=settings.hold_s,
@@ -165,8 +165,7 @@ class Ingress:
 
     @property
     def url(self) -> str:
-        assert self._options is not None  # noqa: S101 - for the type checker; open() makes them
-        return public_url(self._options)
+        return public_url(self._settings)
 
     @property
     def masters(self) -> dict[str, ObservedMaster]:
@@ -220,11 +219,11 @@ class Ingress:
         base = f"{public.scheme}://{route.host}{port}" if route.host else self.url
         agents = None
         if route.agents_port is not None:
-            agents = f"{route.host or bound(str(public.hostname))}:{route.agents_port}"
+            agents = f"{route.host or bracketed(str(public.hostname))}:{route.agents_port}"
         return RouteState(
             tenant=tenant,
             url=f"{base}{route.path or ''}/",
-            to=f"{bound(route.to.address)}:{route.to.port}" if route.to else None,
+            to=f"{bracketed(route.to.address)}:{route.to.port}" if route.to else None,
             agents=agents,
             verified_at=self._verifier.verified_at.get(tenant),
             problem=self._verifier.problems.get(tenant),

@@ -18,7 +18,6 @@ class Remembered(msgspec.Struct, forbid_unknown_fields=False):
     """What a service that is started anew takes up again."""
 
     holder_port: int = 0  # of 127.0.0.1, where HAProxy finds the holder; 0: not chosen yet
-    http_port: int = 0  # where the settings leave the choice to us
     check_key: str = ""  # marks requests that only verify a route
     agent_ports: dict[str, int] = {}
     last_use: dict[str, float] = {}  # unix s

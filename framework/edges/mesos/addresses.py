@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from framework.errors import Fault, InputError
+from framework.urls import bracketed
 
 DEFAULT_PORT = 5050
 SCHEMES = ("http", "https")
@@ -21,8 +22,7 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         """As in a Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{bracketed(self.host)}:{self.port}"
 
     @property
     def url(self) -> str:

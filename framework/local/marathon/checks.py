@@ -21,6 +21,7 @@ from framework.local.marathon.definition.app import App, HealthCheck, NetworkMod
 from framework.local.marathon.records import Instance
 from framework.log import get_logger
 from framework.ports import Chance, Clock
+from framework.urls import bracketed
 
 log = get_logger(__name__)
 
@@ -42,8 +43,7 @@ class Target(msgspec.Struct, frozen=True):
     port: int
 
     def url(self, scheme: str, path: str) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{scheme}://{host}:{self.port}/{path.removeprefix('/')}"
+        return f"{scheme}://{bracketed(self.host)}:{self.port}/{path.removeprefix('/')}"
 
 
 class Failed(Exception):  # noqa: N818 - a result like any other

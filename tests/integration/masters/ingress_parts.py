@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -31,7 +32,7 @@ async def ingress_of(
     """``keep``: HAProxy is left as by a service that was killed."""
     places = Places(directory)
     places.prepare()
-    known = places.remembered().http_port or free_port()
+    known = port_of(places) or free_port()
     whole = MastersSettings(ingress=IngressSettings(**{"http_port": known, "hold_s": 10.0, **settings}))
     ingress = Ingress(
         marathon,
@@ -54,6 +55,13 @@ async def ingress_of(
         await ingress.close()
         if not keep:
             haproxy.end(places)
+
+
+def port_of(places: Places) -> int | None:
+    """For HTTP, of the HAProxy that was started there last."""
+    text = places.config.read_text() if places.config.exists() else ""
+    found = re.search(r"bind 127\.0\.0\.1:(\d+)\n", text)
+    return int(found[1]) if found else None
 
 
 async def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:

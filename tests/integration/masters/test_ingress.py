@@ -22,7 +22,7 @@ from masters.ingress.runtime import Runtime
 from masters.records import Policy
 from tests.fakes.keep_alive_clients import keep_alive_clients
 from tests.fakes.placed_masters import PlacedMasters, Pretender
-from tests.integration.masters.ingress_parts import get, ingress_of, until, until_answered, until_mapped
+from tests.integration.masters.ingress_parts import get, ingress_of, port_of, until, until_answered, until_mapped
 
 
 @pytest.fixture
@@ -301,7 +301,7 @@ async def test_tls(tmp_path: Path, session: aiohttp.ClientSession, one: Pretende
     directory = tmp_path / "ingress"
     async with ingress_of(directory, marathon, https_port=free_port(), certificate=str(certificate)) as ingress:
         await until_mapped(directory, {"one.localhost": "one"})
-        plain = f"http://127.0.0.1:{Places(directory).remembered().http_port}/a?b=c"
+        plain = f"http://127.0.0.1:{port_of(Places(directory))}/a?b=c"
         async with session.get(plain, headers={"Host": "one.localhost"}, allow_redirects=False) as answer:
             port = ingress.url.rpartition(":")[2]
             assert (answer.status, answer.headers["Location"]) == (308, f"https://one.localhost:{port}/a?b=c")

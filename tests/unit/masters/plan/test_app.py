@@ -176,6 +176,8 @@ def test_a_volume_has_kind_and_name(volume: dict[str, Any], told: str) -> None:
     ("ingress", "told"),
     [
         ({}, "http://127.0.0.1:8082"),
+        ({"host": "0.0.0.0"}, "http://127.0.0.1:8082"),
+        ({"host": "::"}, "http://[::1]:8082"),
         ({"http_port": 80, "host": "::1"}, "http://[::1]"),
         ({"https_port": 443, "certificate": "x.pem"}, "https://127.0.0.1"),
         ({"https_port": 8443, "certificate": "x.pem"}, "https://127.0.0.1:8443"),
