@@ -188,7 +188,10 @@ def test_a_masters_home_outlives_its_task_whatever_its_volume(
 ) -> None:
     docker, image = docker_of(docker_daemon), "butlery-test-master:1"
     at = "$MESOS_SANDBOX"
-    serve = f"echo $MESOS_TASK_ID $(id -u) >>$JENKINS_HOME/tasks; exec busybox httpd -f -p 127.0.0.1:$PORT0 -h {at}"
+    seen = "$(busybox ls ${BUTLERY_BACKUP_TO:-/none} 2>/dev/null)"
+    serve = (
+        f"echo $MESOS_TASK_ID $(id -u) {seen} >>$JENKINS_HOME/tasks; exec busybox httpd -f -p 127.0.0.1:$PORT0 -h {at}"
+    )
     run = f"ln -s $JENKINS_HOME/tasks {at}/login; {serve}"
     made = docker("create", docker_daemon.image, "sh", "-c", "busybox mkdir -m 1777 /var /var/jenkins_home").strip()
     docker("start", "-a", made)
@@ -198,11 +201,17 @@ def test_a_masters_home_outlives_its_task_whatever_its_volume(
     for home in homes.values():
         home.mkdir()
         home.chmod(0o1777)
+    for tenant in ("host", "another"):
+        (open_dir / "backups" / tenant).mkdir(parents=True)
     bind = {"type": "none", "o": "bind,rw", "device": str(homes["bound"])}
     process = {"image": None, "command": run}
     persistent = {"persistent": True, "size_mib": 16}
     kinds: dict[str, dict[str, Any]] = {
-        "host": {"image": image, "volume": {"host_path": str(open_dir / "{tenant}"), "shared": True}},
+        "host": {
+            "image": image,
+            "volume": {"host_path": str(open_dir / "{tenant}"), "shared": True},
+            "backup": {"to": str(open_dir / "backups")},
+        },
         "bound": {"image": image, "volume": {"docker": {"options": bind}}},
         "external": {"image": image, "volume": {"external": {"driver": "local"}}},
         "kept": {"image": image, "volume": persistent},
@@ -225,6 +234,7 @@ def test_a_masters_home_outlives_its_task_whatever_its_volume(
         assert {name: tasks[0].split()[1] for name, tasks in before.items()} == {
             name: uids.get(name, "1000") for name in kinds
         }
+        assert before["host"][0].split()[2:] == ["host"]  # of all that have backups
         for app_id in apps.values():
             api.change("DELETE", f"/v2/apps{app_id}/tasks")
         for name, app_id in apps.items():
