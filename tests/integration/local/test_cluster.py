@@ -19,6 +19,7 @@ from framework.local.isolation import CGROUP_V1, V1_CONTROLLERS
 from framework.local.spec import HostShape, LocalSettings, hosts_of
 from tests.integration.conftest import ClusterFactory
 from tests.integration.local.tiny_framework import PRETENDING, TinyFramework
+from tests.workers import FIRST_PORT
 
 SHAPES = [
     HostShape(name="big", count=2, cpus=16, mem_mib=60_000, attributes={"rack": ["r1", "r2"], "pool": "builds"}),
@@ -45,7 +46,12 @@ def test_hosts_have_the_shapes_and_attributes_configured(mesos_cluster: ClusterF
         (16.0, 60_000.0),
         (0.5, 64.0),
     ]
-    assert [host["resources"].get("ports") for host in hosts] == ["[31000-31099]", "[31100-31199]", None]
+    first, second = FIRST_PORT, FIRST_PORT + 100
+    assert [host["resources"].get("ports") for host in hosts] == [
+        f"[{first}-{first + 99}]",
+        f"[{second}-{second + 99}]",
+        None,
+    ]
 
 
 def test_the_same_hosts_come_back_after_kill_9(mesos_cluster: ClusterFactory) -> None:
@@ -62,9 +68,8 @@ def test_a_changed_host_begins_anew_and_the_others_stay(mesos_cluster: ClusterFa
     cluster.stop()
     shapes = [SHAPES[0], SHAPES[1].model_copy(update={"cpus": 1.0})]
     said: list[str] = []
-    changed = MesosCluster(
-        cluster.directory, hosts_of(LocalSettings(hosts=shapes)), cluster.isolation, cluster.package, say=said.append
-    )
+    hosts = hosts_of(LocalSettings(hosts=shapes, first_port=FIRST_PORT))
+    changed = MesosCluster(cluster.directory, hosts, cluster.isolation, cluster.package, say=said.append)
     try:
         changed.start()
         changed.wait_ready()
