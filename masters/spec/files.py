@@ -9,9 +9,12 @@ secrets) are none of tenants.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from framework.documents import Document, KeyPath, check, dotted, read_document
 from framework.errors import Fault, InputError
@@ -20,6 +23,12 @@ from masters.spec.model import TenantSpec
 from masters.spec.uniqueness import repeated
 
 LIST = "tenants"
+_SOUND = {
+    "image": "any",
+    "volume": {"persistent": True, "size_mib": 1024},
+    "constraints": [["hostname", "IS", "any"]],
+}
+"""What a tenant needs beside what it owns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +163,22 @@ def _checked(raws: list[_Raw], defaults: _Raw | None, faults: list[Fault]) -> li
                 faults.append(Fault(where, f"there are two tenants {name}; the other is at {names[name]}"))
             names.setdefault(name, where)
         try:
-            spec = check(document, TenantSpec)
+            spec: TenantSpec | None = check(document, TenantSpec)
         except InputError as error:
             faults += error.faults
-        else:
+            spec = _owning(document.data)
+        if spec is not None:
             lines = {dotted(key): line for key, line in raw.lines.items()}
             tenants.append(ReadTenant(spec, raw.file, lines, default_file, default_lines))
     return tenants
+
+
+def _owning(data: Any) -> TenantSpec | None:
+    """A faulty tenant, as far as it can be held against others: what two share is told along with all that is wrong."""
+    for keys in (("address", "ports", "volume"), ("address",)) if isinstance(data, dict) else ():
+        with suppress(ValidationError):
+            return TenantSpec.model_validate(_SOUND | {key: data[key] for key in ("name", *keys) if key in data})
+    return None
 
 
 def _merged(raw: _Raw, defaults: _Raw | None) -> Document:
@@ -179,4 +197,6 @@ def _over(beneath: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     for key, value in own.items():
         if isinstance(value, dict) and isinstance(beneath.get(key), dict):
             whole[key] = _over(beneath[key], value)
+        elif value is None and key in beneath:
+            del whole[key]
     return whole

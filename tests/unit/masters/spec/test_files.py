@@ -56,7 +56,7 @@ def test_defaults_are_merged_beneath_each() -> None:
     put(
         defaults="image: j\nenv:\n  TZ: UTC\n  LANG: C\nplugins: [a, b]\nvolume: {docker: {driver: nfs}}\nuid: 7\n",
         pay="env: {TZ: CET}\nplugins: [c]\n",
-        web="volume: {docker: null, persistent: true, size_mib: 64}\nuid: null\n",
+        web="volume: {docker: null, persistent: true, size_mib: 64}\nuid: null\nenv: {TZ: null}\n",
         empty="",
     )
     found = read()
@@ -67,6 +67,7 @@ def test_defaults_are_merged_beneath_each() -> None:
     assert found["pay"].where("volume.docker.name") == "t/defaults.yaml:6 volume.docker.name"
     assert found["web"].spec.volume.persistent
     assert found["web"].spec.user_id == 1000
+    assert found["web"].spec.env == {"LANG": "C"}
     assert found["empty"].spec.image == "j"
 
 
@@ -121,7 +122,7 @@ def test_every_fault_of_every_file() -> None:
 def test_what_two_tenants_may_not_share() -> None:
     put(
         a=SMALL + "name: one\naddress: {host: CI.example, path: /x}\nports: {http: 8080}\n",
-        b=SMALL + "name: two\naddress: {host: ci.example, path: /x}\nports: {http: 8080}\n",
+        b=SMALL + "name: two\naddress: {host: ci.example, path: /x}\nports: {http: 8080}\ncpus: x\n",
         c=SMALL + "name: one\n",
         d="image: j\nvolume: {host_path: /srv/one/, shared: true}\naddress: {path: /d}\n",
         e="image: j\nvolume: {host_path: /srv/one/within, shared: true}\naddress: {host: d.localhost}\n",
@@ -129,6 +130,7 @@ def test_what_two_tenants_may_not_share() -> None:
         g="image: j\nvolume: {docker: {driver: nfs}}\n",
     )
     assert faults() == [
+        "t/b.yaml:6 cpus: must be a number, not 'x'",
         "t/c.yaml:3 name: there are two tenants one; the other is at t/a.yaml:3 name",
         "t/b.yaml:4 address.host: the host name ci.example is that of one too, at t/a.yaml:4 address.host",
         "t/b.yaml:4 address.path: the path /x is that of one too, at t/a.yaml:4 address.path",
