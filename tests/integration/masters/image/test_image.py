@@ -88,14 +88,16 @@ def test_the_image_runs_as_its_user_and_stops_when_told(image: list[str], tmp_pa
     given = [f"--env={name}={value}" for name, value in environment.items()]
     volumes = [f"--volume={home}:/var/jenkins_home", f"--volume={place}:/backups"]
     run = [*image, "run", "--net=none", "--name=master", *volumes, *given]
-    refused = subprocess.run(
-        [*image, "run", "--rm", "--net=none", *volumes, *given, BUILT],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-    assert refused.returncode == 1
-    assert f"belongs to user 0 and this is user {JENKINS_UID}; chown it" in refused.stderr
+    for mode in (0o755, 0o700):
+        home.chmod(mode)
+        refused = subprocess.run(
+            [*image, "run", "--rm", "--net=none", *volumes, *given, BUILT],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+        )
+        assert refused.returncode == 1
+        assert f"belongs to user 0 and this is user {JENKINS_UID}; chown it" in refused.stderr
 
     os.chown(home, JENKINS_UID, JENKINS_UID)
     subprocess.run([*run, "--detach", BUILT], check=True, capture_output=True, timeout=TIMEOUT_S)
