@@ -197,6 +197,9 @@ def _backends(options: Options) -> str:
             # A service that is killed is up again within seconds; what it held is given to the next one.
             f"""backend {HOLD}
     timeout server {hold_s}s
+    # Only what is whole in the buffer can be given again; of what does not fit, the first piece is waited for.
+    option http-buffer-request
+    timeout http-request 60s
     retry-on conn-failure empty-response
     retries 30
     {holder}

@@ -35,6 +35,8 @@ BODY_TIMEOUT_S = 600.0
 LINGER_S = 10.0
 """How long the rest of a body is read that nobody takes: closed before, the connection would lose the answer."""
 CONNECT_TIMEOUT_S = 3.0
+STOP_TIMEOUT_S = 1.0
+"""Held requests are not waited for at the end: HAProxy gives them to the next service, or ends with this one."""
 CHUNK_BYTES = 1 << 16
 RETRY_AFTER_S = 5
 READS = ("GET", "HEAD", "OPTIONS")
@@ -102,7 +104,7 @@ class Holder:
             auto_decompress=False,
             lingering_time=LINGER_S,
         )
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_TIMEOUT_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port, backlog=1024, reuse_address=True)
         await site.start()

@@ -11,7 +11,7 @@ import pytest
 
 from masters.records import Policy
 from tests.fakes.placed_masters import PlacedMasters, Pretender
-from tests.integration.masters.ingress_parts import ingress_of, until_mapped
+from tests.integration.masters.ingress_parts import ingress_of, until, until_mapped
 
 TIMEOUT_S = 20.0
 
@@ -85,6 +85,27 @@ async def test_a_client_cannot_have_what_the_ingress_says_of_it_left_out(tmp_pat
             assert told["X-Forwarded-For"] == "127.0.0.1"
             assert told["X-Forwarded-Proto"] == "http"
             assert "Upgrade" not in told
+
+
+async def test_what_is_held_while_the_service_ends_is_given_to_the_next_one(tmp_path: Path, one: Pretender) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one")
+    head = b"POST /hook HTTP/1.1\r\nHost: one.localhost\r\nConnection: close\r\nContent-Length: 2000\r\n\r\n"
+    async with ingress_of(tmp_path, marathon, keep=True) as ingress:
+        await until_mapped(tmp_path, {"one.localhost": "one"})
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(ingress.url.rpartition(":")[2]))
+        writer.write(head)
+        await asyncio.sleep(0.1)  # as some senders do: the body comes on its own
+        writer.write(b"x" * 2000)
+        await until(lambda: ingress.held("one"))
+        ended = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - ended < 20
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until(lambda: ingress.held("one"))
+        marathon.put_at("one", [one.port])
+        async with asyncio.timeout(TIMEOUT_S):
+            assert (await reader.read(-1)).endswith(b"one POST /hook 2000")
+    writer.close()
 
 
 async def test_no_second_request_is_smuggled_past_the_routes(tmp_path: Path, one: Pretender) -> None:
