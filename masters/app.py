@@ -18,6 +18,7 @@ from masters import names
 from masters.names import Variable
 from masters.records import Policy
 from masters.settings import IngressSettings, MastersContext
+from masters.spec.rules import tag_of
 
 if TYPE_CHECKING:
     from masters.spec.model import DockerVolume, ExternalVolume, HealthSpec, TenantSpec, VolumeSpec
@@ -177,16 +178,10 @@ def policy_of(spec: TenantSpec, context: AppContext, hidden: list[str]) -> Polic
         backup_every_s=None if backup is None or backup.every_h is None else backup.every_h * 3600,
         volume=volume_of(spec),
         volume_mib=spec.volume.size_mib,
-        version=spec.version or _tag(spec.full_image),
+        version=spec.version or tag_of(spec.full_image or "") or None,
         real=context.real,
         hidden=tuple(sorted(hidden)),
     )
-
-
-def _tag(image: str | None) -> str | None:
-    """``2.463-jdk17`` of ``registry:5000/jenkins:2.463-jdk17``."""
-    name = (image or "").rpartition("/")[2].partition("@")[0]
-    return name.partition(":")[2] or None
 
 
 def volume_of(spec: TenantSpec) -> str:

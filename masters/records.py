@@ -59,8 +59,12 @@ class ObservedTask:
     state: str  # TASK_*
     started_at: float | None  # unix s
     healthy: bool | None  # None: not known yet
-    healthy_at: float | None  # first success, unix s: ``healthy_at - started_at`` is the boot
-    version: str
+    healthy_at: float | None  # first success, unix s
+
+    @property
+    def boot_s(self) -> float | None:
+        """How long it took from its start until it was healthy; None where it was not yet."""
+        return None if self.started_at is None or self.healthy_at is None else self.healthy_at - self.started_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,15 @@ class ObservedMaster:
     policy: Policy
     wanted: Literal["on", "asleep", "off"]
     last_failure: tuple[str, float] | None = None  # message, unix s
+
+    @property
+    def newest_task(self) -> ObservedTask | None:
+        return max(self.tasks, key=lambda task: task.started_at or 0, default=None)
+
+    @property
+    def failed_at(self) -> float | None:
+        """When its last task failed, unix s."""
+        return None if self.last_failure is None else self.last_failure[1]
 
     @property
     def state(self) -> MasterState:
@@ -153,6 +166,11 @@ class Outcome(StrEnum):
     FAILED = "failed"
     TAKEN_BACK = "taken back"  # it failed, and the last good version runs again
     SKIPPED = "skipped"  # stopped before its turn
+
+    @property
+    def well(self) -> bool:
+        """Whether all is as it was to be."""
+        return self in (Outcome.DONE, Outcome.UNCHANGED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,6 @@ from framework.local.spec import HostShape
 TENANTS = 2000
 HOSTS = 317
 CLIENTS = 1000
-MOVING = 50
 STAYING = 20
 
 ROOM = 1.5

@@ -12,8 +12,6 @@ from framework.errors import ButleryError, Fault, UnavailableError
 from masters.apply.report import Report
 from masters.records import Done, Outcome
 
-GOOD = (Outcome.DONE, Outcome.UNCHANGED)
-
 
 class OfTenant(Protocol):
     """A change, or a master."""
@@ -98,7 +96,7 @@ class Crew:
             outcome, message = Outcome.FAILED, _words(error)
             if isinstance(error, UnavailableError):
                 self.stop(f"not tried, since for {item.tenant}: {message}")
-        if outcome not in GOOD:
+        if not outcome.well:
             with self._lock:
                 self._failures += 1
                 if self._failures == self._max_failures:

@@ -127,17 +127,15 @@ class _Performing:
 
     def _restart(self, master: ObservedMaster) -> None:
         deployed = self._marathon.call(lambda: self._edges.marathon.restart(master.app_id))
-        failed_at = master.last_failure[1] if master.last_failure else None
-        awaited = Awaited(master.tenant, master.app_id, deployed.deployment, failed_at)
+        awaited = Awaited(master.tenant, master.app_id, deployed.deployment, master.failed_at)
         self._learn(self._settling.settled(awaited, self._deadline_s))
 
     def _deploy(self, change: Change, app: Mapping[str, Any]) -> tuple[Outcome, str]:
         before = self._work.masters.get(change.tenant)
-        expect = before.version if before is not None else None
         # One that is not healthy may be under a deployment that never ends.
         force = before is not None and before.wanted == "on" and before.state is not MasterState.ON
-        deployed = self._put(change.app_id, app, expect, force)
-        failed_at = before.last_failure[1] if before is not None and before.last_failure else None
+        deployed = self._put(change.app_id, app, change.version, force)
+        failed_at = before.failed_at if before is not None else None
         awaited = Awaited(change.tenant, change.app_id, deployed.deployment, failed_at)
         return self._awaited(awaited, deployed, app["labels"])
 
@@ -179,7 +177,7 @@ class _Performing:
     def _learn(self, master: ObservedMaster) -> None:
         """Notes what a later apply has to know: the version that is good, and how long its boot took."""
         ledger = self._edges.ledger
-        boots = [task.healthy_at - task.started_at for task in master.tasks if task.healthy_at and task.started_at]
+        boots = [task.boot_s for task in master.tasks if task.boot_s is not None]
         try:
             ledger.save_good({master.app_id: master.version})
             if boots:

@@ -81,4 +81,4 @@ def restore(
         with progress(1, as_json) as report, stopping(crew):
             done = restore_from(edges, master, backup_name, force, crew, report)
         code = tell(done, as_json)
-    raise typer.Exit(code)
+    raise typer.Exit(exits.INTERRUPTED if crew.interrupted else code)

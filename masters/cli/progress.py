@@ -27,7 +27,6 @@ EVERY_S = 5.0
 MOST_SHOWN = 8
 """Masters under way that a terminal shows one by one."""
 ROW_CHARS = 100
-WELL = (Outcome.DONE, Outcome.UNCHANGED)
 
 
 class _Told:
@@ -53,7 +52,7 @@ class _Told:
         with self._lock:
             self._under_way.pop(done.tenant, None)
             self._outcomes[done.outcome] += 1
-            if done.outcome not in (*WELL, Outcome.SKIPPED):
+            if not done.outcome.well and done.outcome is not Outcome.SKIPPED:
                 self._say(ending(done))
             self._changed()
 
@@ -175,7 +174,7 @@ def tell(done: Sequence[Done], as_json: bool, **more: Any) -> int:
         print_json({**more, "results": results(done), "outcomes": {str(name): n for name, n in outcomes.items()}})
     else:
         for one in done:
-            if one.outcome in WELL and one.message:
+            if one.outcome.well and one.message:
                 print_line(one_line(ending(one)))
         skipped = [one for one in done if one.outcome is Outcome.SKIPPED]
         reasons = Counter(one.message for one in skipped)
@@ -184,4 +183,4 @@ def tell(done: Sequence[Done], as_json: bool, **more: Any) -> int:
             print_line(one_line(f"skipped {count}: {reason}: {names}"))
         if done:
             print_line(", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())))
-    return exits.OK if all(outcome in WELL for outcome in outcomes) else exits.FAILED
+    return exits.OK if all(outcome.well for outcome in outcomes) else exits.FAILED

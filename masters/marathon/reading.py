@@ -114,7 +114,6 @@ class _Task(msgspec.Struct, rename="camel"):
     id: str
     host: str = ""
     state: str = ""
-    version: str = ""
     ip_addresses: list[_Address] | None = None
     ports: list[int] | None = None
     started_at: str | None = None
@@ -212,7 +211,6 @@ def _task(task: _Task) -> ObservedTask:
         started_at=_unix_s(task.started_at),
         healthy=_healthy(checks),
         healthy_at=max((at for at in succeeded if at is not None), default=None) if _healthy(checks) else None,
-        version=task.version,
     )
 
 

@@ -61,8 +61,7 @@ def act(
                 return Outcome.UNCHANGED, ""
             if action.wait:
                 known = deployed.deployment if deployed is not None else next(iter(master.deployments), "")
-                failed_at = master.last_failure[1] if master.last_failure else None
-                settling.settled(Awaited(master.tenant, master.app_id, known, failed_at), deadline_s)
+                settling.settled(Awaited(master.tenant, master.app_id, known, master.failed_at), deadline_s)
             return Outcome.DONE if deployed is not None else Outcome.UNCHANGED, ""
 
         return crew.run(masters, done, report)

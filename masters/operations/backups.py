@@ -99,8 +99,7 @@ def restore_from(
             deployed = patience.call(
                 lambda: edges.marathon.scale(master.app_id, 1, labels, expect=master.version, env=env)
             )
-            failed_at = master.last_failure[1] if master.last_failure else None
-            awaited = Awaited(master.tenant, master.app_id, deployed.deployment, failed_at)
+            awaited = Awaited(master.tenant, master.app_id, deployed.deployment, master.failed_at)
             try:
                 settling.settled(awaited, edges.context.settings.deployment_timeout_s)
             except DeploymentError as error:

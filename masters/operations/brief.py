@@ -11,7 +11,7 @@ from masters.settings import MastersContext
 
 def brief(context: MastersContext, master: ObservedMaster) -> dict[str, Any]:
     """One of many: what Marathon alone tells."""
-    task = max(master.tasks, key=lambda task: task.started_at or 0, default=None)
+    task = master.newest_task
     return {
         "state": master.state.value,
         "address": root_url(master.policy.host, master.policy.path, public_url(context.settings.ingress)),

@@ -15,7 +15,6 @@ from masters.records import Done, ObservedMaster, Outcome
 
 PERSISTENT = "persistent:"
 """What the name of a volume begins with that Mesos destroys with the app."""
-GONE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def details(edges: Edges, name: str) -> dict[str, Any]:
     """Raises InputError where the tenant has no master, UnavailableError where Marathon does not answer."""
     master = one(edges.marathon, name)
     document, policy = master.document, master.policy
-    task = max(master.tasks, key=lambda task: task.started_at or 0, default=None)
+    task = master.newest_task
     route, route_unknown = _route(edges.context, name)
     return {
         "name": name,

@@ -74,7 +74,7 @@ class Output:
         master = await asyncio.to_thread(self._marathon.master, self._reading.app_id)
         if master is None:
             raise ButleryError("its app is not there any more")
-        return max(master.tasks, key=lambda task: task.started_at or 0, default=None)
+        return master.newest_task
 
     async def _start(self, task: ObservedTask) -> int:
         """Where the last lines begin that are asked for."""

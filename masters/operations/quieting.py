@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from framework.errors import ButleryError, UnavailableError
+from framework.runtime.chance import SystemChance
 from masters.apply.crew import Crew
 from masters.apply.report import Report
 from masters.edges import Edges
@@ -97,4 +97,4 @@ def _wait_idle(edges: Edges, master: ObservedMaster, timeout_s: float, crew: Cre
         if time.monotonic() >= until:
             raise MasterBusyError(f"{found} after {timeout_s:g} s; they go on, and new ones begin again")
         report.waiting(master.tenant, found)
-        time.sleep(random.uniform(PAUSE_S / 2, PAUSE_S))  # noqa: S311 jitter, no secret
+        time.sleep(SystemChance().uniform(PAUSE_S / 2, PAUSE_S))

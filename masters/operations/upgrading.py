@@ -44,8 +44,7 @@ def resumed(ledger: Ledger, journal: str) -> Upgrade:
         raise InputError([Fault("--resume", f"there is no upgrade {journal!r}{_others(ledger)}")])
     options = found.options
     untried = [tenant for tenant in found.tenants if tenant not in found.done]
-    good = (Outcome.DONE, Outcome.UNCHANGED)
-    failed = [tenant for tenant in found.tenants if tenant in found.done and found.done[tenant].outcome not in good]
+    failed = [tenant for tenant in found.tenants if tenant in found.done and not found.done[tenant].outcome.well]
     if not (untried or failed):
         raise InputError([Fault("--resume", f"the upgrade {journal!r} is through")])
     return Upgrade(

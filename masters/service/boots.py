@@ -35,8 +35,8 @@ class Boots:
         seen: dict[str, str] = {}
         for tenant, master in self._addresses.masters.items():
             for task in master.tasks:
-                if task.healthy_at is not None and task.started_at is not None and self._seen.get(tenant) != task.id:
-                    found[tenant], seen[tenant] = task.healthy_at - task.started_at, task.id
+                if task.boot_s is not None and self._seen.get(tenant) != task.id:
+                    found[tenant], seen[tenant] = task.boot_s, task.id
         if not found:
             return
         try:

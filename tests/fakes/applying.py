@@ -11,7 +11,6 @@ import yaml
 from masters.apply.crew import Crew
 from masters.apply.patience import Pace
 from masters.apply.preparing import Prepared, prepare
-from masters.apply.report import Silent
 from masters.apply.running import run
 from masters.records import Done
 from masters.spec.files import read_tenants
@@ -19,6 +18,18 @@ from tests.fakes.masters import FakeEdges, FakeMarathon, FakeScheduler
 
 PACE = Pace(deployments_s=0.001, first_look_s=0.02, look_s=0.01, retry_base_s=0.001, retry_cap_s=0.01, outage_s=5)
 PLAIN: dict[str, Any] = {"image": "jenkins:1", "volume": {"host_path": "/srv/jenkins/{tenant}", "shared": True}}
+
+
+class Silent:
+    """Implements ``Report`` for those who look at the results alone."""
+
+    def begun(self, tenant: str) -> None: ...
+
+    def waiting(self, tenant: str, why: str) -> None: ...
+
+    def ended(self, done: Done) -> None: ...
+
+    def said(self, line: str) -> None: ...
 
 
 @dataclass

@@ -147,9 +147,7 @@ class FakeMarathon:
 
     def _settle(self, master: ObservedMaster) -> None:
         now = float(next(self._numbers))
-        task = ObservedTask(
-            f"task-{now:.0f}", "host-1", "127.0.0.1", (31000,), "TASK_RUNNING", now, True, now + BOOT_S, master.version
-        )
+        task = ObservedTask(f"task-{now:.0f}", "host-1", "127.0.0.1", (31000,), "TASK_RUNNING", now, True, now + BOOT_S)
         tasks = (task,) if master.wanted == "on" else ()
         self.apps[master.app_id] = replace(master, tasks=tasks, deployments=())
 

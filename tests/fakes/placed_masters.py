@@ -54,7 +54,6 @@ class PlacedMasters:
             started_at=now,
             healthy=healthy or None,
             healthy_at=now if healthy else None,
-            version=str(now),
         )
         document: Mapping[str, Any] = {
             "id": id_,

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from masters.apply.crew import Crew
-from masters.apply.report import Silent
 from masters.records import Outcome
+from tests.fakes.applying import Silent
 
 
 class Item(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from masters.apply.failures import healthy, not_to_be_had, why_not
 from masters.records import ObservedMaster, ObservedTask, Policy
 
-TASK = ObservedTask("t.1", "host-1", "10.0.0.1", (31000,), "TASK_RUNNING", 1.0, True, 2.0, "v1")
+TASK = ObservedTask("t.1", "host-1", "10.0.0.1", (31000,), "TASK_RUNNING", 1.0, True, 2.0)
 MASTER = ObservedMaster("a", "/m/a", "v1", {}, (TASK,), (), Policy(), "on")
 
 

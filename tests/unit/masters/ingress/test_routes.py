@@ -12,7 +12,7 @@ LOCAL = {"127.0.0.1": "127.0.0.1", "10.0.0.7": "10.0.0.7"}
 
 
 def task(id_: str = "t1", **fields: Any) -> ObservedTask:
-    made = ObservedTask(id_, "host-1", "127.0.0.1", (31000, 31001), "TASK_RUNNING", 10.0, True, 12.0, "v1")
+    made = ObservedTask(id_, "host-1", "127.0.0.1", (31000, 31001), "TASK_RUNNING", 10.0, True, 12.0)
     return replace(made, **fields)
 
 

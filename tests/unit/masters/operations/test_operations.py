@@ -11,7 +11,6 @@ import pytest
 
 from framework.errors import ButleryError, InputError
 from masters.apply.crew import Crew
-from masters.apply.report import Silent
 from masters.names import LABEL_FAILED, LABEL_STATE, Variable
 from masters.operations.acting import Action, act
 from masters.operations.backups import back_up, known_backups, restore_from
@@ -22,7 +21,7 @@ from masters.operations.selecting import selected
 from masters.operations.upgrading import Upgrade, begin, go_on, resumed
 from masters.ports import Backup, MasterAccess
 from masters.records import Done, MasterState, ObservedMaster, Outcome
-from tests.fakes.applying import PACE, Bench
+from tests.fakes.applying import PACE, Bench, Silent
 from tests.fakes.masters import BOOT_S, NEVER, FakeJenkins
 
 BACKUP = {"to": "/srv/backups", "every_h": 24}

@@ -45,7 +45,7 @@ class FakeOperator:
 def placed(bench: Bench, task: str, started_at: float = 1.0) -> str:
     """A running task of the master ``a``; its app's id."""
     master = bench.marathon.masters()["a"]
-    told = ObservedTask(task, "host-1", "127.0.0.1", (1,), "TASK_RUNNING", started_at, True, 2.0, master.version)
+    told = ObservedTask(task, "host-1", "127.0.0.1", (1,), "TASK_RUNNING", started_at, True, 2.0)
     bench.marathon.apps[master.app_id] = replace(master, tasks=(told,))
     return master.app_id
 

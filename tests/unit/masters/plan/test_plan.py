@@ -17,7 +17,7 @@ from tests.fakes.plans import CLEAR, CONTEXT, desired, observed, served, spec
 
 NOTHING = Observed({}, {})
 PERSISTENT = {"volume": {"persistent": True, "size_mib": 512}}
-TASK = ObservedTask("t", "h1", "10.0.0.1", (31000,), "TASK_RUNNING", 1.0, True, 2.0, "v")
+TASK = ObservedTask("t", "h1", "10.0.0.1", (31000,), "TASK_RUNNING", 1.0, True, 2.0)
 NFS = {"driver": "local", "options": {"type": "nfs", "device": ":/a"}}
 FOLLOWING = (
     f"env.{Variable.JAVA_OPTIONS}",
