@@ -176,6 +176,8 @@ def test_zookeeper_is_lost_for_good(pair: Pair, zookeeper: ZooKeeperServer, open
     witness = Witness(open_dir)
     jobs = submit_waiting(pair.first, witness, 3)
     pids = [witness.started(name)[0] for name in jobs]
+    for scheduler in (pair.first, pair.second):
+        scheduler.wait_running(jobs.values())
     zookeeper.kill9()
     eventually(lambda: suspended(pair.first), "the leader's notice that nothing can be saved")
     for scheduler in (pair.first, pair.second):
