@@ -25,9 +25,9 @@ STOP_TIMEOUT_S = 10.0
 MISSING = "masters have no address yet, for HAProxy is not installed: `apt-get install haproxy`, then `down` and `up`"
 
 
-def installed() -> bool:
-    """Whether what the service needs is there."""
-    return shutil.which(PROGRAM, path=os.pathsep.join((os.environ.get("PATH", ""), *SYSTEM_PATHS))) is not None
+def found(program: str = PROGRAM) -> str | None:
+    """The path of what the service needs; None where it is not there."""
+    return shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", ""), *SYSTEM_PATHS)))
 
 
 def end_haproxy(directory: Path) -> None:

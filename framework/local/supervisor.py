@@ -230,7 +230,9 @@ class Supervisor:
         marathon = bool(self._request.marathon_command) and settings.marathon.enabled
         if self._request.scheduler_command:
             wanted = marathon and settings.ingress and bool(self._request.ingress_command)
-            ingress_url = self._start_scheduler(self._cluster.url, held.mode, wanted and ingress_process.installed())
+            ingress_url = self._start_scheduler(
+                self._cluster.url, held.mode, wanted and ingress_process.found() is not None
+            )
             if wanted and ingress_url is None:
                 self._say(ingress_process.MISSING)
         if marathon:

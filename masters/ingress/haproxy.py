@@ -13,7 +13,6 @@ import os
 import pwd
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import time
@@ -21,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from framework.errors import Fault, InputError, UnavailableError
-from framework.local import processes
+from framework.local import ingress_process, processes
 from framework.local.files import PRIVATE, write_whole
 from framework.local.logs import open_log, rotate, tail
 from framework.log import get_logger
@@ -31,8 +30,6 @@ from masters.ingress.runtime import Runtime
 
 log = get_logger(__name__)
 
-SYSTEM_PATHS = ("/usr/sbin", "/usr/local/sbin")
-"""Where Debian has it, which the PATH of a user who is not root may leave out."""
 CHECK_TIMEOUT_S = 30.0
 READY_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 10.0
@@ -91,7 +88,7 @@ class HaProxy:
 
         Raises InputError, UnavailableError.
         """
-        self.check(text)
+        await asyncio.to_thread(self.check, text)
         running = self._masters()
         if len(running) == 1 and await self._answers():
             self._pid = processes.ProcessId.of(next(iter(running)))
@@ -115,7 +112,7 @@ class HaProxy:
 
     async def reload(self, text: str) -> None:
         """A new process serves, and the old one ends what it has begun. Raises InputError, UnavailableError."""
-        self.check(text)
+        await asyncio.to_thread(self.check, text)
         before = await Runtime(self._places).pid()
         write_whole(self._places.config, text, PRIVATE)
         if self._pid is not None:
@@ -238,8 +235,7 @@ def agent_port_faults(host: str, ports: tuple[int, int]) -> list[Fault]:
 
 
 def _found(program: str) -> str:
-    path = os.pathsep.join((os.environ.get("PATH", ""), *SYSTEM_PATHS))
-    found = shutil.which(program, path=path)
+    found = ingress_process.found(program)
     if found is None:
         message = f"there is no program {program}; `apt-get install haproxy`, version 2.6 or later"
         raise InputError([Fault("masters.ingress.haproxy", message)])

@@ -14,11 +14,11 @@ from framework.local import ingress_process
 def test_haproxy_is_found_where_a_users_path_does_not_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(ingress_process, "SYSTEM_PATHS", (str(tmp_path / "sbin"),))
-    assert not ingress_process.installed()
+    assert not ingress_process.found()
     program = tmp_path / "sbin" / "haproxy"
     program.parent.mkdir()
     program.touch(0o755)
-    assert ingress_process.installed()
+    assert ingress_process.found()
 
 
 def test_what_a_killed_service_left_serving_is_ended(tmp_path: Path) -> None:
