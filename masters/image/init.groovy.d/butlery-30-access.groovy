@@ -3,12 +3,12 @@
  * own secrets. It is handed over with the tenant's token at each start, and now and then, lest the scheduler forget.
  */
 import java.nio.file.Files
-import java.nio.file.Path
 import java.nio.file.StandardCopyOption
 import java.nio.file.attribute.PosixFilePermissions
 import java.util.logging.Level
 
 import groovy.json.JsonOutput
+import groovy.transform.CompileStatic
 import hudson.model.User
 import jenkins.model.Jenkins
 import jenkins.security.ApiTokenProperty
@@ -37,8 +37,8 @@ class ButleryAccess implements Runnable {
       tokens = new ApiTokenProperty()
       user.addProperty(tokens)
     }
-    Path file = new File(Jenkins.get().rootDir, 'secrets/butlery-api-token').toPath()
-    String kept = Files.exists(file) ? file.toFile().getText('US-ASCII') : null
+    File file = new File(Jenkins.get().rootDir, 'secrets/butlery-api-token')
+    String kept = file.exists() ? file.getText('US-ASCII') : null
     if (kept && tokens.matchesPassword(kept)) return kept
     tokens.tokenStore.tokenListSortedByName.findAll { it.name == NAME }.each { tokens.tokenStore.revokeToken(it.uuid) }
     String made = tokens.tokenStore.generateNewToken(NAME).plainValue
@@ -47,13 +47,14 @@ class ButleryAccess implements Runnable {
     return made
   }
 
-  private static void write(Path file, String text) {
-    Files.createDirectories(file.parent)
-    Path fresh = file.resolveSibling("${file.fileName}.new")
-    Files.deleteIfExists(fresh)
-    Files.createFile(fresh, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString('rw-------')))
-    fresh.toFile().setText(text, 'US-ASCII')
-    Files.move(fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING)
+  @CompileStatic
+  private static void write(File file, String text) {
+    Files.createDirectories(file.parentFile.toPath())
+    File fresh = new File(file.path + '.new')
+    Files.deleteIfExists(fresh.toPath())
+    Files.createFile(fresh.toPath(), PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString('rw-------')))
+    fresh.setText(text, 'US-ASCII')
+    Files.move(fresh.toPath(), file.toPath(), StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING)
   }
 
   void run() {
