@@ -37,6 +37,9 @@ ALIVE_EVERY_S = 0.25
 TEND_EVERY_S = 5.0
 REPAIR_EVERY_S = 30.0
 REMEMBER_EVERY_S = 60.0
+CERTIFICATES_EVERY_S = 12 * 3600.0
+CERTIFICATE_LEFT_S = 14 * 86_400.0
+"""Less than this, and its end is told: those that are renewed by themselves are so a month before."""
 SILENT_TIMES = 3
 """So often HAProxy may not answer its socket, at TEND_EVERY_S, until it is ended and started anew."""
 RESTART_BASE_S = 0.2
@@ -362,7 +365,7 @@ class Ingress:
     async def _tend(self) -> None:
         """What is done now and then: uses read, maps compared, certificates looked at, all that remembered."""
         silent = 0
-        repair_at = remember_at = self._clock.now()
+        repair_at = remember_at = certificates_at = self._clock.now()
         while True:
             await self._clock.sleep(TEND_EVERY_S)
             now = self._clock.now()
@@ -373,7 +376,9 @@ class Ingress:
                     mended = await self._maps.repair()
                     if mended:
                         log.warning("HAProxy's routes were not ours, and are again", entries=mended)
-                await self._renew_certificates()
+                if await self._renew_certificates() or now >= certificates_at:
+                    certificates_at = now + CERTIFICATES_EVERY_S
+                    await self._warn_of_certificates()
                 silent = 0
             except InputError as error:
                 log.error("the new certificates are of no use; the old ones stay", error=str(error))
@@ -387,12 +392,21 @@ class Ingress:
                 remember_at = now + REMEMBER_EVERY_S
                 self._remember()
 
-    async def _renew_certificates(self) -> None:
-        """Raises InputError, UnavailableError."""
+    async def _warn_of_certificates(self) -> None:
+        """Raises UnavailableError."""
+        for file, ends_at in (await self._runtime.certificates()).items():
+            left_s = ends_at - self._clock.now()
+            if left_s <= 0:
+                log.error("a certificate has ended; clients refuse it", file=file)
+            elif left_s < CERTIFICATE_LEFT_S:
+                log.warning("a certificate ends soon", file=file, days_left=round(left_s / 86_400, 1))
+
+    async def _renew_certificates(self) -> bool:
+        """Whether there were other ones. Raises InputError, UnavailableError."""
         path = self._settings.certificate
         found = _signature(path)
         if path is None or found == self._certificates:
-            return
+            return False
         self._certificates = found
         faults = haproxy.certificate_faults(path)
         if faults:
@@ -401,6 +415,7 @@ class Ingress:
         await self._haproxy.reload(configuration(self._options))
         self._maps.forget()
         self._dirty.set()
+        return True
 
     def _remember(self) -> None:
         self._remembered.last_use = self._uses.last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ MAX_ANSWER_BYTES = 64 << 20
 TABLE_EXPIRES_S = 86_400.0
 
 _ENTRY = re.compile(r"0x[0-9a-f]+ (\S+) (.*)")
+_NOT_AFTER = re.compile(r"^notAfter: (.+)$", re.MULTILINE | re.IGNORECASE)
 _USE = re.compile(r"key=(\S+) use=\d+ exp=(\d+).* conn_cur=(\d+) http_req_cnt=(\d+)")
 
 
@@ -72,6 +74,18 @@ class Runtime:
             for match in found
             if match
         }
+
+    async def certificates(self) -> dict[str, float]:
+        """When each of those that are served ends, unix s, by its file."""
+        ends: dict[str, float] = {}
+        for name in (await self._ask("show ssl cert")).splitlines():
+            if not name or name.startswith(("#", "*")):  # a heading, or a change that nobody has taken up
+                continue
+            escaped = name.replace("\\", "\\\\").replace(" ", "\\ ")
+            told = _NOT_AFTER.search(await self._ask(f"show ssl cert {escaped}"))
+            if told is not None:
+                ends[name] = float(ssl.cert_time_to_seconds(told[1]))
+        return ends
 
     async def _ask(self, command: str) -> str:
         try:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
+import logging
 import socket
 from pathlib import Path
 
 import pytest
+import trustme
 
 from framework.errors import InputError
+from framework.local.cluster import free_port
+from masters.ingress import ingress as whole
 from tests.fakes.placed_masters import PlacedMasters
-from tests.integration.masters.ingress_parts import ingress_of
+from tests.integration.masters.ingress_parts import ingress_of, until
 
 
 async def test_an_agents_port_that_is_taken(tmp_path: Path) -> None:
@@ -27,3 +32,27 @@ async def test_a_haproxy_that_is_too_old(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is HAProxy 2\.2; 2\.6 or later is needed"):
         async with ingress_of(tmp_path / "ingress", PlacedMasters(), haproxy=str(old)):
             pass
+
+
+async def test_a_certificate_that_has_ended_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(whole, "TEND_EVERY_S", 0.1)
+    directory = tmp_path / "all of them"
+    directory.mkdir()
+    now = datetime.datetime.now(datetime.UTC)
+    for name, days in (("ended", -1), ("ends soon", 3), ("good", 90)):
+        issued = trustme.CA().issue_cert(f"{name[:4]}.localhost", not_after=now + datetime.timedelta(days=days))
+        pem = directory / f"{name}.pem"
+        pem.touch(0o600)
+        pem.write_bytes(issued.private_key_pem.bytes() + issued.cert_chain_pems[0].bytes())
+    with caplog.at_level(logging.WARNING):
+        async with ingress_of(
+            tmp_path / "ingress", PlacedMasters(), https_port=free_port(), certificate=str(directory)
+        ):
+            await until(lambda: len(_told(caplog)) == 2)
+    assert _told(caplog) == {"a certificate has ended; clients refuse it", "a certificate ends soon"}
+
+
+def _told(caplog: pytest.LogCaptureFixture) -> set[str]:
+    return {record.getMessage() for record in caplog.records if "certificate" in record.getMessage()}
