@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from masters.records import ObservedMaster
 
@@ -30,3 +30,10 @@ class Addresses(Protocol):
     def release(self, tenant: str) -> None: ...
 
     def note_quieted(self, tenant: str, quieted: bool) -> None: ...
+
+
+def forget_gone(masters: Mapping[str, ObservedMaster], *known: dict[str, Any]) -> None:
+    """Drops what is ``known`` of tenants that have no master any more: another of the name begins anew."""
+    for each in known:
+        for tenant in each.keys() - masters.keys():
+            del each[tenant]

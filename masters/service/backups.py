@@ -18,7 +18,7 @@ from masters.edges import Edges
 from masters.operations.backups import DONE, FAILED, backup_of, known_backups, start_backup
 from masters.ports import Backup
 from masters.records import MasterState, ObservedMaster
-from masters.service.addresses import Addresses
+from masters.service.addresses import Addresses, forget_gone
 
 log = get_logger(__name__)
 
@@ -70,11 +70,8 @@ class Backups:
                         if tenant not in self._running and self._due(tenant, master):
                             self._running.add(tenant)
                             group.create_task(self._tend(tenant, master))
-                    for tenant in self._due_at.keys() - self._addresses.masters.keys():
-                        del self._due_at[tenant]
-                        self._since.pop(tenant, None)
-                        self._last.pop(tenant, None)
-                        self._wanted.pop(tenant, None)
+                    known = (self._due_at, self._since, self._last, self._wanted, self._failures)
+                    forget_gone(self._addresses.masters, *known)
                     await self._clock.sleep(EVERY_S)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)

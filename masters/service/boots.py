@@ -8,7 +8,7 @@ from framework.errors import StoreError
 from framework.log import get_logger
 from framework.ports import Clock
 from masters.edges import Edges
-from masters.service.addresses import Addresses
+from masters.service.addresses import Addresses, forget_gone
 
 log = get_logger(__name__)
 
@@ -45,3 +45,4 @@ class Boots:
             log.warning("boot times cannot be kept", error=str(error))
         else:
             self._seen |= seen
+            forget_gone(self._addresses.masters, self._seen)

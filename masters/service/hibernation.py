@@ -14,7 +14,7 @@ from masters.edges import Edges
 from masters.operations.lifecycle import hibernate
 from masters.ports import Jenkins
 from masters.records import MasterState, ObservedMaster
-from masters.service.addresses import Addresses
+from masters.service.addresses import Addresses, forget_gone
 
 log = get_logger(__name__)
 
@@ -54,6 +54,8 @@ class Hibernation:
                         if tenant not in self._working and self._due(tenant, master):
                             self._working.add(tenant)
                             group.create_task(self._tend(tenant, master))
+                    forget_gone(self._addresses.masters, self._not_before, self._busy_at)
+                    self._unasked &= self._addresses.masters.keys()
                     await self._clock.sleep(EVERY_S)
         finally:
             self._pool.shutdown(wait=False, cancel_futures=True)

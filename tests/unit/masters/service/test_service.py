@@ -192,6 +192,27 @@ async def test_a_backup_that_fails_is_tried_again_later(bench: Bench, addresses:
     assert len(jenkins.made) == made < 7
 
 
+async def test_a_new_master_of_a_deleted_ones_name_makes_its_first_backup_in_its_own_time(
+    bench: Bench, addresses: FakeAddresses
+) -> None:
+    jenkins = told(bench, "a", backup={"to": "/srv/backups", "every_h": 1000})
+    jenkins.made = [Backup("a-20200101T000000Z", "done", 1, "")]
+    jenkins.outcome = "failed"
+    clock = ManualClock(START)
+    backups = Backups(bench.edges, addresses, clock, SystemChance())
+    async with running(backups.run()):
+        await pass_time(clock, 10)
+        await eventually(lambda: len(jenkins.made) == 2)
+        await pass_time(clock, 10)
+        bench.marathon.delete(bench.marathon.masters()["a"].app_id)
+        bench.edges.ledger.forget("a")
+        await pass_time(clock, 10)
+        jenkins.made, jenkins.outcome = [], "done"
+        bench.apply()
+        await pass_time(clock, 100)
+    assert not jenkins.made
+
+
 async def test_a_master_sleeps_only_once_what_was_done_is_in_a_backup(bench: Bench, addresses: FakeAddresses) -> None:
     jenkins = told(bench, "a", backup={"to": "/srv/backups", "every_h": 1000})
     told(bench, "b")
