@@ -43,7 +43,8 @@ class IngressSettings(DocumentModel):
         default=120, description="How long a request to a master that wakes or moves is held before 503."
     )
     held_requests: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        default=1000, description="How many are held at once in all; of one tenant at most a tenth of them."
+        default=1000,
+        description="How many are held at once in all, besides two of each tenant; of one at most a tenth of them.",
     )
     haproxy: Text = Field(default="haproxy", description="The program.")
 

@@ -30,6 +30,8 @@ BODIES_BYTES = 256 << 20
 """Of all together."""
 PATIENCE_S = 1800.0
 """How long what changes something is kept for its master once its sender has gone."""
+LEAST_EACH = 2
+"""Requests of each tenant that are held however many are of others, so that its master wakes all the same."""
 BODY_TIMEOUT_S = 600.0
 """Until it is whole; that something of it comes at least each minute is HAProxy's to see to."""
 LINGER_S = 10.0
@@ -123,7 +125,7 @@ class Holder:
         standing, _ = self._masters.standing(tenant)
         if standing == "off":
             return _later("It is switched off. Its operator can switch it on.", after_s=300)
-        if self.held.total() >= self._most or self.held[tenant] >= self._most_each:
+        if self.held[tenant] >= (self._most_each if self.held.total() < self._most else LEAST_EACH):
             return _later("It is being started, and too many wait for it.", after_s=RETRY_AFTER_S * 2)
         self.held[tenant] += 1
         if standing == "asleep":

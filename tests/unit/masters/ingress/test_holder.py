@@ -127,6 +127,17 @@ async def test_no_tenant_takes_all_room(front: Front) -> None:
     assert {status for status, _ in answers} == {503}
 
 
+async def test_a_master_wakes_however_many_wait_for_others(front: Front) -> None:
+    front.place.put("asleep")
+    asked = [front.begin(headers={TENANT_HEADER: f"other-{number % 10}"}) for number in range(50)]
+    await eventually(lambda: front.holder.held.total() == 50)
+    asked += [front.begin() for _ in range(3)]
+    await eventually(lambda: asked[-1].done() or front.holder.held["one"] == held.LEAST_EACH)
+    answers = [text for _, text in await asyncio.gather(*asked)]
+    assert sum("too many" in text for text in answers) == 1
+    assert front.holder.held.total() == 0
+
+
 async def test_what_was_sent_to_a_master_that_ends_is_sent_again_only_where_it_only_reads(
     front: Front, master: Pretender
 ) -> None:
