@@ -12,7 +12,7 @@ from framework.cli import exits
 from framework.cli.connection import AsJson, Directory, Server, TokenFile
 from framework.cli.output import print_json, print_line, printable, say
 from framework.errors import Fault, InputError
-from masters.cli.options import Config, Parallel, Yes, agree, opened
+from masters.cli.options import Config, Parallel, Yes, agree, asking, opened
 
 if TYPE_CHECKING:
     from masters.apply.preparing import Prepared
@@ -140,7 +140,8 @@ def _prepared(edges: Edges, source: Path, only: Collection[str] | None) -> Prepa
     from masters.spec.files import read_tenants
 
     tenants = read_tenants(source, edges.context.settings.ingress.domain)
-    return prepare(edges, tenants, os.environ, only or None)
+    with asking(edges.context):
+        return prepare(edges, tenants, os.environ, only or None)
 
 
 def _show(plan: Plan, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 from framework.cli import exits
 from framework.cli.connection import AsJson, Directory, Server, TokenFile
 from framework.cli.output import print_json, print_table
-from masters.cli.options import All, Config, Label, Parallel, Tenants, Wait, Yes, agree, opened
+from masters.cli.options import All, Config, Label, Parallel, Tenants, Wait, Yes, agree, asking, opened
 
 TIMEOUT_S = 3600.0
 """For a home of some tens of GiB on a slow disk."""
@@ -36,7 +36,8 @@ def backup(
     from masters.operations.selecting import selected
 
     with opened(config, directory, server, token_file) as edges:
-        masters = selected(edges.marathon, names or (), all_of_them, label or ())
+        with asking(edges.context):
+            masters = selected(edges.marathon, names or (), all_of_them, label or ())
         if listed:
             found = {master.tenant: known_backups(edges, master) for master in masters}
             if as_json:
@@ -75,7 +76,8 @@ def restore(
 
     check_name(backup_name)
     with opened(config, directory, server, token_file) as edges:
-        master = one(edges.marathon, name)
+        with asking(edges.context):
+            master = one(edges.marathon, name)
         agree(yes, f"the home of {name} becomes that of {backup_name}; what is in it now is kept aside")
         crew = Crew(1)
         with progress(1, as_json) as report, stopping(crew):

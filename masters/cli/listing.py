@@ -22,7 +22,7 @@ from framework.cli.output import (
 )
 from framework.cli.tenants import of_limit
 from framework.errors import ButleryError
-from masters.cli.options import Config, opened
+from masters.cli.options import Config, asking, opened
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -81,7 +81,8 @@ def show(
     from masters.operations.details import details
 
     with opened(config, directory, server, token_file) as edges:
-        found = details(edges, name)
+        with asking(edges.context):
+            found = details(edges, name)
     if as_json:
         print_json(found)
         return
@@ -114,7 +115,8 @@ def _masters(context: MastersContext | None) -> tuple[Mapping[str, Mapping[str, 
     from masters.operations.brief import brief
 
     try:
-        found = MarathonEdge(context).masters()
+        with asking(context):
+            found = MarathonEdge(context).masters()
     except ButleryError as error:
         return {}, str(error)
     return {name: brief(context, master) for name, master in found.items()}, None

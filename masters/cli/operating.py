@@ -12,7 +12,7 @@ import typer
 from framework.cli import exits
 from framework.cli.connection import AsJson, Directory, Server, TokenFile
 from framework.errors import Fault, InputError
-from masters.cli.options import All, Config, Label, Parallel, Tenants, Wait, Yes, agree, opened
+from masters.cli.options import All, Config, Label, Parallel, Tenants, Wait, Yes, agree, asking, opened
 
 if TYPE_CHECKING:
     from masters.edges import Edges
@@ -186,7 +186,9 @@ def logs(
     if as_json and follow:
         raise InputError([Fault("--follow", "its end is never there; leave one of --json and --follow out")])
     with opened(config, directory, server, token_file) as edges:
-        reading = Reading(one(edges.marathon, name).app_id, "stderr" if stderr else "stdout", tail)
+        with asking(edges.context):
+            master = one(edges.marathon, name)
+        reading = Reading(master.app_id, "stderr" if stderr else "stdout", tail)
         if not as_json:
             asyncio.run(_written(edges, reading, config, directory, _to_stdout, follow))
             return
@@ -200,7 +202,8 @@ def _selected(
 ) -> list[ObservedMaster]:
     from masters.operations.selecting import selected
 
-    return selected(edges.marathon, names or (), all_of_them, label or ())
+    with asking(edges.context):
+        return selected(edges.marathon, names or (), all_of_them, label or ())
 
 
 def _act(edges: Edges, masters: Sequence[ObservedMaster], action: Action, parallel: int | None, as_json: bool) -> int:

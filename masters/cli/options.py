@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from framework.cli.output import say
 from framework.errors import Fault, InputError
 
 if TYPE_CHECKING:
     from masters.edges import Edges
+    from masters.settings import MastersContext
 
 Config = Annotated[
     Path | None,
@@ -37,6 +40,9 @@ Parallel = Annotated[
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done.")]
 
+SILENT_S = 5.0
+"""Until a command says whom it waits for."""
+
 
 @contextmanager
 def opened(
@@ -47,6 +53,19 @@ def opened(
 
     with open_edges(config, directory, server, token_file) as edges:
         yield edges
+
+
+@contextmanager
+def asking(context: MastersContext) -> Iterator[None]:
+    """For what is read before anything is done: where the answers take long, it says whose."""
+    whom = f"Marathon at {', '.join(context.marathon_urls)} and the scheduler at {context.scheduler_url}"
+    timer = threading.Timer(SILENT_S, say, (f"waiting for answers of {whom}",))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def agree(yes: bool, what: str) -> None:

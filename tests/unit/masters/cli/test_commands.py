@@ -8,12 +8,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 
 from framework.cli.program import run
+from framework.local.status import Paths
 from masters.cli import tenants_app
 from masters.ports import MasterAccess
 from masters.records import MasterState
@@ -74,6 +76,26 @@ def test_help(command: str, program: Program) -> None:
     for option in ("--config", "--dir", "--json"):
         assert option in told or command == "set"
     assert "--token " not in told
+
+
+def test_whoever_does_not_answer_is_told(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program.bench.write("a")
+    marathon, told = program.bench.edges.marathon, Event()
+    masters = marathon.masters
+
+    def slow() -> Any:
+        assert told.wait(10)
+        return masters()
+
+    def say(line: str) -> None:
+        assert line.startswith("waiting for answers of Marathon at http://")
+        told.set()
+
+    monkeypatch.setattr("masters.cli.options.SILENT_S", 0.0)
+    monkeypatch.setattr("masters.cli.options.say", say)
+    monkeypatch.setattr(marathon, "masters", slow)
+    assert program("plan", str(program.bench.folder)).code == 0
+    assert program("wake", "--all").code == 0
 
 
 def test_plan_and_dry_run_do_nothing(program: Program) -> None:
@@ -251,3 +273,16 @@ def test_another_bulk_operation_runs(program: Program) -> None:
     with program.bench.edges.ledger.bulk("upgrade"):
         refused = program.apply()
     assert (refused.code, f"process {os.getpid()}" in refused.err) == (1, True)
+
+
+def test_the_service_logs_as_the_settings_of_its_cluster_say(
+    program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = Paths(tmp_path / "cluster").config
+    config.parent.mkdir(parents=True)
+    config.write_text("log: {level: debug, format: json}\n")
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr("framework.log.configure", lambda *given: told.append(given))
+    monkeypatch.setattr("masters.service.run", lambda edges: 0)
+    assert program("serve", "--dir", str(tmp_path / "cluster")).code == 0
+    assert told[-1] == ("debug", "json")
