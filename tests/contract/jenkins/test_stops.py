@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.contract.jenkins.client import Jenkins
+from tests.contract.jenkins.client import PATIENCE_S, Jenkins, new_name
 from tests.contract.jenkins.conftest import Starter
 
 WAITING = "Waiting for next available executor"
@@ -67,6 +67,21 @@ def test_a_build_is_gone_after_a_restart_and_a_pipeline_that_waits_is_not(own_je
     log = jenkins.log(f"job/{job}/1/")
     assert log.count("once\n") == 1
     assert "\nat last\n" in log
+
+
+def test_an_agent_comes_again_until_its_node_is_gone(own_jenkins: Starter, tmp_path: Path) -> None:
+    """By WebSocket and without -noReconnect, after a restart of Jenkins."""
+    started = own_jenkins({})
+    started.start()
+    jenkins = _open(started.client())
+    stays, goes = (jenkins.node(new_name("label"), tmp_path) for _ in range(2))
+    agents = {node: jenkins.connect(node, tmp_path / f"agent-{node}") for node in (stays, goes)}
+    assert jenkins.post(f"computer/{goes}/doDelete").status_code == 302
+    assert started.end(signal.SIGTERM) == 143
+    started.start()
+    jenkins.online(stays)
+    assert agents[stays].poll() is None
+    assert agents[goes].wait(PATIENCE_S) == 255
 
 
 def test_a_jenkins_that_exits_safely_goes_once_nothing_runs(own_jenkins: Starter, tmp_path: Path) -> None:
