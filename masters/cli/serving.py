@@ -27,6 +27,7 @@ def serve(
     from framework.log import configure
     from framework.settings import LogSettings, load_section
     from masters import service
+    from masters.connection import settings_file
 
     if detach and stop:
         raise InputError([Fault("--stop", "give only one of --detach and --stop")])
@@ -42,7 +43,7 @@ def serve(
             pid = service.start_detached(edges.context, command)
             _tell(as_json, "serving", pid)
             return
-        logged = load_section(config, "log", LogSettings)
+        logged = load_section(settings_file(config, directory), "log", LogSettings)
         configure(logged.level, logged.format)
         code = service.run(edges)
     raise typer.Exit(code)

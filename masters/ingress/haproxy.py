@@ -89,7 +89,7 @@ class HaProxy:
         Raises InputError, UnavailableError.
         """
         await asyncio.to_thread(self.check, text)
-        running = self._masters()
+        running = self._first()
         if len(running) == 1 and await self._answers():
             self._pid = processes.ProcessId.of(next(iter(running)))
             if _read(self._places.config) != text:
@@ -153,7 +153,7 @@ class HaProxy:
     def _all(self) -> set[int]:
         return of_places(self._places)
 
-    def _masters(self) -> set[int]:
+    def _first(self) -> set[int]:
         """Master processes: those that are nobody's children here."""
         found = self._all()
         return {pid for pid in found if len(processes.with_descendants([pid]) & found) == len(found)}
