@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from framework.cli.program import run
-from framework.local.status import Paths
 from masters.cli import tenants_app
 from masters.ports import MasterAccess
 from masters.records import MasterState
@@ -273,16 +272,3 @@ def test_another_bulk_operation_runs(program: Program) -> None:
     with program.bench.edges.ledger.bulk("upgrade"):
         refused = program.apply()
     assert (refused.code, f"process {os.getpid()}" in refused.err) == (1, True)
-
-
-def test_the_service_logs_as_the_settings_of_its_cluster_say(
-    program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    config = Paths(tmp_path / "cluster").config
-    config.parent.mkdir(parents=True)
-    config.write_text("log: {level: debug, format: json}\n")
-    told: list[tuple[str, str]] = []
-    monkeypatch.setattr("framework.log.configure", lambda *given: told.append(given))
-    monkeypatch.setattr("masters.service.run", lambda edges: 0)
-    assert program("serve", "--dir", str(tmp_path / "cluster")).code == 0
-    assert told[-1] == ("debug", "json")
