@@ -29,6 +29,7 @@ MAX_BODY_BYTES = 8 << 20
 """Of an answer: 10,000 items of a queue, asked for as here, are 0.5 MB."""
 _COMPUTERS = "/computer/api/json?tree=computer[executors[idle],oneOffExecutors[idle]]"
 _QUEUE = "/queue/api/json?tree=items[id]"
+_BACKUP = "/butlery/backup"
 MOST_BACKUPS = 3000
 """1000 are kept at most (``backup.keep``), and as many failures are told of."""
 MOST_CHARS = 500
@@ -95,7 +96,7 @@ class JenkinsMaster:
         self._call("POST", "/quietDown" if on else "/cancelQuietDown")
 
     def backup(self, name: str) -> None:
-        self._call("POST", "/butlery/backup", {"name": name})
+        self._call("POST", _BACKUP, {"name": name})
 
     def backups(self) -> list[Backup]:
         found = {one.name: one for one in self._read("/butlery/backups", _Backups)}
@@ -149,6 +150,8 @@ class JenkinsMaster:
         if status == 404 and named.startswith("/butlery/"):
             raise JenkinsError(f"{self._tenant}: its master has no {named}; it runs without Butlery's init scripts")
         unmarked = response.is_redirect or named.startswith("/butlery/")  # of redirects it marks only some
+        if status == 409 and named == _BACKUP:
+            raise JenkinsError(f"{self._tenant}: another backup of its master runs, or it has no place for one")
         if "X-Jenkins" not in response.headers and not unmarked:
             raise self._not_jenkins(named, "it is no Jenkins that answers there")
         if status >= 500:

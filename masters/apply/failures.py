@@ -48,6 +48,15 @@ def _of_tasks(master: ObservedMaster) -> str:
     task = master.tasks[-1]
     if task.state != "TASK_RUNNING":
         return f"its task on {task.host} is {task.state}"
+    if task.healthy is False and task.healthy_at is None:
+        return f"its task on {task.host} did not pass its health check in time{_grace(master)}"
     if task.healthy is False:
         return f"its task on {task.host} fails its health check"
     return f"its task on {task.host} has not passed its health check yet"
+
+
+def _grace(master: ObservedMaster) -> str:
+    """One that boots longer is ended by Marathon again and again."""
+    checks = master.document.get("healthChecks") or [{}]
+    seconds = checks[0].get("gracePeriodSeconds")
+    return "" if seconds is None else f", which counts {seconds} s after a start: `health.grace_s` must hold its boot"

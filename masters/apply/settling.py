@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import NamedTuple
 
 from framework.errors import ButleryError
@@ -27,6 +28,7 @@ class Awaited(NamedTuple):
     app_id: str
     deployment: str  # empty: none is known of
     failed_before: float | None  # when its last failure was that this is not about, unix s
+    most_ends: int | None = None  # how often its task may end before it is healthy; None: Marathon goes on trying
 
 
 class Settling:
@@ -42,11 +44,14 @@ class Settling:
         """The master once it is healthy, or has no task where none is wanted.
 
         Raises DeploymentError with the reason where it is not within ``deadline_s``, where what it is made of cannot
-        be had, or where its app is gone, and UnavailableError where Marathon stays away.
+        be had, where its task ended more often than it may, or where its app is gone, and UnavailableError where
+        Marathon stays away.
         """
         until = time.monotonic() + deadline_s
         app_id, deployment = awaited.app_id, awaited.deployment
+        ends: set[float] = set()
         futile: set[float] = set()
+        unhealthy = ""
         pace = self._patience.pace
         look_s, pause_s = pace.first_look_s, pace.deployments_s
         while True:
@@ -61,14 +66,22 @@ class Settling:
                 raise DeploymentError("its app was deleted meanwhile")
             if deployment not in master.deployments and healthy(master):
                 return master
+            if master.failed_at == awaited.failed_before:
+                master = replace(master, last_failure=None)
             failure = master.last_failure
-            if failure is not None and failure[1] != awaited.failed_before and not_to_be_had(failure[0]):
-                futile.add(failure[1])
+            if failure is not None:
+                ends.add(failure[1])
+                if not_to_be_had(failure[0]):
+                    futile.add(failure[1])
                 if len(futile) >= FUTILE_FAILURES:
                     raise DeploymentError(failure[0])
+                if awaited.most_ends is not None and len(ends) > awaited.most_ends:
+                    raise DeploymentError(f"it ended {len(ends)} times as it started: {failure[0]}")
             why = why_not(master, self._waiting_reasons(app_id))
+            if any(task.healthy is False for task in master.tasks):
+                unhealthy = why  # what Marathon ends it for, and tells nothing of afterwards
             if time.monotonic() >= until:
-                raise DeploymentError(f"not healthy after {deadline_s:g} s: {why}")
+                raise DeploymentError(f"not healthy after {deadline_s:g} s: {unhealthy or why}")
             self._report.waiting(awaited.tenant, why)
             look_s = pace.look_s
             if deployment not in master.deployments:

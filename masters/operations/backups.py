@@ -25,6 +25,12 @@ DONE = "done"
 FAILED = "failed"
 PAUSE_S = 0.5
 PAUSE_CAP_S = 5.0
+MOST_ENDS = 1
+"""Of a master that starts from a backup: one that is damaged ends it each time, and meanwhile nobody has the master."""
+NOT_RESTORED = (
+    "it starts as before, with its home as it was where the backup is damaged or not there; where that was unpacked "
+    "already, what was in the home is in its .butlery"
+)
 _NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """As the scripts of the image take it: a master that is given another one does not start."""
 
@@ -99,7 +105,7 @@ def restore_from(
             deployed = patience.call(
                 lambda: edges.marathon.scale(master.app_id, 1, labels, expect=master.version, env=env)
             )
-            awaited = Awaited(master.tenant, master.app_id, deployed.deployment, master.failed_at)
+            awaited = Awaited(master.tenant, master.app_id, deployed.deployment, master.failed_at, MOST_ENDS)
             try:
                 settling.settled(awaited, edges.context.settings.deployment_timeout_s)
             except DeploymentError as error:
@@ -107,7 +113,7 @@ def restore_from(
                 back = {"version": master.version}
                 expect = now.version if now is not None else None
                 patience.call(lambda: edges.marathon.put(master.app_id, back, expect=expect, force=True))
-                return Outcome.FAILED, f"{error}; its home is as it was, and it starts from that"
+                return Outcome.FAILED, f"{error}; {NOT_RESTORED}"
             return Outcome.DONE, f"restored from {name}"
 
         return crew.run([master], restored, report)

@@ -16,7 +16,7 @@ from masters.comparing import policy_in
 from masters.edges import Edges
 from masters.errors import ChangedError
 from masters.ledger import Ledger
-from masters.names import LABEL_STATE, LABEL_TENANT
+from masters.names import LABEL_STATE, LABEL_TENANT, Variable
 from masters.ports import Activity, Backup, Deployed, Jenkins, MasterAccess
 from masters.records import ObservedMaster, ObservedShare, ObservedTask
 from masters.secret_store import SecretStore
@@ -26,11 +26,13 @@ NEVER = "never"
 """In a command: its master never becomes healthy."""
 NO_IMAGE = "nosuch"
 """In an image: it cannot be had."""
+TORN = "torn"
+"""A backup's name begins with it: a master that starts from it ends."""
 BOOT_S = 7.0
 
 
 class FakeMarathon:
-    """Apps become healthy when deployments are next read, unless their document says NEVER or NO_IMAGE."""
+    """Apps become healthy when deployments are next read, unless their document says NEVER, NO_IMAGE or TORN."""
 
     def __init__(self) -> None:
         self.apps: dict[str, ObservedMaster] = {}
@@ -51,8 +53,8 @@ class FakeMarathon:
         with self._lock:
             self._called("master")
             found = self.apps.get(app_id)
-            if found is not None and _fate(found.document) == NO_IMAGE and found.wanted == "on":
-                message = "image nosuch:1 cannot be had: no such image"
+            message = _ENDS.get(_fate(found.document) or "") if found is not None else None
+            if found is not None and message is not None and found.wanted == "on":
                 self.apps[app_id] = replace(found, last_failure=(message, float(next(self._numbers))))
             return self.apps.get(app_id)
 
@@ -152,9 +154,14 @@ class FakeMarathon:
         self.apps[master.app_id] = replace(master, tasks=tasks, deployments=())
 
 
+_ENDS = {NO_IMAGE: "image nosuch:1 cannot be had: no such image", TORN: "Command exited with status 1"}
+
+
 def _fate(document: Mapping[str, Any]) -> str | None:
     if NEVER in (document.get("cmd") or ""):
         return NEVER
+    if document.get("env", {}).get(Variable.RESTORE, "").startswith(TORN):
+        return TORN
     image = (document.get("container") or {}).get("docker", {}).get("image", "")
     return NO_IMAGE if NO_IMAGE in image else None
 

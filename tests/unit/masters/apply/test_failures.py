@@ -57,6 +57,9 @@ def test_why_it_is_not_healthy() -> None:
     assert told(tasks=(), last_failure=("exit 3", 1.0)) == "its last task failed: exit 3"
     assert told(tasks=(replace(TASK, healthy=None),)) == "its task on host-1 has not passed its health check yet"
     assert told(tasks=(replace(TASK, healthy=False),)) == "its task on host-1 fails its health check"
+    never = replace(TASK, healthy=False, healthy_at=None)
+    checks = {"healthChecks": [{"gracePeriodSeconds": 60}]}
+    assert "which counts 60 s after a start: `health.grace_s` must" in told(tasks=(never,), document=checks)
     assert told(tasks=(replace(TASK, state="TASK_STAGING", healthy=None),)) == "its task on host-1 is TASK_STAGING"
     assert told(wanted="asleep") == "its task has not ended yet"
 

@@ -168,6 +168,12 @@ def test_whatever_answers_is_an_error_with_words(
     assert raised.value.retryable is (kind is UnavailableError)
 
 
+def test_a_backup_while_another_runs(there: Listening, master: JenkinsMaster) -> None:
+    there.answers["/payments/butlery/backup"] = Answer(409, HTML)
+    with pytest.raises(JenkinsError, match="another backup of its master runs"):
+        master.backup("b1")
+
+
 def test_a_jenkins_that_tells_other_things_is_an_error(there: Listening, master: JenkinsMaster) -> None:
     for path in ("/payments/computer/api/json", "/payments/api/json", "/payments/queue/api/json"):
         there.answers[path] = Answer(body={"computer": "none"})

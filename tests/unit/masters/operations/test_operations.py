@@ -259,6 +259,9 @@ def test_a_restore(bench: Bench) -> None:
     assert bench.apply() == {}
     assert restored("a-1").outcome is Outcome.DONE
     assert bench.app("a")["env"][Variable.RESTORE] > first
+    torn = restored("torn-1", force=True)
+    assert (torn.outcome, "ended 2 times as it started: Command" in torn.message) == (Outcome.FAILED, True)
+    assert bench.app("a")["env"][Variable.RESTORE].startswith("a-1@"), "as before"
     done(bench, Action("off", True), "a")
     assert Variable.RESTORE not in bench.app("a")["env"], "it was done; the next home may be a new one"
 
