@@ -11,7 +11,7 @@ import typer
 
 from framework.cli import exits
 from framework.cli.connection import AsJson, Directory, Server, TokenFile
-from framework.errors import Fault, InputError
+from framework.errors import Fault, InputError, UnavailableError
 from masters.cli.options import All, Config, Label, Parallel, Tenants, Wait, Yes, agree, asking, opened
 
 if TYPE_CHECKING:
@@ -239,6 +239,10 @@ async def _written(
     operator = MesosOperator(settings.mesos.urls, mesos_access(settings))
     try:
         await Output(edges.marathon, operator, reading).show(write, follow=follow)
+    except UnavailableError as error:
+        if "mesos" in settings.model_fields_set:
+            raise
+        raise UnavailableError(f"{error}; name it as mesos.url in the settings: hosts are asked through it") from error
     finally:
         await operator.close()
 

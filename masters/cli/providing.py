@@ -65,6 +65,8 @@ def kit(
     """Write the archive that masters with `war` or `command` are started by; its URL goes into `masters.kit`."""
     from masters.kit import write_kit
 
+    if not to.name.endswith(".tar.gz"):
+        raise InputError([Fault("FILE", f"{to} must end in .tar.gz: by that Mesos knows to unpack it")])
     try:
         write_kit(to)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +47,8 @@ class MarathonEdge:
             deployment_timeout_s=settings.deployment_timeout_s,
         )
         self._queue_lock = threading.Lock()
-        self._queue: tuple[float, list[Queued]] | None = None  # as of when, monotonic s
+        self._queue: list[Queued] = []
+        self._queue_asked_at = -math.inf  # monotonic s
 
     def masters(self) -> dict[str, ObservedMaster]:
         shards = self._asked(lambda: self._calls.groups(self._group))
@@ -100,10 +102,12 @@ class MarathonEdge:
     def waiting_reasons(self, app_id: str) -> list[str]:
         """As of some seconds ago, at most: the queue is asked for as a whole, once for all who ask."""
         with self._queue_lock:
-            if self._queue is None or time.monotonic() - self._queue[0] > self._pace.queue_age_s:
-                found = self._calls.queue()
-                self._queue = time.monotonic(), found
-            return reasons(self._queue[1], app_id)
+            if time.monotonic() - self._queue_asked_at > self._pace.queue_age_s:
+                try:
+                    self._queue = self._calls.queue()
+                finally:  # where Marathon hangs, those who wait for the lock do not wait for it one after the other
+                    self._queue_asked_at = time.monotonic()
+            return reasons(self._queue, app_id)
 
     def events(self, stop: Callable[[], bool]) -> Iterator[str]:
         return Events(self._session, self._pace, self._group).follow(stop)

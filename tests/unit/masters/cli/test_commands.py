@@ -272,3 +272,9 @@ def test_another_bulk_operation_runs(program: Program) -> None:
     with program.bench.edges.ledger.bulk("upgrade"):
         refused = program.apply()
     assert (refused.code, f"process {os.getpid()}" in refused.err) == (1, True)
+
+
+def test_the_kit_has_a_name_that_mesos_unpacks(program: Program, tmp_path: Path) -> None:
+    refused = program("kit", str(tmp_path / "kit"))
+    assert (refused.code, "must end in .tar.gz" in refused.err) == (2, True)
+    assert program("kit", str(tmp_path / "kit.tar.gz")).code == 0

@@ -29,7 +29,9 @@ QUICK = Pace(
 )
 
 
-def edge_to(*urls: str, retry_for_s: float = QUICK.retry_for_s, **settings: Any) -> MarathonEdge:
+def edge_to(
+    *urls: str, retry_for_s: float = QUICK.retry_for_s, queue_age_s: float = QUICK.queue_age_s, **settings: Any
+) -> MarathonEdge:
     context = MastersContext(
         marathon_urls=list(urls),
         marathon_credentials=("marathon", "hidden"),
@@ -39,7 +41,7 @@ def edge_to(*urls: str, retry_for_s: float = QUICK.retry_for_s, **settings: Any)
         kit="file:///nonexistent/kit.tar.gz",
         settings=MastersSettings.model_validate({"call_timeout_s": 0.25, "deployment_timeout_s": 1.5, **settings}),
     )
-    return MarathonEdge(context, replace(QUICK, retry_for_s=retry_for_s))
+    return MarathonEdge(context, replace(QUICK, retry_for_s=retry_for_s, queue_age_s=queue_age_s))
 
 
 def app(tenant: str, **fields: Any) -> dict[str, Any]:

@@ -182,3 +182,12 @@ def test_no_error_of_a_library_comes_out(marathon: OddMarathon, ask: Callable[[M
     marathon.odd_reads.extend([odd.html(), odd.answer(200, {"no": "such"}), odd.answer(200, [3])] * 40)
     with pytest.raises(UnavailableError):
         ask(edge_to(marathon.url))
+
+
+def test_a_launch_queue_that_cannot_be_read_is_asked_for_once_for_all_who_wait(marathon: OddMarathon) -> None:
+    edge = edge_to(marathon.url, queue_age_s=60)
+    marathon.odd_reads.extend([odd.html()] * 2)
+    with pytest.raises(UnavailableError):
+        edge.waiting_reasons(ID)
+    assert edge.waiting_reasons(ID) == []
+    assert len(marathon.odd_reads) == 1
