@@ -91,8 +91,8 @@ class VolumeSpec(DocumentModel):
     persistent: bool = Field(default=False, description="A local persistent volume of Mesos, kept by its reservation.")
     size_mib: Annotated[int, Field(ge=16, le=64 << 20)] | None = Field(
         default=None,
-        description="Required with ``persistent``; given to the driver of ``external``, where it may grow, never "
-        "shrink.",
+        description="Required with ``persistent``; given to the driver of ``external``, in whole GiB, rounded up, "
+        "where it may grow, never shrink.",
     )
 
     @model_validator(mode="after")
@@ -144,7 +144,10 @@ class HealthSpec(DocumentModel):
         description="How long failures do not count after a start. Three times the last boot where that is longer: it "
         "is learned from each boot and told to Marathon when the master starts anew anyway.",
     )
-    interval_s: Annotated[float, Field(ge=1, le=3600)] = Field(default=10, description="Between two checks.")
+    interval_s: Annotated[float, Field(ge=1, le=3600)] = Field(
+        default=10,
+        description="Between two checks; as all times here rounded up to whole seconds, which Marathon takes.",
+    )
     timeout_s: Annotated[float, Field(ge=1, le=600)] = Field(default=10, description="Of one check.")
     failures: Annotated[int, Field(ge=1, le=100)] = Field(default=6, description="In a row, until it is restarted.")
 
@@ -293,7 +296,8 @@ class TenantSpec(DocumentModel):
     backup: BackupSpec | None = None
     hibernate: HibernateSpec | None = None
     stop_timeout_s: Annotated[float, Field(ge=1, le=3600)] = Field(
-        default=60, description="From SIGTERM to SIGKILL: Jenkins saves its queue at SIGTERM."
+        default=60,
+        description="From SIGTERM to SIGKILL, rounded up to whole seconds: Jenkins saves its queue at SIGTERM.",
     )
 
     @model_validator(mode="before")
