@@ -31,6 +31,28 @@ class Awaited(NamedTuple):
     most_ends: int | None = None  # how often its task may end before it is healthy; None: Marathon goes on trying
 
 
+class _Ends:
+    """Of one master's tasks, while it is waited for."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._all: set[float] = set()  # unix s
+        self._futile: set[float] = set()
+
+    def heed(self, master: ObservedMaster) -> None:
+        """Raises DeploymentError where waiting on is of no use."""
+        if master.last_failure is None:
+            return
+        message, at = master.last_failure
+        self._all.add(at)
+        if not_to_be_had(message):
+            self._futile.add(at)
+        if len(self._futile) >= FUTILE_FAILURES:
+            raise DeploymentError(message)
+        if self._most is not None and len(self._all) > self._most:
+            raise DeploymentError(f"it ended {len(self._all)} times as it started: {message}")
+
+
 class Settling:
     """Safe to use from many threads."""
 
@@ -49,8 +71,7 @@ class Settling:
         """
         until = time.monotonic() + deadline_s
         app_id, deployment = awaited.app_id, awaited.deployment
-        ends: set[float] = set()
-        futile: set[float] = set()
+        ends = _Ends(awaited.most_ends)
         unhealthy = ""
         pace = self._patience.pace
         look_s, pause_s = pace.first_look_s, pace.deployments_s
@@ -68,15 +89,7 @@ class Settling:
                 return master
             if master.failed_at == awaited.failed_before:
                 master = replace(master, last_failure=None)
-            failure = master.last_failure
-            if failure is not None:
-                ends.add(failure[1])
-                if not_to_be_had(failure[0]):
-                    futile.add(failure[1])
-                if len(futile) >= FUTILE_FAILURES:
-                    raise DeploymentError(failure[0])
-                if awaited.most_ends is not None and len(ends) > awaited.most_ends:
-                    raise DeploymentError(f"it ended {len(ends)} times as it started: {failure[0]}")
+            ends.heed(master)
             why = why_not(master, self._waiting_reasons(app_id))
             if any(task.healthy is False for task in master.tasks):
                 unhealthy = why  # what Marathon ends it for, and tells nothing of afterwards
