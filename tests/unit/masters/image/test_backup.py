@@ -34,6 +34,25 @@ def test_a_backup_has_all_but_workspaces_and_caches(master: Master) -> None:
     assert archive(master).stat().st_mode & 0o077 == 0  # Jenkins' keys are in it
 
 
+def test_what_is_only_called_as_a_workspace_is_in_a_backup(master: Master) -> None:
+    kept = [
+        "jobs/workspace/config.xml",
+        "jobs/team/jobs/workspace/config.xml",
+        "jobs/team/jobs/web/jobs/workspace/config.xml",
+        "jobs/web/builds/1/archive/workspace/app.jar",
+        "jobs/web/builds/1/archive/target/workspace@2/app.jar",
+    ]
+    left_out = ["jobs/web/workspace/a", "jobs/web/workspace@tmp/a", "jobs/team/jobs/web/workspace@2/a"]
+    for name in kept + left_out:
+        (master.home / name).parent.mkdir(parents=True, exist_ok=True)
+        (master.home / name).write_text("x")
+    master.done("backup", NAME)
+    with tarfile.open(archive(master)) as tar:
+        names = {name.removeprefix("./") for name in tar.getnames()}
+    assert set(kept) <= names
+    assert not set(left_out) & names
+
+
 def test_what_is_restored_is_what_was_there_and_nothing_is_lost(master: Master) -> None:
     master.done("backup", NAME)
     before = master.tree()
@@ -148,12 +167,16 @@ def test_a_copy_that_is_not_what_is_in_the_home_is_a_failure(master: Master, tmp
         assert not archive(master).exists()
 
 
-def test_files_that_change_meanwhile_do_not_fail_it(master: Master, slow_tar: Path) -> None:
+def test_files_that_change_meanwhile_do_not_fail_it(master: Master, slow_tar: Path, tmp_path: Path) -> None:
     first = master.begin("backup", NAME, PATH=f"{slow_tar}:{os.environ['PATH']}")
     wait_for(master.backups / f".{NAME}.part")
     (master.home / "config.xml").write_text("<hudson>changed</hudson>")
     (master.home / "new.xml").write_text("new")
     (master.home / "plugins/git.jpi").unlink()
+    for name in ("secrets/master.key", "moved-in"):  # changed long ago, and elsewhere
+        (tmp_path / "other").write_text("other")
+        os.utime(tmp_path / "other", (1, 1))
+        (tmp_path / "other").rename(master.home / name)
     go_on(slow_tar)
     output, _ = first.communicate(timeout=TIMEOUT_S)
     assert first.returncode == 0, output
