@@ -182,11 +182,6 @@ def _secret_differences(wanted: Mapping[str, str | None], held: Mapping[str, str
 
 def _faults(one: Desired, app: Document, master: ObservedMaster | None) -> Iterator[Fault]:
     spec, tenant = one.spec, one.spec.name
-    if spec.ports.agents and spec.ports.http:
-        yield Fault(
-            one.where("ports.http"),
-            "must be 0 with ports.agents: Marathon takes fixed ports only where all of an app's are fixed",
-        )
     if master is None:
         return
     if master.app_id != app["id"]:

@@ -29,11 +29,13 @@ class Marathon(Protocol):
     def master(self, app_id: str) -> ObservedMaster | None: ...
 
     def put(self, app_id: str, document: Mapping[str, Any], *, expect: str | None, force: bool = False) -> Deployed:
-        """Creates or replaces the app. ``expect`` is the version that it must have now (None: none).
+        """Creates or replaces the app; ``{"version": ..}`` alone has it go back to what it was in that version.
+
+        ``expect`` is the version that it must have now (None: none).
 
         Waits while a deployment has it locked (409) and while too many run (403), and reads back by version where an
-        answer was lost (502, 503, time-out). Raises ChangedError where another changed it, RefusedError with a fault
-        for each field (422), UnavailableError.
+        answer was lost (502, 503, time-out). Raises ChangedError where another changed it, MarathonRefusedError with a
+        fault for each field (422), UnavailableError.
         """
         ...
 

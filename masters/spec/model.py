@@ -161,6 +161,13 @@ class PortsSpec(DocumentModel):
         description="Whether inbound agents may also come by TCP; WebSocket needs no port of its own.",
     )
 
+    @field_validator("agents")
+    @classmethod
+    def _all_or_none_fixed(cls, agents: bool, info: ValidationInfo) -> bool:
+        if agents and info.data.get("http"):
+            raise ValueError("takes `http: 0`: Marathon takes fixed ports only where all of an app's are fixed")
+        return agents
+
 
 class AddressSpec(DocumentModel):
     """Where users find the master, at the ingress. Host name, path, or both; no two tenants share one."""

@@ -221,11 +221,6 @@ def test_shards_that_would_get_too_long() -> None:
     assert "of 200 masters, more than the 500 kB" in fault.message
 
 
-def test_ports_that_cannot_be_had_together() -> None:
-    (fault,) = planned({"ports": {"http": 31000, "agents": True}}, NOTHING).faults
-    assert fault.where == "payments.yaml:1 ports.http"
-
-
 def test_someone_elses_hand_is_put_right() -> None:
     before = applied()
     changed = {**before.document, "user": "root", "args": ["x"], "cmd": "rm", "cpus": 7.5}

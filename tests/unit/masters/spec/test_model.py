@@ -100,6 +100,10 @@ def test_backups_within_the_home_itself() -> None:
     refused("is in the home that it is to keep copies of", backup={"to": "/srv/jenkins/payments/backups"})
 
 
+def test_ports_that_cannot_be_had_together() -> None:
+    refused("ports.agents: takes `http: 0`", ports={"http": 31000, "agents": True})
+
+
 def test_never_root_unless_it_is_said() -> None:
     assert spec_of().user_id == 1000
     assert spec_of(uid=0).user_id == 0
