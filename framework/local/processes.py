@@ -157,11 +157,20 @@ def listening() -> dict[int, set[str]]:
 
 def port_holder(port: int) -> str | None:
     """Who listens on ``port`` of this machine, such as ``nginx (pid 12)``; None where nobody does or it is hidden."""
-    inodes = listening().get(port, set())
-    for pid in pids() if inodes else []:
+    wanted = listening().get(port, set())
+    for pid in pids() if wanted else []:
         with contextlib.suppress(OSError):
-            for descriptor in (_PROC / str(pid) / "fd").iterdir():
-                if os.readlink(descriptor) in inodes:  # noqa: PTH115 - no file's name
-                    name = (_PROC / str(pid) / "comm").read_text().strip()
-                    return f"{name} (pid {pid})"
+            if sockets(pid) & wanted:
+                name = (_PROC / str(pid) / "comm").read_text().strip()
+                return f"{name} (pid {pid})"
     return None
+
+
+def sockets(pid: int) -> set[str]:
+    """Its own, named as ``listening`` does; none where it is gone or another user's."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        for descriptor in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                found.add(os.readlink(descriptor))  # noqa: PTH115 - no file's name
+    return found

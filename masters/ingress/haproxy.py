@@ -113,7 +113,7 @@ class HaProxy:
     async def reload(self, text: str) -> None:
         """A new process serves, and the old one ends what it has begun. Raises InputError, UnavailableError."""
         await asyncio.to_thread(self.check, text)
-        before = await Runtime(self._places).pid()
+        before, old = await Runtime(self._places).pid(), _read(self._places.config)
         write_whole(self._places.config, text, PRIVATE)
         if self._pid is not None:
             self._pid.kill(signal.SIGUSR2)
@@ -126,6 +126,7 @@ class HaProxy:
             except UnavailableError:
                 pass  # between the two
             await asyncio.sleep(POLL_S)
+        write_whole(self._places.config, old, PRIVATE)  # what it runs with, for who takes it over
         raise UnavailableError(f"HAProxy goes on with its old settings: {tail(self._places.haproxy_log, 3)}")
 
     def _spawn(self) -> int:
@@ -218,19 +219,15 @@ def certificate_faults(path: Path) -> list[Fault]:
     return faults if files else [Fault(where, f"{path} holds no certificate")]
 
 
-def port_fault(host: str, port: int, where: str) -> Fault | None:
-    """Who listens there that is not ours."""
-    holder = processes.port_holder(port)
-    return Fault(where, f"{bracketed(host)}:{port} is taken by {holder}") if holder else None
-
-
-def agent_port_faults(host: str, ports: tuple[int, int]) -> list[Fault]:
-    """Those of the range that somebody else listens on, the first few."""
-    taken = [port for port in sorted(processes.listening()) if ports[0] <= port <= ports[1]]
+def port_faults(places: Places, host: str, where: str, first: int, last: int) -> list[Fault]:
+    """Ports of the range that somebody else listens on, the first few. ``where``: the setting that names them."""
+    ours = set[str]().union(*(processes.sockets(pid) for pid in of_places(places)))
+    taken = [
+        port for port, sockets in sorted(processes.listening().items()) if first <= port <= last and sockets - ours
+    ]
     return [
-        Fault("masters.ingress.agent_ports", f"{bracketed(host)}:{port} is taken by {holder}")
+        Fault(where, f"{bracketed(host)}:{port} is taken by {processes.port_holder(port) or 'another user'}")
         for port in taken[:MOST_PORTS_TOLD]
-        if (holder := processes.port_holder(port) or "another user's program")
     ]
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from framework.errors import ButleryError, InputError, UnavailableError
+from framework.errors import ButleryError, Fault, InputError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, jittered
 from framework.urls import bracketed
@@ -116,14 +116,14 @@ class Ingress:
 
     def _refuse_taken_ports(self, options: Options) -> None:
         """HAProxy itself would share a port with another HAProxy. Raises InputError."""
-        if haproxy.of_places(self._places):
-            return  # it may be our own that has them
-        ports = [("masters.ingress.http_port", options.http_port)]
+        ranges = [("http_port", options.http_port, options.http_port)]
         if options.https_port is not None:
-            ports.append(("masters.ingress.https_port", options.https_port))
-        faults = [fault for where, port in ports if (fault := haproxy.port_fault(options.host, port, where))]
+            ranges.append(("https_port", options.https_port, options.https_port))
         if options.agent_ports is not None:
-            faults += haproxy.agent_port_faults(options.host, options.agent_ports)
+            ranges.append(("agent_ports", *options.agent_ports))
+        faults: list[Fault] = []
+        for name, first, last in ranges:
+            faults += haproxy.port_faults(self._places, options.host, f"masters.ingress.{name}", first, last)
         if faults:
             raise InputError(faults)
 

@@ -7,6 +7,7 @@ import logging
 import socket
 from pathlib import Path
 
+import aiohttp
 import pytest
 import trustme
 
@@ -14,7 +15,7 @@ from framework.errors import InputError
 from framework.local.cluster import free_port
 from masters.ingress import ingress as whole
 from tests.fakes.placed_masters import PlacedMasters
-from tests.integration.masters.ingress_parts import ingress_of, until
+from tests.integration.masters.ingress_parts import ingress_of, until, until_mapped
 
 
 async def test_an_agents_port_that_is_taken(tmp_path: Path) -> None:
@@ -23,6 +24,25 @@ async def test_an_agents_port_that_is_taken(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=rf"agent_ports: 127\.0\.0\.1:{port} is taken by .* \(pid \d+\)"):
             async with ingress_of(tmp_path, PlacedMasters(), agent_ports=(port, port)):
                 pass
+
+
+async def test_a_service_that_is_started_with_other_ports_takes_haproxy_over_with_those_that_are_free(
+    tmp_path: Path,
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("off", wanted="off")
+    ports = (24_320, 24_325)
+    async with ingress_of(tmp_path, marathon, keep=True, agent_ports=ports):
+        await until_mapped(tmp_path, {"off.localhost": "off"})
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(InputError, match=rf"http_port: 127\.0\.0\.1:{taken} is taken by"):
+            async with ingress_of(tmp_path, marathon, keep=True, agent_ports=ports, http_port=taken):
+                pass
+    async with ingress_of(tmp_path, marathon, agent_ports=ports, http_port=taken) as ingress:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{taken}/") as answer:
+            assert answer.status == 404
+        assert ingress.url.endswith(f":{taken}")
 
 
 async def test_a_haproxy_that_is_too_old(tmp_path: Path) -> None:
