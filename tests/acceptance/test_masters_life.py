@@ -117,6 +117,12 @@ def test_a_home_is_restored_from_a_backup(tenants: Tenants) -> None:
     tenants.run("restore", "payments", backup["name"], "--yes", "--force")
     tenants.wait_session("payments", before)
     assert "precious" in tenants.jobs("payments")
+    # It is restored this once, whatever is done to it afterwards.
+    assert tenants.create_job("payments", "since").status == 200
+    tenants.run("hibernate", "payments", "--wait")
+    tenants.run("wake", "payments", "--wait")
+    assert {"precious", "since"} <= tenants.jobs("payments")
+    assert tenants.apply() == {}
 
 
 def test_secrets_are_where_they_are_needed_alone(tenants: Tenants) -> None:

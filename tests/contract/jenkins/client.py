@@ -68,6 +68,7 @@ class Jenkins:
         """A session that keeps cookies, and is nobody yet."""
         with requests.Session() as session:
             session.trust_env = False
+            session.headers["Accept-Encoding"] = "identity"  # as when it was recorded
             yield session
 
     def get(self, path: str, **more: Any) -> requests.Response:
