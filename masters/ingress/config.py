@@ -97,8 +97,8 @@ def _defaults() -> str:
 
 def _use() -> str:
     return f"""backend {USE_TABLE}
-    # Requests of each tenant: how many, how many now, and, by when its entry expires, when the last was.
-    stick-table type string len 65 size {MAX_TENANTS} expire 1d store http_req_cnt,conn_cur
+    # Requests of each tenant: how many now, and, by when its entry expires, when the last was.
+    stick-table type string len 65 size {MAX_TENANTS} expire 1d store conn_cur
 """
 
 

@@ -21,13 +21,12 @@ TABLE_EXPIRES_S = 86_400.0
 
 _ENTRY = re.compile(r"0x[0-9a-f]+ (\S+) (.*)")
 _NOT_AFTER = re.compile(r"^notAfter: (.+)$", re.MULTILINE | re.IGNORECASE)
-_USE = re.compile(r"key=(\S+) use=\d+ exp=(\d+).* conn_cur=(\d+) http_req_cnt=(\d+)")
+_USE = re.compile(r"key=(\S+) use=\d+ exp=(\d+).* conn_cur=(\d+)")
 
 
 class Use(NamedTuple):
     """Of one tenant's address since HAProxy was started."""
 
-    requests: int
     now: int  # requests that are under way
     age_s: float  # since the last
 
@@ -69,11 +68,7 @@ class Runtime:
     async def uses(self) -> dict[str, Use]:
         """Of each tenant whose address was used within the last day, by this HAProxy."""
         found = (_USE.search(line) for line in (await self._ask(f"show table {USE_TABLE}")).splitlines())
-        return {
-            match[1]: Use(int(match[4]), int(match[3]), TABLE_EXPIRES_S - int(match[2]) / 1000)
-            for match in found
-            if match
-        }
+        return {match[1]: Use(int(match[3]), TABLE_EXPIRES_S - int(match[2]) / 1000) for match in found if match}
 
     async def certificates(self) -> dict[str, float]:
         """When each of those that are served ends, unix s, by its file."""

@@ -265,7 +265,12 @@ async def test_each_route_is_verified_and_what_others_did_to_the_maps_is_mended(
         marathon.put_at("one", [one.port], policy=Policy(host="one.localhost"))  # another task at the same place
         await until_answered(session, ingress, "one.localhost", "one")
         await ingress.count_uses()
-        assert ingress.last_use("one") is not None
+        used_at = ingress.last_use("one")
+        assert used_at is not None
+        await asyncio.sleep(0.1)  # HAProxy counts in ms
+        assert (await get(session, ingress, "one.localhost"))[0] == 200
+        await ingress.count_uses()
+        assert (ingress.last_use("one") or 0) > used_at + 0.05
 
 
 async def test_clients_with_open_connections_notice_nothing_while_other_masters_move(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ async def test_a_client_cannot_have_what_the_ingress_says_of_it_left_out(tmp_pat
         port = int(ingress.url.rpartition(":")[2])
         lines = ("GET / HTTP/1.1", "Host: one.localhost", "Connection: close, X-Forwarded-For, X-Forwarded-Proto")
         held = asyncio.create_task(sent(port, *lines, "Upgrade: h2c"))
-        await asyncio.sleep(0.2)
+        await until(lambda: ingress.held("one"))
         marathon.put_at("one", [one.port])
         assert (await held)[0] == 200
         await until_mapped(tmp_path, {"one.localhost": "one"})
@@ -117,7 +117,7 @@ async def test_no_second_request_is_smuggled_past_the_routes(tmp_path: Path, one
         both = ("POST / HTTP/1.1", "Host: one.localhost", "Content-Length: 6", "Transfer-Encoding: chunked")
         body = b"0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: one.localhost\r\n\r\n"
         held = asyncio.create_task(sent(port, *both, "Connection: close", body=body))
-        await asyncio.sleep(0.2)
+        await until(lambda: ingress.held("one"))
         marathon.put_at("one", [one.port])
         for status, answer in (await held, await sent(port, *both, "Connection: close", body=body)):
             assert (status, answer.splitlines()[-1], answer.count("HTTP/1.")) == (200, "one POST / 0", 1)
