@@ -58,7 +58,12 @@ class _Token(NamedTuple):
 
 def parse(script: str) -> list[Step]:
     """Raises PipelineError."""
-    steps = _Parser(_tokens(script)).steps("")
+    try:
+        steps = _Parser(_tokens(script)).steps("")
+    except IndexError as error:
+        raise PipelineError("unexpected end of the script") from error
+    except RecursionError as error:
+        raise PipelineError("its blocks are too deep in each other") from error
     if len(steps) == 1 and steps[0].name == "pipeline":
         return _declarative(steps[0].body or [])
     return steps

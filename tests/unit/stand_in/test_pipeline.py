@@ -79,6 +79,8 @@ def test_a_declarative_one_may_take_any_agent_or_none() -> None:
         ("sh 'not ended", "line 1"),
         ("}", "line 1"),
         ("sh {", "line 1"),
+        ("stage (", "unexpected end"),
+        ("node {" * 20_000, "too deep"),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(script: str, says: str) -> None:
