@@ -20,6 +20,11 @@ from masters.ingress.routes import AGENTS_MAP, HOLD, ROUTES_MAP
 
 ADMIN_SOCKET = "admin.sock"
 CHECK_SOCKET = "check.sock"
+NOT_BELIEVED = (
+    *("Forwarded", "X-Forwarded-For", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Https"),
+    *("X-Proxied-Https", "Proxy-Ssl-Id", "Proxy-Auth-Cert"),
+)
+"""What Jenkins, or Jetty in it (ForwardedRequestCustomizer), would believe of a client, besides what is set here."""
 CHECK_HEADER = "X-Butlery-Check"
 TENANT_HEADER = "X-Butlery-Tenant"
 USE_TABLE = "last_use"
@@ -159,7 +164,7 @@ def _forwarded(options: Options) -> list[str]:
     """What Jenkins makes its own address from. What clients say of it themselves is not believed."""
     url = urlsplit(options.public_url)
     public_port = url.port or (443 if url.scheme == "https" else 80)
-    lines = [f"http-request del-header {name}" for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Prefix")]
+    lines = [f"http-request del-header {name}" for name in NOT_BELIEVED]
     lines += [
         f"http-request set-header X-Forwarded-Proto {url.scheme}",
         "http-request set-header X-Forwarded-Host %[req.hdr(Host)]",

@@ -9,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from masters.ingress.config import NOT_BELIEVED
 from masters.records import Policy
 from tests.fakes.placed_masters import PlacedMasters, Pretender
 from tests.integration.masters.ingress_parts import ingress_of, until, until_mapped
@@ -74,7 +75,8 @@ async def test_a_client_cannot_have_what_the_ingress_says_of_it_left_out(tmp_pat
     async with ingress_of(tmp_path, marathon) as ingress:
         await until_mapped(tmp_path, {"one.localhost": "one"})
         port = int(ingress.url.rpartition(":")[2])
-        lines = ("GET / HTTP/1.1", "Host: one.localhost", "Connection: close, X-Forwarded-For, X-Forwarded-Proto")
+        lines = ["GET / HTTP/1.1", "Host: one.localhost", "Connection: close, X-Forwarded-For, X-Forwarded-Proto"]
+        lines += [f"{name}: made-up" for name in NOT_BELIEVED]
         held = asyncio.create_task(sent(port, *lines, "Upgrade: h2c"))
         await until(lambda: ingress.held("one"))
         marathon.put_at("one", [one.port])
@@ -85,6 +87,7 @@ async def test_a_client_cannot_have_what_the_ingress_says_of_it_left_out(tmp_pat
             assert told["X-Forwarded-For"] == "127.0.0.1"
             assert told["X-Forwarded-Proto"] == "http"
             assert "Upgrade" not in told
+            assert "made-up" not in told.values()
 
 
 async def test_what_is_held_while_the_service_ends_is_given_to_the_next_one(tmp_path: Path, one: Pretender) -> None:
