@@ -117,12 +117,10 @@ class Scheduler(Protocol):
 
 
 class MasterAccess(NamedTuple):
-    """How the scheduler speaks to a master. ``token`` is secret."""
+    """As whom a master is spoken to. ``token`` is secret."""
 
-    url: str
     user: str
     token: str
-    version: str
 
 
 class Activity(NamedTuple):

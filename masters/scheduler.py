@@ -38,9 +38,7 @@ class SchedulerApi:
 
     def access(self, tenant: str) -> MasterAccess | None:
         found = self._found(f"{_path(tenant)}/master")
-        return (
-            None if found is None else MasterAccess(found["url"], found["user"], found["api_token"], found["version"])
-        )
+        return None if found is None else MasterAccess(found["user"], found["api_token"])
 
     def building(self, tenant: str) -> int:
         found = self._tenant(tenant)

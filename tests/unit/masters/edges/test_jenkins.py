@@ -19,7 +19,7 @@ from masters.jenkins import JenkinsError, JenkinsMaster
 from masters.ports import Activity, Backup, MasterAccess
 
 TOKEN = "11" + "ab" * 16
-ACCESS = MasterAccess("http://payments.localhost:8082", "butlery", TOKEN, "2.463")
+ACCESS = MasterAccess("butlery", TOKEN)
 
 
 class Answer(NamedTuple):

@@ -43,7 +43,7 @@ def test_what_a_master_handed_over(scheduler: SchedulerApi, serving: Serving) ->
     assert scheduler.access("red") is None
     assert scheduler.access("nobody") is None
     serving.control.masters[RED] = MasterRecord("http://h:1/red", "butlery", "t0ken", "2.463", "s")
-    assert scheduler.access("red") == MasterAccess("http://h:1/red", "butlery", "t0ken", "2.463")
+    assert scheduler.access("red") == MasterAccess("butlery", "t0ken")
     serving.control.known[RED] = Tenant(RED, 5, Quota(1500, 2048, 3), role="team/red")
     had = serving.control.token_sha256(RED)
     for _ in range(2):

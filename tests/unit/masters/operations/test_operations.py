@@ -48,7 +48,7 @@ def deleted(bench: Bench, deletion: Deletion, *names: str) -> dict[str, Done]:
 
 def told_access(bench: Bench, name: str, jenkins: FakeJenkins) -> None:
     """It has handed over how it is spoken to."""
-    bench.scheduler.told[name] = MasterAccess("http://master.invalid", "butlery", "t", "2.463")
+    bench.scheduler.told[name] = MasterAccess("butlery", "t")
     bench.edges.masters[name] = jenkins
 
 
