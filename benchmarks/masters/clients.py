@@ -9,8 +9,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from framework.errors import UnavailableError
 
 ANSWER_TIMEOUT_S = 60.0
 CONNECT_AT_ONCE = 50
@@ -28,10 +31,14 @@ class Steady:
 
 
 class Move(NamedTuple):
-    """Another process answered for a master than before, at a time (unix s), so long after it was found well."""
+    """Another task answered for a master than before, at a time (unix s), so long after it could; ``elsewhere``: at
+
+    another port than the one before.
+    """
 
     at: float
     follow_s: float
+    elsewhere: bool
 
 
 @dataclass
@@ -54,6 +61,7 @@ class Clients:
         self._host, self._port, self._every_s = host, port, every_s
         self._names = list(steady)
         self._connected = 0
+        self._fault: Exception | None = None
         self._stop = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="clients", daemon=True)
@@ -65,57 +73,71 @@ class Clients:
         """Of the steady ones, those that have had their first answer."""
         return self._connected
 
+    def ended(self) -> bool:
+        """Before they were told to stop that is a fault, which ``stop`` raises."""
+        return not self._thread.is_alive()
+
     def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        """Raises UnavailableError where they do not end, and the fault that has ended them before."""
+        if self._fault is None:
+            self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(ANSWER_TIMEOUT_S + STOP_TIMEOUT_S)
+        if self._thread.is_alive():
+            raise UnavailableError("the clients do not end")
+        self._loop.close()
+        if self._fault is not None:
+            raise self._fault
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._all())
-        self._loop.close()
+        try:
+            self._loop.run_until_complete(self._all())
+        except Exception as error:  # noqa: BLE001 raised where they are stopped
+            self._fault = error
 
     async def _all(self) -> None:
         gate = asyncio.Semaphore(CONNECT_AT_ONCE)
-        await asyncio.gather(
-            *(self._stay(name, gate) for name in self._names), *(self._follow(name) for name in self.followed)
-        )
+        async with asyncio.TaskGroup() as group:
+            for name in self._names:
+                group.create_task(self._stay(name, gate))
+            for name in self.followed:
+                group.create_task(self._follow(name))
 
     async def _stay(self, name: str, gate: asyncio.Semaphore) -> None:
-        """One connection; where it breaks that is a failure, and another is opened."""
-        connection = _Connection(self._host, self._port, name)
-        first = True
-        while not self._stop.is_set():
-            begun = time.monotonic()
-            try:
-                if first:
-                    async with gate:
-                        await connection.ask()
-                    first, self._connected = False, self._connected + 1
-                else:
-                    await connection.ask()
-            except (OSError, ValueError, EOFError, TimeoutError) as error:
-                self.steady.failures[str(error) or type(error).__name__] += 1
-                connection.close()
-            self.steady.requests += 1
-            self.steady.slowest_s = max(self.steady.slowest_s, time.monotonic() - begun)
-            await self._pause(random.uniform(0.5, 1.5) * self._every_s)
-        connection.close()
+        """One connection; where it breaks that is a failure, and another is opened. So is another task's answer."""
+        task: str | None = None
+        with closing(_Connection(self._host, self._port, name)) as connection:
+            while not self._stop.is_set():
+                begun = time.monotonic()
+                try:
+                    if task is None:
+                        async with gate:
+                            begun = time.monotonic()
+                            task = (await connection.ask())["task"]
+                        self._connected += 1
+                    else:
+                        await connection.ask(task)
+                except (OSError, ValueError, EOFError, TimeoutError) as error:
+                    self.steady.failures[str(error) or type(error).__name__] += 1
+                    connection.close()
+                self.steady.requests += 1
+                self.steady.slowest_s = max(self.steady.slowest_s, time.monotonic() - begun)
+                await self._pause(random.uniform(0.5, 1.5) * self._every_s)
 
     async def _follow(self, name: str) -> None:
         """Its moves are noticed by another process' answering; until then whatever happens is tried again."""
-        connection, seen = _Connection(self._host, self._port, name), self.followed[name]
-        while not self._stop.is_set():
-            try:
-                told = await connection.ask()
-            except (OSError, ValueError, EOFError, TimeoutError):
-                connection.close()
-            else:
-                if seen.last is not None and told["task"] != seen.last["task"]:
-                    now = time.time()
-                    seen.moves.append(Move(now, max(0.0, now - (told["well_at"] or now))))
-                seen.last = told
-            await self._pause(RETRY_S)
-        connection.close()
+        seen = self.followed[name]
+        with closing(_Connection(self._host, self._port, name)) as connection:
+            while not self._stop.is_set():
+                try:
+                    told = await connection.ask()
+                except (OSError, ValueError, EOFError, TimeoutError):
+                    connection.close()
+                else:
+                    if seen.last is not None and told["task"] != seen.last["task"]:
+                        now = time.time()
+                        seen.moves.append(Move(now, now - told["booted_at"], told["port"] != seen.last["port"]))
+                    seen.last = told
+                await self._pause(RETRY_S)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -128,12 +150,15 @@ class _Connection:
     """Kept alive; opened where it is not."""
 
     def __init__(self, host: str, port: int, name: str) -> None:
-        self._host, self._port = host, port
+        self._host, self._port, self._tenant = host, port, name.partition(".")[0]
         self._request = f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self) -> dict[str, Any]:
-        """What the master says of itself. Raises OSError, EOFError, TimeoutError; ValueError of another status."""
+    async def ask(self, task: str | None = None) -> dict[str, Any]:
+        """What the master, that ``task`` where it is given, says of itself.
+
+        Raises OSError, EOFError, TimeoutError; ValueError of another's answer.
+        """
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             if self._streams is None:
                 self._streams = await asyncio.open_connection(self._host, self._port)
@@ -146,6 +171,10 @@ class _Connection:
             if status != "200":
                 raise ValueError(f"status {status}")
             told: dict[str, Any] = json.loads(body)
+            if not isinstance(told, dict) or told.get("tenant") != self._tenant:
+                raise ValueError("another master")
+            if task is not None and told["task"] != task:
+                raise ValueError("another task")
             return told
 
     def close(self) -> None:

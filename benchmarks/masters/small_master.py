@@ -13,39 +13,36 @@ import time
 from pathlib import Path
 
 BOOT_S = 0.5
-HEALTH_PATH = b"/login"
 
 
 class Master:
-    """``answer`` makes the response to one request's first line."""
+    """Says the same to every request, once it has booted."""
 
-    def __init__(self, home: Path, tenant: str) -> None:
-        self._started = time.time()
-        self._well_at: float | None = None
+    def __init__(self, home: Path, tenant: str, port: int) -> None:
+        self._booted_at = time.time() + BOOT_S
         record = home / "starts"
         with record.open("a") as file:
             file.write(f"{os.getpid()}\n")
-        self._fixed = {
+        told = {
             "tenant": tenant,
+            "port": port,
             "pid": os.getpid(),
             "task": os.environ.get("MESOS_TASK_ID", ""),
             "starts": len(record.read_text().splitlines()),
+            "booted_at": self._booted_at,
         }
+        self._answer = _response(b"200 OK", json.dumps(told).encode())
 
-    def answer(self, line: bytes) -> bytes:
-        now = time.time()
-        if now < self._started + BOOT_S:
+    def answer(self) -> bytes:
+        if time.time() < self._booted_at:
             return _response(b"503 Service Unavailable", b"Starting Jenkins")
-        if self._well_at is None and line.split(b" ")[1].endswith(HEALTH_PATH):
-            self._well_at = now
-        told = {**self._fixed, "started_at": self._started, "well_at": self._well_at}
-        return _response(b"200 OK", json.dumps(told).encode())
+        return self._answer
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, kept alive; requests without a body."""
         try:
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                writer.write(self.answer(head.split(b"\r\n", 1)[0]))
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(self.answer())
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client went
@@ -59,8 +56,9 @@ def _response(status: bytes, body: bytes) -> bytes:
 
 
 async def main() -> None:
-    master = Master(Path(os.environ["JENKINS_HOME"]), os.environ["BUTLERY_TENANT"])
-    server = await asyncio.start_server(master.serve, "127.0.0.1", int(os.environ["PORT0"]), backlog=1024)
+    port = int(os.environ["PORT0"])
+    master = Master(Path(os.environ["JENKINS_HOME"]), os.environ["BUTLERY_TENANT"], port)
+    server = await asyncio.start_server(master.serve, "127.0.0.1", port, backlog=1024)
     async with server:
         await server.serve_forever()
 
