@@ -175,6 +175,15 @@ async def test_requests_reach_a_master_that_moves_though_marathon_has_not_told(
             await other.stop()
 
 
+async def test_requests_reach_a_master_that_answers_though_marathon_does_not_call_it_healthy(
+    tmp_path: Path, session: aiohttp.ClientSession, one: Pretender
+) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", [one.port], healthy=False)
+    async with ingress_of(tmp_path, marathon) as ingress:
+        await until_answered(session, ingress, "one.localhost", "one")
+
+
 async def test_websockets_and_agents_by_tcp(
     tmp_path: Path, session: aiohttp.ClientSession, one: Pretender, two: Pretender
 ) -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from masters.ingress.routes import Endpoint, Route, assigned_ports, commands, map_text, routes_of, serving_task
+from masters.ingress.routes import (
+    Endpoint,
+    Route,
+    assigned_ports,
+    commands,
+    map_text,
+    routes_of,
+    serving_task,
+    starting_task,
+)
 from masters.records import ObservedMaster, ObservedTask, Policy
 
 LOCAL = {"127.0.0.1": "127.0.0.1", "10.0.0.7": "10.0.0.7"}
@@ -32,10 +41,21 @@ def test_requests_go_to_the_newest_task_that_was_healthy() -> None:
     starting = replace(new, healthy=None, healthy_at=None)
     assert found(master("a", old, starting))["a"].task_id == "old"
     assert found(master("a", starting))["a"].to is None
+    assert found(master("a", starting), answered={"new"})["a"].task_id == "new"
+    assert found(master("a", old, starting), answered={"new"})["a"].task_id == "old"
     assert found(master("a", starting, checks=False))["a"].to == Endpoint("10.0.0.7", 31000)
     assert serving_task(master("a", replace(old, healthy=False))) == replace(old, healthy=False)
     assert serving_task(master("a", replace(old, state="TASK_KILLING"))) is None
     assert serving_task(master("a", replace(old, ports=()))) is None
+
+
+def test_a_task_starts_while_none_was_healthy() -> None:
+    starting = task("new", healthy=None, healthy_at=None)
+    assert starting_task(master("a", starting)) == starting
+    assert starting_task(master("a", task("old"), starting)) is None
+    assert starting_task(master("a", starting, wanted="asleep")) is None
+    assert starting_task(master("a", starting, checks=False)) is None
+    assert starting_task(master("a", replace(starting, state="TASK_STAGING"))) is None
 
 
 def test_requests_are_held_while_nobody_is_there_to_take_them() -> None:
