@@ -105,8 +105,10 @@ class SqliteFile:
         return f"{self.layout.setting} {self.path}"
 
     def close(self) -> None:
-        self._reader.close()
-        self._writer.close()
+        """Waits for whoever is at it: SQLite crashes where a connection goes while another thread has it."""
+        with self._write_lock, self._read_lock:
+            self._reader.close()
+            self._writer.close()
         self._unlock()
 
     def check(self, db: sqlite3.Connection) -> None:

@@ -77,10 +77,14 @@ class Crew:
         # As daemons, so that a second Ctrl-C waits for none of them.
         count = min(self.parallel, len(items))
         threads = [threading.Thread(target=take, name=f"crew-{number}", daemon=True) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        except BaseException:
+            self.stop("left to itself")
+            raise
         if faults:
             raise faults[0]
         for item in waiting:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ EVERY_S = 5.0
 MOST_SHOWN = 8
 """Masters under way that a terminal shows one by one."""
 ROW_CHARS = 100
+LAST_WORDS_S = 1.0
+"""At the end, for a thread that is just writing a line."""
 
 
 class _Told:
@@ -59,6 +61,10 @@ class _Told:
     def said(self, line: str) -> None:
         with self._lock:
             self._say(line)
+
+    def close(self) -> None:
+        """From now on whoever was left to itself waits here until the process ends, and says nothing into its end."""
+        self._lock.acquire(timeout=LAST_WORDS_S)
 
     def _changed(self) -> None: ...
 
@@ -121,14 +127,15 @@ def _row(tenant: str, why: str) -> str:
 def progress(total: int, quiet: bool) -> Iterator[Report]:
     """On standard error; ``quiet``: of what is wrong alone."""
     if quiet or not total or not sys.stderr.isatty():
-        yield _Told(total) if quiet else Lines(total)
+        with closing(_Told(total) if quiet else Lines(total)) as told:
+            yield told
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield Moving(total, bars)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars, closing(Moving(total, bars)) as told:
+        yield told
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
+from types import FrameType
 from typing import NamedTuple
 
 import pytest
@@ -49,3 +52,29 @@ def test_a_fault_of_the_program_is_not_swallowed() -> None:
 
     with pytest.raises(KeyError):
         Crew(2).run(ITEMS, do, Silent())
+
+
+def test_nothing_more_is_begun_once_it_is_left_to_itself() -> None:
+    begun: list[str] = []
+    thread: list[threading.Thread] = []
+    left = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(143)
+
+    def do(item: Item) -> tuple[Outcome, str]:
+        begun.append(item.tenant)
+        thread.append(threading.current_thread())
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert left.wait(20)
+        return Outcome.DONE, ""
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with pytest.raises(SystemExit):
+            Crew(1).run(ITEMS, do, Silent())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        left.set()
+    thread[0].join(20)
+    assert begun == ["team-0"]

@@ -149,3 +149,19 @@ def test_another_programs_file_is_not_touched(path: Path) -> None:
     db.close()
     with pytest.raises(StoreError, match="is another program's database"):
         Ledger(path)
+
+
+def test_it_is_closed_once_nobody_is_at_it(path: Path) -> None:
+    """SQLite may crash where a connection is closed under another thread, as one that an end by SIGTERM has left."""
+    ledger = Ledger(path)
+    with ledger.writing() as db, ledger.reading() as other:
+        closing = threading.Thread(target=ledger.close)
+        closing.start()
+        db.execute("INSERT INTO boots VALUES ('a', 1)")
+        assert other.execute("SELECT count(*) FROM boots").fetchone() == (0,)
+        assert closing.is_alive()
+    closing.join(10)
+    assert not closing.is_alive()
+    ledger = Ledger(path)
+    assert ledger.boots() == {"a": 1}
+    ledger.close()
