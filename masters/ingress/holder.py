@@ -177,7 +177,8 @@ class Holder:
                 except (aiohttp.ClientError, OSError, TimeoutError) as error:
                     sends += 1
                     if request.method not in READS or body is None or sends >= SENDS:
-                        log.warning("a master ended while it was sent a held request", tenant=tenant, error=str(error))
+                        if not _gone(request):  # else it is the sender who went away in the middle
+                            log.warning("a master ended over a held request", tenant=tenant, error=str(error))
                         return _plain(502, "The service ended before it answered.")
             elif standing == "asleep":
                 self._masters.wake(tenant)
@@ -209,8 +210,8 @@ class Holder:
                 await response.write_eof()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 # No other answer may follow what is out already, and its reader must see that it is not whole.
-                log.warning("the answer to a held request has no end", master=endpoint.url(), error=str(error))
-                if request.transport is not None:
+                if request.transport is not None and not _gone(request):
+                    log.warning("the answer to a held request has no end", master=endpoint.url(), error=str(error))
                     request.transport.abort()
             return response
 
