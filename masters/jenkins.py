@@ -41,7 +41,7 @@ class _Place(msgspec.Struct):
 
 
 class _Computer(msgspec.Struct, rename="camel"):
-    executors: list[_Place]
+    jenkins_executors: list[_Place] = msgspec.field(name="executors")
     one_off_executors: list[_Place]
 
 
@@ -89,7 +89,7 @@ class JenkinsMaster:
         computers = self._read(_COMPUTERS, _Computers).computer
         top = self._read("/api/json?tree=quietingDown", _Top)
         queue = self._read(_QUEUE, _Queue)
-        places = (place for one in computers for place in (*one.executors, *one.one_off_executors))
+        places = (place for one in computers for place in (*one.jenkins_executors, *one.one_off_executors))
         return Activity(sum(not place.idle for place in places), len(queue.items), top.quieting_down)
 
     def quiet_down(self, on: bool) -> None:
