@@ -13,14 +13,20 @@ _COMPILE_S = 120.0
 
 
 def agent_jar() -> Path:
-    """Where it is. Raises OSError where there is no JDK (package default-jdk-headless) or it cannot be written."""
+    """Where it is.
+
+    Raises OSError where there is no JDK (package default-jdk-headless), or where it cannot be written or is another
+    user's.
+    """
     sources = sorted(_SOURCES.glob("*.java"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
     directory = Path(tempfile.gettempdir()) / f"butlery-stand-in-agent-{os.getuid()}-{digest}"
     jar = directory / "agent.jar"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if directory.lstat().st_uid != os.getuid():
+        raise PermissionError(f"{directory} is another user's")
     if jar.exists():
         return jar
-    directory.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory) as scratch:
         classes = Path(scratch) / "classes"
         _run("javac", "--release", "11", "-d", str(classes), *map(str, sources))
