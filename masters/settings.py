@@ -73,9 +73,11 @@ class MastersSettings(DocumentModel):
         default=None, description="File with ``USER:PASSWORD``, readable by its owner alone."
     )
     ca_file: LocalPath | None = Field(default=None, description="Certificates (PEM) that Marathon's is signed by.")
-    group: Annotated[str, Field(pattern=r"^(/[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$", max_length=100)] = Field(
-        default="/butlery/masters", description="Marathon group of the masters; nothing else may be in it."
-    )
+    group: Annotated[
+        str,
+        Field(max_length=100),
+        Matching(r"(/[a-z0-9]([a-z0-9-]*[a-z0-9])?)+", "a group of Marathon, such as /butlery/masters"),
+    ] = Field(default="/butlery/masters", description="Marathon group of the masters; nothing else may be in it.")
     shards: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=64,
         description="Groups below it that masters are dealt out to by name, so that no body passes 500 kB (Marathon "
