@@ -9,6 +9,10 @@ class MarathonError(ButleryError):
     """Marathon will not do it, and will say so again."""
 
 
+class CredentialsError(MarathonError):
+    """Marathon does not take our user and password: it will do nothing for us, whatever is asked."""
+
+
 class MarathonRefusedError(MarathonError):
     """422 or 400: ``faults`` has each field of the app with what is wrong."""
 

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 
 from framework.errors import ButleryError, Fault, UnavailableError
 from masters.apply.report import Report
+from masters.errors import CredentialsError
 from masters.records import Done, Outcome
 
 
@@ -51,7 +52,7 @@ class Crew:
     def run(self, items: Sequence[Item], do: Callable[[Item], tuple[Outcome, str]], report: Report) -> list[Done]:
         """What came of each, in their order. ``do`` returns outcome and message, or raises ButleryError.
 
-        Where an outside service stays away, those that wait for their turn are skipped.
+        Where an outside service stays away, or knows us no more, those that wait for their turn are skipped.
         """
         waiting = deque(items)
         done: dict[str, Done] = {}
@@ -98,7 +99,7 @@ class Crew:
             outcome, message = do(item)
         except ButleryError as error:
             outcome, message = Outcome.FAILED, _words(error)
-            if isinstance(error, UnavailableError):
+            if isinstance(error, UnavailableError | CredentialsError):
                 self.stop(f"not tried, since for {item.tenant}: {message}")
         if not outcome.well:
             with self._lock:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from framework.errors import ButleryError, Fault, UnavailableError
-from masters.errors import MarathonError, MarathonRefusedError
+from masters.errors import CredentialsError, MarathonError, MarathonRefusedError
 from masters.records import prepared
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ def refusal(status: int, kind: str, body: bytes, who: str, what: str) -> Butlery
     does not mean that there is no such app.
     """
     if status == HTTPStatus.UNAUTHORIZED:
-        return MarathonError(
+        return CredentialsError(
             f"{who} does not take our user and password; masters.marathon_credentials_file names theirs"
         )
     problem = _problem(kind, body)

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import pytest
 
+from framework.errors import ButleryError, UnavailableError
 from masters.apply.crew import Crew
+from masters.errors import CredentialsError, MarathonError
 from masters.records import Outcome
 from tests.fakes.applying import Silent
 
@@ -44,6 +46,16 @@ def test_failures_that_are_too_many_stop_it() -> None:
     done = Crew(1, max_failures=3).run(ITEMS, lambda _: (Outcome.TAKEN_BACK, "bad"), Silent())
     assert [one.outcome for one in done[:4]] == [Outcome.TAKEN_BACK] * 3 + [Outcome.SKIPPED]
     assert done[-1].message == "not tried, after 3 failures"
+
+
+@pytest.mark.parametrize("error", [CredentialsError("no"), UnavailableError("no"), MarathonError("not this one")])
+def test_who_does_nothing_for_us_is_asked_once(error: ButleryError) -> None:
+    def do(_: Item) -> tuple[Outcome, str]:
+        raise error
+
+    done = Crew(1).run(ITEMS, do, Silent())
+    others = Outcome.FAILED if str(error) == "not this one" else Outcome.SKIPPED
+    assert [one.outcome for one in done] == [Outcome.FAILED] + [others] * (len(ITEMS) - 1)
 
 
 def test_a_fault_of_the_program_is_not_swallowed() -> None:
