@@ -201,9 +201,14 @@ class Ingress:
         self._dirty.set()
 
     def note_quieted(self, tenant: str, quieted: bool) -> None:
-        """Remembers across a kill that it was told to quiet down by us. Raises OSError."""
-        (self.quieted.add if quieted else self.quieted.discard)(tenant)
-        self._remember()
+        """Remembers across a kill that it is told to quiet down by us. Raises OSError where that cannot be written."""
+        if not quieted:
+            self.quieted.discard(tenant)
+            self._remember()  # in time: to be told once more that it may build does no harm
+            return
+        self._remembered.quieted = sorted(self.quieted | {tenant})
+        self._places.remember(self._remembered)
+        self.quieted.add(tenant)
 
     def state(self) -> IngressState:
         return IngressState(
@@ -326,6 +331,7 @@ class Ingress:
             {tenant: route for tenant, route in routes.by_tenant.items() if masters[tenant].policy.real}
         )
         self._uses.forget(self._uses.last.keys() - masters.keys())
+        self.quieted &= masters.keys()
 
     def _starts(self) -> dict[str, Start]:
         """Of masters that only pretend there is none to ask."""
