@@ -100,7 +100,8 @@ class HaProxy:
 
     async def start(self, text: str) -> None:
         """Raises UnavailableError with its last words where it does not come up."""
-        write_whole(self._places.config, text, PRIVATE)
+        if _read(self._places.config) != text:  # what is there already needs no room on a full disk
+            write_whole(self._places.config, text, PRIVATE)
         # What serves ends with its master process, but may be a moment later.
         await asyncio.to_thread(processes.end, self._all, 0.0)
         self._pid = processes.ProcessId.of(self._spawn())

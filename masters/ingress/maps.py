@@ -23,6 +23,7 @@ class Maps:
         self._names = NAMES if agents else (ROUTES_MAP,)
         self._wanted: Mapping[str, Mapping[str, str]] = {}
         self._known: dict[str, Mapping[str, str]] = {}
+        self._written: dict[str, Mapping[str, str]] = {}
         self._lock = asyncio.Lock()
 
     def prepare(self) -> None:
@@ -35,7 +36,8 @@ class Maps:
     async def apply(self, routes: Mapping[str, str], agents: Mapping[str, str]) -> int:
         """The files first, so that HAProxy starts right whenever it does. How many entries changed.
 
-        Raises UnavailableError where HAProxy does not take it, OSError.
+        Raises UnavailableError where HAProxy does not take it; OSError where a file cannot be written, as on a full
+        disk, but only once HAProxy that runs has its routes: an old one may by now lead to another's master.
         """
         async with self._lock:
             return await self._apply({ROUTES_MAP: routes, AGENTS_MAP: agents})
@@ -43,16 +45,24 @@ class Maps:
     async def _apply(self, maps: Mapping[str, Mapping[str, str]]) -> int:
         self._wanted = maps
         changed = 0
+        unwritten: OSError | None = None
         for name in self._names:
             wanted = self._wanted[name]
+            if self._written.get(name) != wanted:
+                try:
+                    write_whole(self._places.directory / name, map_text(wanted), PRIVATE)
+                    self._written[name] = dict(wanted)
+                except OSError as error:
+                    unwritten = error
             known = self._known.get(name)
             if known == wanted:
                 continue
-            write_whole(self._places.directory / name, map_text(wanted), PRIVATE)
             before = list(known.items()) if known is not None else await self._runtime.entries(name)
             self._known.pop(name, None)  # until it is done nobody knows
             changed += await self._runtime.change(name, before, wanted)
             self._known[name] = dict(wanted)
+        if unwritten is not None:
+            raise unwritten
         return changed
 
     def forget(self) -> None:

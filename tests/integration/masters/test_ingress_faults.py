@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import logging
 import socket
 from pathlib import Path
@@ -14,6 +15,8 @@ import trustme
 from framework.errors import InputError
 from framework.local.cluster import free_port
 from masters.ingress import ingress as whole
+from masters.ingress import maps
+from masters.ingress.routes import ROUTES_MAP
 from tests.fakes.placed_masters import PlacedMasters
 from tests.integration.masters.ingress_parts import ingress_of, until, until_mapped
 
@@ -43,6 +46,22 @@ async def test_a_service_that_is_started_with_other_ports_takes_haproxy_over_wit
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{taken}/") as answer:
             assert answer.status == 404
         assert ingress.url.endswith(f":{taken}")
+
+
+async def test_routes_follow_though_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marathon = PlacedMasters()
+    marathon.put_at("one", wanted="off")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with ingress_of(tmp_path, marathon):
+        await until_mapped(tmp_path, {"one.localhost": "one"})
+        with monkeypatch.context() as patch:
+            patch.setattr(maps, "write_whole", full)
+            marathon.put_at("two", wanted="off")
+            await until_mapped(tmp_path, {"one.localhost": "one", "two.localhost": "two"})
+        await until(lambda: "two.localhost" in (tmp_path / ROUTES_MAP).read_text())
 
 
 async def test_a_haproxy_that_is_too_old(tmp_path: Path) -> None:
