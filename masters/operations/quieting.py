@@ -43,7 +43,9 @@ def refuse_busy(edges: Edges, master: ObservedMaster) -> None:
     except UnavailableError as error:
         raise MasterBusyError(f"whether builds run is not known: {error}; --force does not ask") from error
     if found:
-        raise MasterBusyError(f"{found}; --drain waits for those that run and leaves the queue in the home, --force waits for none")
+        raise MasterBusyError(
+            f"{found}; --drain waits for those that run and leaves the queue in the home, --force waits for none"
+        )
 
 
 @contextmanager
