@@ -62,6 +62,10 @@ def apply(
     from masters.cli.progress import progress, stopping, tell
     from masters.operations.deleting import Deletion, delete_all
 
+    if prune and source.is_file():
+        raise InputError(
+            [Fault("--prune", f"takes the whole directory: {source} does not tell who is gone from others")]
+        )
     with opened(config, directory, server, token_file) as edges:
         prepared = _prepared(edges, source, only)
         if dry_run:
@@ -140,6 +144,8 @@ def _prepared(edges: Edges, source: Path, only: Collection[str] | None) -> Prepa
     from masters.spec.files import read_tenants
 
     tenants = read_tenants(source, edges.context.settings.ingress.domain)
+    if not only and source.is_file():
+        only = [tenant.spec.name for tenant in tenants]  # of one file: nobody else is meant
     with asking(edges.context):
         return prepare(edges, tenants, os.environ, only or None)
 

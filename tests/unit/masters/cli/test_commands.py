@@ -151,6 +151,18 @@ def test_prune(program: Program) -> None:
     assert "b" not in program.bench.marathon.masters()
 
 
+def test_one_file_is_about_its_own_tenants(program: Program) -> None:
+    for name in ("a", "b"):
+        program.bench.write(name)
+    file = str(program.bench.folder / "a.yaml")
+    assert program("apply", file).code == 0
+    assert set(program.bench.marathon.masters()) == {"a"}
+    program.apply()
+    assert program("plan", file).out == "1 unchanged\n"
+    assert program("apply", file, "--prune", "--yes").code == 2
+    assert set(program.bench.marathon.masters()) == {"a", "b"}
+
+
 def test_sigterm_leaves_what_is_under_way_to_marathon(program: Program) -> None:
     for number in range(6):
         program.bench.write(f"team-{number}")
