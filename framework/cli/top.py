@@ -41,7 +41,7 @@ def top(
         print_json(look(client))
         return
     screen = console()
-    if once or not screen.is_terminal:
+    if once or not screen.is_terminal or screen.is_dumb_terminal:
         screen.print(_view(look(client)))
         return
     _live(client, every_s)

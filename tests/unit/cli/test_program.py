@@ -41,6 +41,7 @@ def test_json_is_all_that_is_printed(as_admin: Butlery, command: tuple[str, ...]
 def test_top_goes_on_until_ctrl_c(as_admin: Butlery, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(top, "console", lambda: Console(file=screen, force_terminal=True, width=160))
+    monkeypatch.setenv("TERM", "xterm")
     acts = [lambda: setattr(serving.control, "failing", UnavailableError("disk full")), lambda: None]
 
     def slept(_: float) -> None:
@@ -52,6 +53,16 @@ def test_top_goes_on_until_ctrl_c(as_admin: Butlery, serving: Serving, monkeypat
     assert as_admin("top").code == 130
     assert "host-1" in screen.getvalue()
     assert "disk full; trying again" in screen.getvalue()
+
+
+def test_top_is_printed_once_where_the_screen_cannot_be_drawn_anew(
+    as_admin: Butlery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(top, "console", lambda: Console(file=screen, force_terminal=True, width=160))
+    monkeypatch.setenv("TERM", "dumb")
+    assert as_admin("top").code == 0
+    assert "host-1" in screen.getvalue()
 
 
 def test_top_for_a_tenant_is_its_own(as_red: Butlery) -> None:
