@@ -80,6 +80,8 @@ def go_on(
         if tenant not in changes:  # done by somebody else meanwhile
             noting.ended(Done(tenant, Outcome.UNCHANGED))
     ordered = [changes[tenant] for tenant in upgrade.tenants if tenant in changes]
+    if ordered:
+        report.said(f"this is {journal}")  # who kills it hears it nowhere else
     done: list[Done] = []
     for first, count in ((True, upgrade.canary), (False, upgrade.at_once)):
         part = ordered[: upgrade.canary] if first else ordered[upgrade.canary :]

@@ -179,7 +179,14 @@ def upgraded(bench: Bench, at_once: int, max_failures: int, canary: int) -> tupl
 def gone_on(bench: Bench, upgrade: Upgrade) -> tuple[str, dict[str, Done]]:
     crew = Crew(upgrade.at_once, upgrade.max_failures)
     prepared = bench.plan(*upgrade.tenants)
-    journal, found = go_on(bench.edges, prepared, upgrade, crew, Silent(), PACE)
+    said: list[str] = []
+
+    class Told(Silent):
+        def said(self, line: str) -> None:
+            said.append(line)
+
+    journal, found = go_on(bench.edges, prepared, upgrade, crew, Told(), PACE)
+    assert not prepared.work.changes or f"this is {journal}" in said
     return journal, {one.tenant: one for one in found}
 
 
