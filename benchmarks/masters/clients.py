@@ -17,8 +17,12 @@ from framework.errors import UnavailableError
 
 ANSWER_TIMEOUT_S = 60.0
 CONNECT_AT_ONCE = 50
-RETRY_S = 0.05
+RETRY_S = 0.1
 STOP_TIMEOUT_S = 30.0
+
+
+class AnotherMasterError(ValueError):
+    """It answered in the place of the one that was asked."""
 
 
 @dataclass
@@ -43,10 +47,14 @@ class Move(NamedTuple):
 
 @dataclass
 class Followed:
-    """One master that moves, as its one client sees it. ``last``: what it last said of itself."""
+    """One master that moves, as its one client sees it. ``last``: what it last said of itself; ``misled``: how often
+
+    another answered for it.
+    """
 
     last: dict[str, Any] | None = None
     moves: list[Move] = field(default_factory=list)
+    misled: int = 0
 
 
 class Clients:
@@ -130,7 +138,8 @@ class Clients:
             while not self._stop.is_set():
                 try:
                     told = await connection.ask()
-                except (OSError, ValueError, EOFError, TimeoutError):
+                except (OSError, ValueError, EOFError, TimeoutError) as error:
+                    seen.misled += isinstance(error, AnotherMasterError)
                     connection.close()
                 else:
                     if seen.last is not None and told["task"] != seen.last["task"]:
@@ -172,7 +181,7 @@ class _Connection:
                 raise ValueError(f"status {status}")
             told: dict[str, Any] = json.loads(body)
             if not isinstance(told, dict) or told.get("tenant") != self._tenant:
-                raise ValueError("another master")
+                raise AnotherMasterError("another master")
             if task is not None and told["task"] != task:
                 raise ValueError("another task")
             return told

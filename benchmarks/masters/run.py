@@ -215,6 +215,7 @@ class _Crowd:
             "failures": dict(failures),
             "slowest_unmoved_s": rounded(clients.steady.slowest_s),
             "moved_elsewhere": elsewhere,
+            "misled": sum(one.misled for one in followed),
             "route_follow_p50_s": rounded(percentile(moves, 0.5)),
             "route_follow_max_s": rounded(max(moves)),
         }
@@ -271,6 +272,7 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
             f"{figures['clients']} clients while {figures['moving']} masters move",
             f"{figures['failed_requests_unmoved']} of {figures['requests_unmoved']} requests to others failed",
         ),
+        ("", f"{figures['misled']} of those that move answered by another"),
         ("routes follow", f"p50 {figures['route_follow_p50_s']:g} s, max {figures['route_follow_max_s']:g} s"),
     )
     for row in rows:

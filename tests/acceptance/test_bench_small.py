@@ -78,6 +78,7 @@ def test_masters_are_made_killed_and_moved_while_users_of_others_notice_nothing(
     assert (figures["healthy"], figures["failed"], figures["reapply_changes"]) == (10, 0, 0)
     assert figures["back_same_volume"] is True
     assert (figures["host_others_touched"], figures["failed_requests_unmoved"]) == (0, 0), figures["failures"]
+    assert figures["misled"] == 0
     assert figures["requests_unmoved"] >= 20
     assert all(figures[name] > 0 for name in ("masters_per_s", "reapply_s", "list_s", "rss_mib", "host_masters"))
 

@@ -63,6 +63,9 @@ async def test_a_move_is_timed_from_the_end_of_the_boot_and_says_whether_it_led_
         await until(lambda: seen.last is not None)
         masters.task, masters.port, masters.booted_at = "a.2", 2, time.time() - 5
         await until(lambda: bool(seen.moves))
+        assert seen.misled == 0
+        masters.tenant = "b"
+        await until(lambda: seen.misled > 0)
         await asyncio.to_thread(clients.stop)
     assert seen.moves[0].elsewhere
     assert 5 <= seen.moves[0].follow_s < 5 + TIMEOUT_S
