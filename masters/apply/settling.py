@@ -19,6 +19,10 @@ FUTILE_FAILURES = 2
 """So often an image or a file could not be had until the deployment counts as failed: one may be a registry's bad
 
 moment, and Marathon's back-off grows with each."""
+MOST_ENDS = 8
+"""One that ends whenever it starts has done so for a minute, or for many boots, by then; more than a bad host or a port
+
+that is taken would make of it. Waiting on would only keep its last good version down."""
 
 
 class Awaited(NamedTuple):
@@ -28,13 +32,13 @@ class Awaited(NamedTuple):
     app_id: str
     deployment: str  # empty: none is known of
     failed_before: float | None  # when its last failure was that this is not about, unix s
-    most_ends: int | None = None  # how often its task may end before it is healthy; None: Marathon goes on trying
+    most_ends: int = MOST_ENDS  # how often its task may end before it is healthy
 
 
 class _Ends:
     """Of one master's tasks, while it is waited for."""
 
-    def __init__(self, most: int | None) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._all: set[float] = set()  # unix s
         self._futile: set[float] = set()
@@ -49,7 +53,7 @@ class _Ends:
             self._futile.add(at)
         if len(self._futile) >= FUTILE_FAILURES:
             raise DeploymentError(message)
-        if self._most is not None and len(self._all) > self._most:
+        if len(self._all) > self._most:
             raise DeploymentError(f"it ended {len(self._all)} times as it started: {message}")
 
 

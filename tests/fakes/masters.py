@@ -160,7 +160,7 @@ _ENDS = {NO_IMAGE: "image nosuch:1 cannot be had: no such image", TORN: "Command
 def _fate(document: Mapping[str, Any]) -> str | None:
     if NEVER in (document.get("cmd") or ""):
         return NEVER
-    if document.get("env", {}).get(Variable.RESTORE, "").startswith(TORN):
+    if TORN in (document.get("cmd") or "") or document.get("env", {}).get(Variable.RESTORE, "").startswith(TORN):
         return TORN
     image = (document.get("container") or {}).get("docker", {}).get("image", "")
     return NO_IMAGE if NO_IMAGE in image else None

@@ -14,7 +14,7 @@ from masters.names import LABEL_FAILED, LABEL_STATE, Variable, app_id
 from masters.operations.lifecycle import hibernate
 from masters.records import ChangeKind, MasterState, Outcome
 from tests.fakes.applying import PACE, Bench
-from tests.fakes.masters import BOOT_S, NEVER, NO_IMAGE, fake_edges
+from tests.fakes.masters import BOOT_S, NEVER, NO_IMAGE, TORN, fake_edges
 
 
 def kinds(bench: Bench) -> dict[str, ChangeKind]:
@@ -96,6 +96,21 @@ def test_an_update_that_never_gets_healthy_is_taken_back(bench: Bench) -> None:
     assert bench.app("a")["cmd"].endswith("\nrun")
     assert bench.marathon.masters()["a"].state is MasterState.ON
     assert kinds(bench) == {"a": ChangeKind.UPDATE}
+
+
+def test_an_update_that_ends_whenever_it_starts_is_taken_back_long_before_its_time_is_over(
+    bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "patient").mkdir()
+    bench = replace(bench, edges=fake_edges(tmp_path / "patient", deployment_timeout_s=600))
+    bench.write("a", image=None, command="run", mem_mib=1024)
+    bench.apply()
+    bench.write("a", image=None, command=f"run {TORN}", mem_mib=1024)
+    done = bench.apply()["a"]
+    assert done.outcome is Outcome.TAKEN_BACK
+    assert done.message.startswith("it ended 9 times as it started: Command exited with status 1; its version 2026")
+    assert bench.marathon.masters()["a"].state is MasterState.ON
+    bench.edges.ledger.close()
 
 
 def test_an_update_while_a_deployment_never_ends(bench: Bench) -> None:
