@@ -162,10 +162,10 @@ async def test_requests_reach_a_master_that_moves_though_marathon_has_not_told(
         await until_answered(session, ingress, "one.localhost", "one")
         await one.stop()
         waiting = [
-            asyncio.create_task(get(session, ingress, "one.localhost", method=method, data=b"x" * 100_000))
-            for method in ("GET", "POST", "POST")
+            asyncio.create_task(get(session, ingress, "one.localhost", method=method, data=body))
+            for method, body in (("GET", None), ("POST", b"x" * 100_000), ("POST", b"x" * 100_000))
         ]
-        await until(lambda: ingress.held("one") == 3)
+        await until(lambda: ingress.held("one") >= 3)  # one more where its route was just being verified
         other = await Pretender("elsewhere").start()
         try:
             marathon.put_at("one", [other.port])
