@@ -15,7 +15,7 @@ from tests.fakes.masters import fake_edges
 def bench(tmp_path: Path) -> Iterator[Bench]:
     folder = tmp_path / "tenants"
     folder.mkdir()
-    made = Bench(folder, fake_edges(tmp_path, deployment_timeout_s=0.2))
+    made = Bench(folder, fake_edges(tmp_path, deployment_timeout_s=1))
     try:
         yield made
     finally:

@@ -92,7 +92,7 @@ def test_an_update_that_never_gets_healthy_is_taken_back(bench: Bench) -> None:
     bench.write("a", image=None, command=f"run {NEVER}", mem_mib=1024)
     done = bench.apply()["a"]
     assert done.outcome is Outcome.TAKEN_BACK
-    assert done.message.startswith("not healthy after 0.2 s: no task is launched yet; its version 2026")
+    assert done.message.startswith("not healthy after 1 s: no task is launched yet; its version 2026")
     assert bench.app("a")["cmd"].endswith("\nrun")
     assert bench.marathon.masters()["a"].state is MasterState.ON
     assert kinds(bench) == {"a": ChangeKind.UPDATE}
