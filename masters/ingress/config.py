@@ -150,6 +150,7 @@ def _frontend(options: Options) -> str:
         f"http-request track-sc0 var(txn.tenant) table {USE_TABLE} "
         f"unless {{ req.hdr({CHECK_HEADER}) -m str {options.check_key} }} or websocket upgrade agent",
         f"http-request del-header {CHECK_HEADER}",
+        f"http-request set-header {CHECK_HEADER} yes if check",
         f"http-request set-header {TENANT_HEADER} %[var(txn.tenant)]",
         *_forwarded(options),
         "http-response del-header Server",

@@ -19,7 +19,7 @@ from yarl import URL
 
 from framework.log import get_logger
 from framework.ports import Chance, jittered
-from masters.ingress.config import BUFFER_BYTES, SERVER_TIMEOUT_S, TENANT_HEADER
+from masters.ingress.config import BUFFER_BYTES, CHECK_HEADER, SERVER_TIMEOUT_S, TENANT_HEADER
 from masters.ingress.routes import Endpoint
 
 log = get_logger(__name__)
@@ -122,6 +122,8 @@ class Holder:
         tenant = request.headers.get(TENANT_HEADER, "")
         if "upgrade" in request.headers.get("Connection", "").lower():
             return _later("It starts, or sleeps. Agents try again by themselves.")  # and wake nobody
+        if CHECK_HEADER in request.headers:
+            return _later("Its route is verified while it stops.")  # and wakes nobody either
         standing, _ = self._masters.standing(tenant)
         if standing == "off":
             return _later("It is switched off. Its operator can switch it on.", after_s=300)

@@ -16,6 +16,7 @@ import trustme
 
 from framework.errors import InputError
 from framework.local.cluster import free_port
+from masters.ingress.config import CHECK_SOCKET
 from masters.ingress.haproxy import of_places
 from masters.ingress.places import Places
 from masters.ingress.runtime import Runtime
@@ -105,6 +106,10 @@ async def test_a_request_wakes_a_master_and_reaches_it_with_its_body(
     marathon.put_at("two", wanted="off")
     async with ingress_of(tmp_path, marathon, hold_s=20.0) as ingress:
         await until_mapped(tmp_path, {"one.localhost": "one", "two.localhost": "two"})
+        with Places(tmp_path).short(CHECK_SOCKET) as path:
+            async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as verifying:
+                assert (await get(verifying, ingress, "one.localhost"))[0] == 503
+        assert marathon.scaled == []
         body = os.urandom(300_000)
         waiting = [
             asyncio.create_task(get(session, ingress, "one.localhost", f"/{number}", method="POST", data=body))
