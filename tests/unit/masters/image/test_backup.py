@@ -7,6 +7,7 @@ import shutil
 import signal
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_a_backup_has_all_but_workspaces_and_caches(master: Master) -> None:
     assert found == {"name": NAME, "state": "done", "bytes": archive(master).stat().st_size, "message": ""}
     assert {path.name for path in master.backups.iterdir()} == {".lock", f"{NAME}.tar.gz", f"{NAME}.sha256"}
     assert archive(master).stat().st_mode & 0o077 == 0  # Jenkins' keys are in it
+
+
+def test_a_backup_that_is_listed_as_it_begins_runs_or_is_done(master: Master) -> None:
+    names = [f"{NAME}.{number}" for number in range(3)]
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(lambda: [master.done("backup", name) for name in names])
+        states = set()
+        while not made.done():
+            states |= {found["state"] for found in master.listed()}
+        made.result()
+    assert states <= {"running", "done"}
 
 
 def test_what_is_only_called_as_a_workspace_is_in_a_backup(master: Master) -> None:
