@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -205,7 +206,9 @@ class _Crowd:
             time.sleep(LOOK_ON_S)
         finally:
             clients.stop()
-        moves = [one.moves[0].follow_s for one in followed]
+        after_boot = [one.moves[0].follow_s for one in followed]
+        told = {task["id"]: _unix_s(task["startedAt"]) for task in self._marathon.get("/v2/tasks")["tasks"]}
+        moves = [min(one.moves[0].follow_s, one.moves[0].at - told[_task(one)]) for one in followed]
         elsewhere = sum(one.moves[0].elsewhere for one in followed)
         failures = clients.steady.failures
         self._say(f"{clients.steady.requests} requests to masters that stay, {failures.total()} of them failed")
@@ -218,11 +221,16 @@ class _Crowd:
             "misled": sum(one.misled for one in followed),
             "route_follow_p50_s": rounded(percentile(moves, 0.5)),
             "route_follow_max_s": rounded(max(moves)),
+            "answer_after_boot_max_s": rounded(max(after_boot)),
         }
 
     def _hosts(self) -> dict[str, str]:
         """By task."""
         return {task["id"]: task["host"] for task in self._marathon.get("/v2/tasks")["tasks"]}
+
+
+def _unix_s(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
 
 
 def _task(seen: Followed) -> str:
