@@ -7,7 +7,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-_TOKEN = re.compile(r'\s*(&&|\|\||<->|->|[!()]|"(?:[^"\\]|\\.)*"|[^\s&|!()<>"-](?:[^\s&|!()<>"-]|-(?!>))*)')
+_TOKEN = re.compile(r'\s*(&&|\|\||<->|->|[!()]|"(?:[^"\\]|\\.)*"|(?:[^\s&|!()<>"-]|-(?!>))+)')
 _PLAIN = re.compile(r'[^\s&|!()<>"]+')
 
 
@@ -82,6 +82,6 @@ def _unary(tokens: list[str]) -> tuple[Label, list[str]]:
         if not rest or rest[0] != ")":
             raise LabelSyntaxError("a ) is missing")
         return Label(f"({inner.expression})", inner.matches), rest[1:]
-    if head[0] in "&|<-)":
+    if head in ("&&", "||", "<->", "->", ")"):
         raise LabelSyntaxError(f"{head} is no label")
     return atom(re.sub(r"\\(.)", r"\1", head[1:-1]) if head[0] == '"' else head), rest
