@@ -22,7 +22,7 @@ from tests.fakes.jenkins.labels import LabelSyntaxError, parse
         ("a <-> b", "a<->b", ["", "a b"], ["a", "b"]),
         ('"with blank" && jdk-17', '"with blank"&&jdk-17', [], ["jdk-17", "with blank"]),
         ("linux-amd64", "linux-amd64", ["linux-amd64"], ["linux"]),
-        ("-a --> b", "-a-->b", ["", "b", "-a- b"], ["-a-"]),
+        ("-a- -> b", "-a-->b", ["", "b", "-a- b"], ["-a-"]),
         ('"-"', "-", ["-"], ["a"]),
         ("! (a && !b)", "!(a&&!b)", ["", "b", "a b"], ["a"]),
     ],
