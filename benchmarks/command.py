@@ -42,7 +42,8 @@ class Butlery:
 
         Raises ButleryError where it ends otherwise than with one of ``codes``, UnavailableError where not in time.
         """
-        command = [sys.executable, "-m", "framework.cli", *words]
+        # It must outlive neither one that was killed nor one that was interrupted as it began it.
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "framework.cli", *words]
         if self._directory is not None:
             command += ["--dir", str(self._directory)]
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
