@@ -91,10 +91,15 @@ class ObservedMaster:
         return None if self.last_failure is None else self.last_failure[1]
 
     @property
+    def serves(self) -> bool:
+        """Whether a task of it is healthy, wanted or not."""
+        return any(task.healthy for task in self.tasks)
+
+    @property
     def state(self) -> MasterState:
         if self.wanted != "on":
             return MasterState(self.wanted)
-        if any(task.healthy for task in self.tasks):
+        if self.serves:
             return MasterState.ON
         failing = any(task.healthy is False for task in self.tasks) or (
             not self.tasks and self.last_failure is not None

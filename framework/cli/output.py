@@ -61,7 +61,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Numbers go to the right; where there are no rows only the heading is printed.
 
     A terminal that is too narrow breaks the lines itself: an id that is folded within its column cannot be copied. Laid
-    out here, since Rich takes a second and a half for the cells of a thousand rows.
+    out here, since Rich takes a second for a thousand rows.
     """
     from rich.cells import cell_len
     from rich.console import COLOR_SYSTEMS
@@ -71,9 +71,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     screen = console()
     colours = None if screen.color_system is None or screen.no_color else COLOR_SYSTEMS[screen.color_system]
     listed = [list(row) for row in rows]
-    to_the_right = [
-        bool(listed) and all(isinstance(row[at], int | float) for row in listed) for at in range(len(columns))
-    ]
+    to_the_right = [_of_numbers(listed, at) for at in range(len(columns))]
     lines = [[(column, "bold") for column in columns]]
     lines += (
         [(cell.plain, str(cell.style)) if isinstance(cell, Text) else (one_line(str(cell)), "") for cell in row]
@@ -108,11 +106,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     listed = [list(row) for row in rows]
     found = Table(box=None, pad_edge=False, title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        numbers = bool(listed) and all(isinstance(row[index], int | float) for row in listed)
-        found.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        found.add_column(column, justify="right" if _of_numbers(listed, index) else "left", overflow="fold")
     for row in listed:
         found.add_row(*(cell if isinstance(cell, Text) else Text(one_line(str(cell))) for cell in row))
     return found
+
+
+def _of_numbers(rows: Sequence[Sequence[Any]], index: int) -> bool:
+    return bool(rows) and all(isinstance(row[index], int | float) for row in rows)
 
 
 def outcome(job: Mapping[str, Any]) -> Any:

@@ -15,8 +15,7 @@ from masters.apply.crew import Crew
 from masters.apply.failures import healthy
 from masters.apply.patience import Pace, Patience
 from masters.apply.report import Report
-from masters.apply.settling import Awaited, Settling
-from masters.apply.watch import DeploymentWatch
+from masters.apply.settling import Awaited, Settling, settling
 from masters.edges import Edges
 from masters.errors import DeploymentError
 from masters.names import LABEL_FAILED, LABEL_STATE, Variable, secret_source
@@ -49,9 +48,8 @@ def perform(edges: Edges, work: Work, crew: Crew, report: Report, pace: Pace | N
     pace = pace or Pace()
     patience = Patience("Marathon", pace, report)
     items: list[Change | ObservedMaster] = [*work.adopted, *work.changes]
-    with DeploymentWatch(edges.marathon, pace) as watch:
-        settling = Settling(edges.marathon, watch, patience, report)
-        one = _Performing(edges, work, settling, report, patience, Patience("the scheduler", pace, report))
+    with settling(edges.marathon, patience, report) as settles:
+        one = _Performing(edges, work, settles, report, patience, Patience("the scheduler", pace, report))
         return crew.run(items, one.done, report)
 
 

@@ -33,7 +33,7 @@ def why_not(master: ObservedMaster | None, waiting: list[str]) -> str:
     if master is None:
         return "its app is not there"
     told = list(waiting)
-    if master.last_failure is not None and not any(task.healthy for task in master.tasks):
+    if master.last_failure is not None and not master.serves:
         told.append(f"its last task failed: {master.last_failure[0]}")
     if not told and master.wanted != "on":
         return "its task has not ended yet"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -55,6 +57,13 @@ class _Ends:
             raise DeploymentError(message)
         if len(self._all) > self._most:
             raise DeploymentError(f"it ended {len(self._all)} times as it started: {message}")
+
+
+@contextmanager
+def settling(marathon: Marathon, patience: Patience, report: Report) -> Iterator[Settling]:
+    """With a watch of deployments of its own."""
+    with DeploymentWatch(marathon, patience.pace) as watch:
+        yield Settling(marathon, watch, patience, report)
 
 
 class Settling:

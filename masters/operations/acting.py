@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from masters.apply.crew import Crew
 from masters.apply.patience import Pace, Patience
 from masters.apply.report import Report
-from masters.apply.settling import Awaited, Settling
-from masters.apply.watch import DeploymentWatch
+from masters.apply.settling import Awaited, settling
 from masters.edges import Edges
 from masters.operations.lifecycle import hibernate, switch_off, wake
 from masters.operations.quieting import spared
@@ -46,8 +45,7 @@ def act(
     pace = pace or Pace()
     patience = Patience("Marathon", pace, report)
     deadline_s = edges.context.settings.deployment_timeout_s
-    with DeploymentWatch(edges.marathon, pace) as watch:
-        settling = Settling(edges.marathon, watch, patience, report)
+    with settling(edges.marathon, patience, report) as settles:
 
         def done(master: ObservedMaster) -> tuple[Outcome, str]:
             if action.name == "restart" and master.wanted != "on":
@@ -61,7 +59,7 @@ def act(
                 return Outcome.UNCHANGED, ""
             if action.wait:
                 known = deployed.deployment if deployed is not None else next(iter(master.deployments), "")
-                settling.settled(Awaited(master.tenant, master.app_id, known, master.failed_at), deadline_s)
+                settles.settled(Awaited(master.tenant, master.app_id, known, master.failed_at), deadline_s)
             return Outcome.DONE if deployed is not None else Outcome.UNCHANGED, ""
 
         return crew.run(masters, done, report)

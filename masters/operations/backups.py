@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from framework.errors import ButleryError, Fault, InputError, UnavailableError
 from framework.ports import jittered
@@ -12,8 +13,7 @@ from framework.runtime.chance import SystemChance
 from masters.apply.crew import Crew
 from masters.apply.patience import Pace, Patience
 from masters.apply.report import Report
-from masters.apply.settling import Awaited, Settling
-from masters.apply.watch import DeploymentWatch
+from masters.apply.settling import Awaited, settling
 from masters.edges import Edges
 from masters.errors import DeploymentError
 from masters.names import LABEL_STATE, Variable
@@ -56,11 +56,9 @@ def backup_of(edges: Edges, master: ObservedMaster, name: str) -> Backup | None:
 
 def known_backups(edges: Edges, master: ObservedMaster) -> list[Backup]:
     """Newest first: as the master tells, or as it last told where it does not run."""
-    if any(task.healthy for task in master.tasks):
-        try:
+    if master.serves:
+        with suppress(ButleryError):
             edges.ledger.save_backups(master.tenant, edges.jenkins(master).backups())
-        except ButleryError:
-            return edges.ledger.backups(master.tenant)
     return edges.ledger.backups(master.tenant)
 
 
@@ -92,8 +90,7 @@ def restore_from(
     """What came of it. Where the master does not start from it, it is as it was before."""
     pace = pace or Pace()
     patience = Patience("Marathon", pace, report)
-    with DeploymentWatch(edges.marathon, pace) as watch:
-        settling = Settling(edges.marathon, watch, patience, report)
+    with settling(edges.marathon, patience, report) as settles:
 
         def restored(_: ObservedMaster) -> tuple[Outcome, str]:
             _place(master)
@@ -107,7 +104,7 @@ def restore_from(
             )
             awaited = Awaited(master.tenant, master.app_id, deployed.deployment, master.failed_at, MOST_ENDS)
             try:
-                settling.settled(awaited, edges.context.settings.deployment_timeout_s)
+                settles.settled(awaited, edges.context.settings.deployment_timeout_s)
             except DeploymentError as error:
                 now = patience.call(lambda: edges.marathon.master(master.app_id))
                 back = {"version": master.version}

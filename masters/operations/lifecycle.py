@@ -14,26 +14,22 @@ def wake(edges: Edges, master: ObservedMaster) -> Deployed | None:
 
     Raises ChangedError where it is not as ``master`` tells any more, ButleryError as the Marathon edge does.
     """
-    if master.wanted == "on" and _instances(master) == 1:
-        return None
-    return _scale(edges, master, MasterState.ON, 1)
+    return _become(edges, master, MasterState.ON, 1)
 
 
 def hibernate(edges: Edges, master: ObservedMaster) -> Deployed | None:
     """Its process ends, and a request wakes it; None where that is so already. Raises as ``wake``."""
-    if master.wanted == "asleep" and _instances(master) == 0:
-        return None
-    return _scale(edges, master, MasterState.ASLEEP, 0)
+    return _become(edges, master, MasterState.ASLEEP, 0)
 
 
 def switch_off(edges: Edges, master: ObservedMaster) -> Deployed | None:
     """Its process ends, and no request wakes it; None where that is so already. Raises as ``wake``."""
-    if master.wanted == "off" and _instances(master) == 0:
+    return _become(edges, master, MasterState.OFF, 0)
+
+
+def _become(edges: Edges, master: ObservedMaster, state: MasterState, instances: int) -> Deployed | None:
+    if master.wanted == state and master.document.get("instances", 1) == instances:
         return None
-    return _scale(edges, master, MasterState.OFF, 0)
-
-
-def _scale(edges: Edges, master: ObservedMaster, state: MasterState, instances: int) -> Deployed:
     labels = {**master.document.get("labels", {}), LABEL_STATE: state.value}
     labels.pop(LABEL_FAILED, None)
     checks = learned_checks(master.document, edges.ledger.boots().get(master.tenant)) if instances else None
@@ -41,7 +37,3 @@ def _scale(edges: Edges, master: ObservedMaster, state: MasterState, instances: 
     env = {name: value for name, value in master.document.get("env", {}).items() if name != Variable.RESTORE}
     changed = env if Variable.RESTORE in master.document.get("env", {}) else None
     return edges.marathon.scale(master.app_id, instances, labels, expect=master.version, checks=checks, env=changed)
-
-
-def _instances(master: ObservedMaster) -> int:
-    return int(master.document.get("instances", 1))

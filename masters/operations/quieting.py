@@ -33,7 +33,7 @@ def busy(edges: Edges, master: ObservedMaster, queue: bool = True) -> str:
 
 def _speaks(edges: Edges, master: ObservedMaster) -> bool:
     """Who has never told how it is spoken to has no builds that the scheduler does not know."""
-    return any(task.healthy for task in master.tasks) and edges.scheduler.access(master.tenant) is not None
+    return master.serves and edges.scheduler.access(master.tenant) is not None
 
 
 def refuse_busy(edges: Edges, master: ObservedMaster) -> None:
