@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from framework.cli import exits
 from framework.cli.connection import AsJson, Directory, Server, TokenFile
 from framework.cli.output import print_json, print_table
 from masters.cli.options import All, Config, Label, Parallel, Tenants, Wait, Yes, agree, asking, opened
@@ -31,7 +30,7 @@ def backup(
 ) -> None:
     """Let masters make copies of their homes, each unpacked again and compared before it counts."""
     from masters.apply.crew import Crew
-    from masters.cli.progress import progress, stopping, tell
+    from masters.cli.progress import carried_out
     from masters.operations.backups import back_up, known_backups
     from masters.operations.selecting import selected
 
@@ -47,10 +46,9 @@ def backup(
             print_table(("TENANT", "BACKUP", "STATE", "BYTES", "MESSAGE"), rows)
             return
         crew = Crew(min(parallel or BACKUPS_AT_ONCE, edges.context.settings.parallel))
-        with progress(len(masters), as_json) as report, stopping(crew):
-            done = back_up(edges, masters, timeout_s if wait else None, crew, report)
-        code = tell(done, as_json)
-    raise typer.Exit(exits.INTERRUPTED if crew.interrupted else code)
+        longest_s = timeout_s if wait else None
+        code = carried_out(crew, len(masters), as_json, lambda report: back_up(edges, masters, longest_s, crew, report))
+    raise typer.Exit(code)
 
 
 BACKUPS_AT_ONCE = 4
@@ -70,7 +68,7 @@ def restore(
 ) -> None:
     """Start a master anew with its home as it was at a backup; what is in it now is kept aside, beside it."""
     from masters.apply.crew import Crew
-    from masters.cli.progress import progress, stopping, tell
+    from masters.cli.progress import carried_out
     from masters.operations.backups import check_name, restore_from
     from masters.operations.selecting import one
 
@@ -80,7 +78,7 @@ def restore(
             master = one(edges.marathon, name)
         agree(yes, f"the home of {name} becomes that of {backup_name}; what is in it now is kept aside")
         crew = Crew(1)
-        with progress(1, as_json) as report, stopping(crew):
-            done = restore_from(edges, master, backup_name, force, crew, report)
-        code = tell(done, as_json)
-    raise typer.Exit(exits.INTERRUPTED if crew.interrupted else code)
+        code = carried_out(
+            crew, 1, as_json, lambda report: restore_from(edges, master, backup_name, force, crew, report)
+        )
+    raise typer.Exit(code)

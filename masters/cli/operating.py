@@ -209,14 +209,11 @@ def _selected(
 def _act(edges: Edges, masters: Sequence[ObservedMaster], action: Action, parallel: int | None, as_json: bool) -> int:
     """The exit code."""
     from masters.apply.crew import Crew
-    from masters.cli.progress import progress, stopping, tell
+    from masters.cli.progress import carried_out
     from masters.operations.acting import act
 
     crew = Crew(parallel or edges.context.settings.parallel)
-    with progress(len(masters), as_json) as report, stopping(crew):
-        done = act(edges, masters, action, crew, report)
-    code = tell(done, as_json)
-    return exits.INTERRUPTED if crew.interrupted else code
+    return carried_out(crew, len(masters), as_json, lambda report: act(edges, masters, action, crew, report))
 
 
 async def _written(

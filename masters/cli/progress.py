@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -159,6 +159,14 @@ def stopping(crew: Crew) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def carried_out(crew: Crew, total: int, as_json: bool, work: Callable[[Report], list[Done]]) -> int:
+    """Does ``work`` on ``total`` masters and tells what came of each; the exit code."""
+    with progress(total, as_json) as report, stopping(crew):
+        done = work(report)
+    code = tell(done, as_json)
+    return exits.INTERRUPTED if crew.interrupted else code
 
 
 def ending(done: Done) -> str:
