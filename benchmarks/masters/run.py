@@ -93,7 +93,8 @@ def _pretending(cluster: Cluster, count: int, say: Say) -> dict[str, Any]:
     say(f"applied again in {again.took_s:.1f} s: {len(again.document['results'])} changes")
     listed = [butlery.run("tenants", "list", "--json", timeout_s=timeout_s) for _ in range(LISTS)]
     start_s = min(Butlery(None).run("version").took_s for _ in range(LISTS))
-    list_s = min(one.took_s for one in listed)
+    tables = [butlery.run("tenants", "list", timeout_s=timeout_s) for _ in range(LISTS)]
+    list_s = max(min(one.took_s for one in form) for form in (listed, tables))
     say(f"listed in {list_s:.2f} s")
     states = Counter((one["master"] or {}).get("state") for one in listed[-1].document["tenants"])
     return {
