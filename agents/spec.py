@@ -25,6 +25,7 @@ RESULT_CLASSES = (
     "cancelled",  # killed because the scheduler asked
     "checkout",  # the git URL or ref could not be checked out
     "image",  # the image could not be had
+    "connect",  # the agent did not come to its master, or could not come back to it
     "infrastructure",  # none of the build's doing: the only class that is tried again on another host
 )
 
@@ -50,6 +51,46 @@ class HostPolicy:
 
 
 @dataclass
+class VolumeSpec:
+    """A directory of the host, or a volume of its Docker engine by name, that a container sees at ``path``.
+
+    Without an image ``path`` is a link to the directory.
+    """
+
+    source: str
+    path: str
+    read_only: bool = False
+
+
+@dataclass
+class ReadyCheck:
+    """When a container counts as started; exactly one of ``command`` (exit code 0) and ``port`` (takes connections)."""
+
+    command: Optional[str] = None  # run in the container by its /bin/sh
+    port: Optional[int] = None
+    timeout_s: float = 60.0  # then the agent ends, with this container's name and last line as the reason
+
+
+@dataclass
+class AgentSpec:
+    """An agent of a Jenkins master: the executor fetches the master's agent.jar, or has it from an earlier one, and
+
+    starts it in place of a command. Its secret is in ``BuildSpec.secrets``, as ``AGENT_SECRET``.
+    """
+
+    url: str = ""  # of the master
+    node: str = ""
+    jar: str = ""  # tells versions of the master's agent.jar apart; with the tenant, the name in the host's cache
+    web_socket: bool = True
+    tunnel: Optional[str] = None  # ``HOST:PORT``, for TCP
+    java: str = "java"  # program, looked up in the container's PATH
+    jvm_options: List[str] = field(default_factory=list)
+
+
+AGENT_SECRET = "JENKINS_SECRET"  # noqa: S105 - its name
+
+
+@dataclass
 class ContainerSpec:
     """One more container of an agent, beside the one that builds: it starts first and is ended when the build is over.
 
@@ -64,6 +105,8 @@ class ContainerSpec:
     gpus: int = 0
     image: Optional[str] = None
     env: Dict[str, str] = field(default_factory=dict)
+    volumes: List[VolumeSpec] = field(default_factory=list)
+    ready: Optional[ReadyCheck] = None  # None: once it has started
 
 
 @dataclass
@@ -88,6 +131,12 @@ class BuildSpec:
     ports: List[int] = field(default_factory=list)  # of the host, the build's own while it runs; told it as PORT0, ...
     containers: List[ContainerSpec] = field(default_factory=list)  # the agent's others, each a task beside this one
     container: str = ""  # its name, where this is one more container of an agent, beside the one that builds
+    files: Dict[str, str] = field(default_factory=dict)  # put into the workspace before the command runs, by path
+    volumes: List[VolumeSpec] = field(default_factory=list)
+    user: Optional[str] = None  # of a container: name or ``UID[:GID]``; None: the build's own user id
+    network: Optional[str] = None  # of a container; None: ``host.docker_network``
+    agent: Optional[AgentSpec] = None  # in place of ``command``, where that is empty
+    standby: bool = False  # a spare: is made ready, and waits for the rest of it (``agents.executor.standby``)
     pretend_until: Optional[str] = None  # starts nothing, and passes once this file is there: for load tests
     host: HostPolicy = field(default_factory=HostPolicy)
     version: int = VERSION
@@ -101,7 +150,10 @@ class BuildSpec:
         raw = _object(data, BuildSpec)
         git = raw.get("git")
         raw["git"] = GitSource(**_known(git, GitSource)) if git else None
-        raw["containers"] = [ContainerSpec(**_known(one, ContainerSpec)) for one in raw.get("containers") or []]
+        raw["containers"] = [_container(one) for one in raw.get("containers") or []]
+        raw["volumes"] = [VolumeSpec(**_known(one, VolumeSpec)) for one in raw.get("volumes") or []]
+        agent = raw.get("agent")
+        raw["agent"] = AgentSpec(**_known(agent, AgentSpec)) if agent else None
         raw["host"] = HostPolicy(**_known(raw.get("host") or {}, HostPolicy))
         return BuildSpec(**raw)
 
@@ -131,6 +183,14 @@ class BuildResult:
     def from_json(data: bytes) -> "BuildResult":
         """Raises ValueError where ``data`` is not a result of this version."""
         return BuildResult(**_object(data, BuildResult))
+
+
+def _container(raw: Dict[str, Any]) -> ContainerSpec:
+    known = _known(raw, ContainerSpec)
+    known["volumes"] = [VolumeSpec(**_known(one, VolumeSpec)) for one in raw.get("volumes") or []]
+    ready = raw.get("ready")
+    known["ready"] = ReadyCheck(**_known(ready, ReadyCheck)) if ready else None
+    return ContainerSpec(**known)
 
 
 def _object(data: bytes, kind: Any) -> Dict[str, Any]:

@@ -12,12 +12,14 @@ from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile, Save
 from framework.core.events import Event, OperationUpdate
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
+from framework.core.jenkins import JenkinsSide
 from framework.core.offers import Host
 from framework.core.pieces import Piece, ReservedUse
 from framework.core.resources import Resources
 from framework.core.tasks import Request, Task, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError
+from framework.jenkins_ports import DemandAnswer, DemandRecord, MasterRecord, Unserved
 
 Emit = Callable[[Event], None]
 """Where an edge puts what happened; never blocks, called on the loop's thread only."""
@@ -237,19 +239,6 @@ class TenantRecord(msgspec.Struct, frozen=True):
     token_sha256: str | None = None
 
 
-class MasterRecord(msgspec.Struct, frozen=True):
-    """How a tenant's master is spoken to, as it told itself when it started. ``repr`` leaves out the secret."""
-
-    url: str
-    user: str
-    api_token: str  # secret
-    version: str  # of its Jenkins
-    session: str  # of its process: another with each start
-
-    def __repr__(self) -> str:
-        return f"MasterRecord({self.url!r}, {self.user!r}, version={self.version!r}, session={self.session!r})"
-
-
 class Snapshot(msgspec.Struct):
     """What lives: all the state the core starts from."""
 
@@ -412,6 +401,7 @@ class Submission(msgspec.Struct, frozen=True):
     priority: int = 0
     retries: int = 2
     idempotency_key: str | None = None
+    jenkins: JenkinsSide | None = None  # of the request, where it is for an agent of a master
     digest: str = ""  # of what the tenant sent, to tell a repeat from another job under the same key
 
 
@@ -479,6 +469,17 @@ class Control(Protocol):
 
     async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
         """Durable when it returns; None forgets it. Raises UnavailableError."""
+        ...
+
+    async def demand(self, tenant: TenantName, records: Sequence[DemandRecord]) -> DemandAnswer:
+        """What a tenant's master tells of its queue; durable when it returns.
+
+        Raises RateLimitedError, UnavailableError.
+        """
+        ...
+
+    def unserved(self, tenant: TenantName) -> Sequence[Unserved]:
+        """Items of the tenant's queue that no agent will come for, as things are."""
         ...
 
     def hosts(self) -> list[HostUse]: ...

@@ -402,6 +402,29 @@ class TemplateSettings(DocumentModel):
         return round(self.cpus * 1000)
 
 
+class JenkinsSettings(DocumentModel):
+    """Tenants' masters, as far as their builds are served."""
+
+    call_timeout_s: PositiveSeconds = Field(
+        default=10, description="Longest that one call to a master may take. A master that is slow slows its tenant."
+    )
+    calls_at_once: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=8,
+        description="Calls to one master at once, and so nodes of it in the making; each node takes it some 10 ms.",
+    )
+    events_per_s: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=1000,
+        description="Events taken of one master, on average; up to ten times as many at once. More are refused (429) "
+        "until it keeps to it. 800 items at once are some 4000 events in a minute.",
+    )
+    poll_every_s: PositiveSeconds = Field(
+        default=5, description="How often a master is looked at that has something waiting and tells no events."
+    )
+    cross_check_every_s: PositiveSeconds = Field(
+        default=60, description="How often a master is looked at whose events come, or that has nothing to do."
+    )
+
+
 class LogSettings(DocumentModel):
     """The scheduler's own log, on standard error."""
 
@@ -420,6 +443,7 @@ class Settings(DocumentModel):
     templates: dict[Name, TemplateSettings] = Field(
         default_factory=dict, description="By label; a job names one, and what it says itself goes before it."
     )
+    jenkins: JenkinsSettings = Field(default_factory=JenkinsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     local: dict[str, Any] = Field(
         default_factory=dict, description="The cluster that ``butlery local up`` makes; read by that command alone."

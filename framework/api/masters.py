@@ -18,7 +18,7 @@ from framework.api.models import Input, take
 from framework.api.problems import documented, invalid, not_found
 from framework.core.ids import TenantName
 from framework.errors import InputError
-from framework.ports import MasterRecord
+from framework.jenkins_ports import MasterRecord
 
 URL_MAX_CHARS = 2048
 

@@ -96,6 +96,40 @@ class Reconcile(msgspec.Struct, frozen=True):
     tasks: tuple[tuple[TaskId, HostId], ...]
 
 
+class PrepareNode(msgspec.Struct, frozen=True):
+    """Make the node of a claim in its tenant's master and fetch its secret: NodeReady or NodeFailed follows."""
+
+    task_id: TaskId
+    request: Request
+    node: str
+
+
+class RemoveNode(msgspec.Struct, frozen=True):
+    """Take the node out of its master, once for all: tried until it is gone or the master is.
+
+    ``reason`` is told first, as the node's offline cause and in the log of the build that ran there; ``resubmit``: that
+    build is to be built again, where Jenkins does not do so itself.
+    """
+
+    tenant: TenantName
+    node: str
+    reason: str = ""
+    resubmit: bool = False
+
+
+class LookAt(msgspec.Struct, frozen=True):
+    """Have the tenant's master looked at soon: what is known of its queue may not be so any more."""
+
+    tenant: TenantName
+
+
+class Assign(msgspec.Struct, frozen=True):
+    """Give a spare, whose node stands, to the request: its Mesos executor is sent what the agent is started with."""
+
+    task: Task
+    request: Request
+
+
 class Report(msgspec.Struct, frozen=True):
     """Something an operator would want in the log; ``level`` as in logging."""
 
@@ -110,6 +144,19 @@ class Report(msgspec.Struct, frozen=True):
 
 Save: TypeAlias = SaveRequest | SaveTask | SaveTenant | SaveFrameworkId | SaveDraining
 Call: TypeAlias = (
-    Launch | Decline | AcceptInverse | DeclineInverse | Revive | Suppress | Tell | Kill | Acknowledge | Reconcile
+    PrepareNode
+    | RemoveNode
+    | LookAt
+    | Assign
+    | Launch
+    | Decline
+    | AcceptInverse
+    | DeclineInverse
+    | Revive
+    | Suppress
+    | Tell
+    | Kill
+    | Acknowledge
+    | Reconcile
 )
 Effect: TypeAlias = Save | Call | Report

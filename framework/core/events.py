@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId
+from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
+from framework.core.jenkins import QueueItem
 from framework.core.offers import Host, InverseOffer, Offer
 from framework.core.pieces import Piece
 from framework.core.tasks import Outcome, Request, Tenant
@@ -140,6 +141,97 @@ class DrainSet(msgspec.Struct, frozen=True):
     draining: bool
 
 
+class NodeReady(msgspec.Struct, frozen=True):
+    """The node of a claim stands, and its secret is at hand for the launch."""
+
+    task_id: TaskId
+
+
+class NodeFailed(msgspec.Struct, frozen=True):
+    """The node of a claim could not be made."""
+
+    task_id: TaskId
+    reason: str  # for the tenant
+    retry_after_s: float = 0.0  # of all requests to this master, which is full, slow, down or does not let us in
+    name_taken: bool = False  # by a node that is not ours: another attempt's name may be free
+
+
+class ItemLeft(msgspec.Struct, frozen=True):
+    """An item is in its master's queue no more: given to an agent, or cancelled."""
+
+    tenant: TenantName
+    item: QueueItem
+    cancelled: bool
+
+
+class AgentOnline(msgspec.Struct, frozen=True):
+    task_id: TaskId
+
+
+class AgentOffline(msgspec.Struct, frozen=True):
+    """Jenkins lost its agent, or the agent's node is gone from it (``node_gone``); the task may run on."""
+
+    task_id: TaskId
+    cause: str
+    node_gone: bool = False
+
+
+class AgentAccepted(msgspec.Struct, frozen=True):
+    """Jenkins gave the agent a build; ``item`` None where the master could not tell which item that was."""
+
+    task_id: TaskId
+    item: QueueItem | None
+    task: str
+    task_url: str
+
+
+class AgentServed(msgspec.Struct, frozen=True):
+    """The build on the agent is over, however it went."""
+
+    task_id: TaskId
+    problem: str | None = None
+
+
+class BuildTold(msgspec.Struct, frozen=True):
+    """A build on an agent of ours started (``result`` None) or is over."""
+
+    task_id: TaskId
+    url: str
+    result: str | None = None
+
+
+class SeenNode(msgspec.Struct, frozen=True):
+    """A node whose name is of a task of ours and whose description says that we made it."""
+
+    task_id: TaskId
+    name: str
+    online: bool
+    idle: bool
+
+
+class MasterObserved(msgspec.Struct, frozen=True):
+    """All that a master's queue and nodes hold, as of ``asked_at`` (seconds since the epoch, by our clock)."""
+
+    tenant: TenantName
+    asked_at: float
+    items: frozenset[QueueItem]
+    nodes: tuple[SeenNode, ...]
+
+
+class TemplateLimits(msgspec.Struct, frozen=True):
+    """The most live agents of a template; None where there is no limit."""
+
+    agents: int | None = None
+    agents_per_tenant: int | None = None
+
+
+class CatalogSet(msgspec.Struct, frozen=True):
+    """What the catalogue says beyond single agents, by template; told at the start and after each change."""
+
+    limits: dict[str, TemplateLimits]
+    versions: dict[str, str]
+
+
 class Tick(msgspec.Struct, frozen=True):
     """A deadline of ``next_deadline`` has come."""
 
@@ -163,5 +255,15 @@ Event: TypeAlias = (
     | TenantSet
     | FrameworkRemoved
     | DrainSet
+    | NodeReady
+    | NodeFailed
+    | ItemLeft
+    | AgentOnline
+    | AgentOffline
+    | AgentAccepted
+    | AgentServed
+    | BuildTold
+    | MasterObserved
+    | CatalogSet
     | Tick
 )

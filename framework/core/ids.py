@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NewType
 
 TenantName = NewType("TenantName", str)
@@ -21,6 +22,22 @@ def container_task_id(task: TaskId, container: str) -> TaskId:
 def agent_task_id(mesos_task: TaskId) -> TaskId:
     """The task of the agent that a Mesos task is a container of; itself for the one that builds."""
     return TaskId(mesos_task.partition("~")[0])
+
+
+def node_of(task: TaskId, *, pooled: bool = False) -> str:
+    """The node in Jenkins of the agent that the task is. What it ends with tells the init script its lifetime."""
+    return f"{NODE_PREFIX}{task}{POOLED_SUFFIX if pooled else ''}"
+
+
+def task_of_node(node: str) -> TaskId | None:
+    """None where no task of ours can have given the node its name."""
+    found = _NODE.fullmatch(node)
+    return None if found is None else TaskId(found[1])
+
+
+NODE_PREFIX = "butlery-"
+POOLED_SUFFIX = "-pooled"
+_NODE = re.compile(rf"{NODE_PREFIX}([0-9a-z]{{16}}\.[0-9]{{1,9}})(?:{POOLED_SUFFIX})?")
 
 
 def task_id(request: RequestId, attempt: int) -> TaskId:

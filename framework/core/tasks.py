@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from framework.core.ids import HostId, OfferId, RequestId, TaskId, TenantName
+from framework.core.jenkins import JenkinsSide
 from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.templates import Template
@@ -28,6 +29,7 @@ class FailureClass(StrEnum):
     IMAGE = "image"
     INFRASTRUCTURE = "infrastructure"
     PREEMPTED = "preempted"
+    CONNECT = "connect"  # its agent ran and never came to its master, or left it for good
 
 
 class Quota(msgspec.Struct, frozen=True):
@@ -49,6 +51,7 @@ class Tenant(msgspec.Struct, frozen=True):
 
 class RequestState(StrEnum):
     WAITING = "waiting"  # for a claim on an offer
+    PREPARING = "preparing"  # holds a claim while its node is made in Jenkins; saved as waiting
     LAUNCHING = "launching"  # its task was sent to Mesos and has not said that it runs
     RUNNING = "running"
     ENDING = "ending"  # its task was asked to end
@@ -94,6 +97,7 @@ class Request(msgspec.Struct, gc=False):
     running_at: float | None = None
     ended_at: float | None = None
     outcome: Outcome | None = None
+    jenkins: JenkinsSide | None = None  # None for jobs of the API
 
 
 class TaskState(StrEnum):

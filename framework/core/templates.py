@@ -10,6 +10,13 @@ from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 
 
+class Lifetime(StrEnum):
+    """How many builds an agent of Jenkins serves."""
+
+    ONE_SHOT = "one_shot"
+    POOLED = "pooled"  # of one tenant, one after the other, until it was idle for ``Template.idle_s``
+
+
 class Operator(StrEnum):
     """Marathon's constraint operators, with its meaning of each (docs/jobs.rst)."""
 
@@ -65,6 +72,11 @@ class Template(msgspec.Struct, frozen=True):
     preemptible: bool = False  # may be ended, and tried again, for a tenant below its fair share
     shared: bool = False  # runs in the Mesos executor that its host's builds share, rather than in one of its own
     containers: tuple[Container, ...] = ()  # beside the one that builds
+    name: str = ""  # in the catalogue, where it is of one; caps, spares and breakers go by it
+    version: str = ""  # of its content there
+    connect_timeout_s: float | None = None  # of an agent of Jenkins, from TASK_RUNNING until it is online; else None
+    lifetime: Lifetime = Lifetime.ONE_SHOT
+    idle_s: float = 0.0  # of a pooled agent
 
     @property
     def own_resources(self) -> Resources:

@@ -15,7 +15,8 @@ from framework.core.ids import FrameworkId, RequestId, TenantName
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.edges.sqlite_file import Layout, SqliteFile
 from framework.errors import IdempotencyConflictError
-from framework.ports import JobQuery, MasterRecord, NewRequest, Snapshot, TenantRecord
+from framework.jenkins_ports import MasterRecord
+from framework.ports import JobQuery, NewRequest, Snapshot, TenantRecord
 
 SCHEMA_VERSION = 3
 """1 knew no draining and fewer fields of requests and tasks, 2 no masters: they may not write here again."""

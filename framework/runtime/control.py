@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from agents.shared import folder_of
@@ -15,17 +15,8 @@ from framework.core.ids import HostId, RequestId, TenantName, task_id
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError, InputError, UnavailableError
-from framework.ports import (
-    Chance,
-    Clock,
-    ClusterView,
-    FileChunk,
-    JobQuery,
-    MasterRecord,
-    NewRequest,
-    Store,
-    Submission,
-)
+from framework.jenkins_ports import DemandAnswer, DemandRecord, Intake, MasterRecord, Unserved
+from framework.ports import Chance, Clock, ClusterView, FileChunk, JobQuery, NewRequest, Store, Submission
 from framework.runtime.chance import new_request_id
 from framework.runtime.loop import Loop
 from framework.tokens import tenant_token, token_sha256
@@ -46,6 +37,7 @@ class RuntimeControl:
         tokens: dict[TenantName, str],
         clock: Clock,
         chance: Chance,
+        intake: Intake | None = None,
     ) -> None:
         """``tokens`` holds the SHA-256 of each tenant's token."""
         self._loop = loop
@@ -55,6 +47,7 @@ class RuntimeControl:
         self._drawing = asyncio.Lock()
         self._clock = clock
         self._chance = chance
+        self._intake = intake
 
     async def submit(self, submission: Submission) -> Request:
         refusal = self._refusal(submission)
@@ -71,6 +64,7 @@ class RuntimeControl:
             submitted_at=self._clock.now(),
             priority=submission.priority,
             retries=submission.retries,
+            jenkins=submission.jenkins,
         )
         new = NewRequest(request, submission.spec, submission.idempotency_key, submission.digest)
         request_id = await self._loop.submit(new, SAVE_TIMEOUT_S)
@@ -152,6 +146,14 @@ class RuntimeControl:
     async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
         if await self.master(tenant) != master:  # a master that starts tells it again, mostly as before
             await asyncio.to_thread(self._store.set_master, tenant, master)
+
+    async def demand(self, tenant: TenantName, records: Sequence[DemandRecord]) -> DemandAnswer:
+        if self._intake is None:
+            raise UnavailableError("this scheduler serves no masters")
+        return await self._intake.take(tenant, records)
+
+    def unserved(self, tenant: TenantName) -> Sequence[Unserved]:
+        return () if self._intake is None else self._intake.unserved(tenant)
 
     def hosts(self) -> list[HostUse]:
         return explain.host_uses(self._loop.state)

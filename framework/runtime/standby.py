@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from agents.spec import BuildSpec
@@ -14,7 +14,8 @@ from framework.core.state import Config, State
 from framework.core.tasks import Request, RequestState, Task, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, StoreFullError, UnavailableError
-from framework.ports import Clock, FileChunk, JobQuery, MasterRecord, Store, Submission
+from framework.jenkins_ports import DemandRecord, MasterRecord
+from framework.ports import Clock, FileChunk, JobQuery, Store, Submission
 from framework.runtime.saved import restored, tokens_of
 
 FOLLOW_EVERY_S = 0.2
@@ -110,6 +111,12 @@ class StandbyControl:
         return await asyncio.to_thread(self._store.master, tenant)
 
     async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> NoReturn:  # noqa: ARG002
+        raise _not_leading()
+
+    async def demand(self, tenant: TenantName, records: Sequence[DemandRecord]) -> NoReturn:  # noqa: ARG002
+        raise _not_leading()
+
+    def unserved(self, tenant: TenantName) -> NoReturn:  # noqa: ARG002
         raise _not_leading()
 
     def hosts(self) -> list[HostUse]:

@@ -14,7 +14,8 @@ from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Quota, RequestState, TaskState, Tenant
 from framework.core.templates import Constraint, Container, Neighbour, Operator, Template
 from framework.errors import IdempotencyConflictError
-from framework.ports import JobQuery, MasterRecord, Snapshot, Store, TenantRecord
+from framework.jenkins_ports import MasterRecord
+from framework.ports import JobQuery, Snapshot, Store, TenantRecord
 from tests.fakes import samples
 
 StoreFactory = Callable[[], Store]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 
 from agents.spec import BuildSpec
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
@@ -13,7 +14,8 @@ from framework.core.resources import ZERO, Resources
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError, InputError
-from framework.ports import FileChunk, JobQuery, MasterRecord, Submission
+from framework.jenkins_ports import DemandAnswer, DemandRecord, MasterRecord, Unserved
+from framework.ports import FileChunk, JobQuery, Submission
 from framework.tokens import tenant_token, token_sha256
 
 LARGEST = Host(
@@ -37,6 +39,8 @@ class FakeControl:
         self.known: dict[TenantName, Tenant] = {}
         self.hashes: dict[TenantName, str] = {}
         self.masters: dict[TenantName, MasterRecord] = {}
+        self.demanded: dict[TenantName, list[DemandRecord]] = {}
+        self.hopeless: dict[TenantName, list[Unserved]] = {}
         self.submissions: list[Submission] = []
         self.failing: Exception | None = None
         self.connected = True
@@ -51,6 +55,14 @@ class FakeControl:
     @staticmethod
     def token_of(tenant: str, number: int = 1) -> str:
         return tenant_token(TenantName(tenant), f"secret-{number}-of-{tenant}")
+
+    async def demand(self, tenant: TenantName, records: Sequence[DemandRecord]) -> DemandAnswer:
+        self._fail()
+        self.demanded.setdefault(tenant, []).extend(records)
+        return DemandAnswer(len(records), tuple(self.hopeless.get(tenant, ())))
+
+    def unserved(self, tenant: TenantName) -> Sequence[Unserved]:
+        return self.hopeless.get(tenant, ())
 
     # What a test does to it.
 

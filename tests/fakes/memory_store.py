@@ -13,7 +13,8 @@ from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequ
 from framework.core.ids import FrameworkId, RequestId, TenantName
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.errors import IdempotencyConflictError
-from framework.ports import JobQuery, MasterRecord, NewRequest, Snapshot, TenantRecord
+from framework.jenkins_ports import MasterRecord
+from framework.ports import JobQuery, NewRequest, Snapshot, TenantRecord
 
 
 class _Tables(msgspec.Struct):

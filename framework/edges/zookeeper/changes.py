@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgspec
 
 from framework.core.ids import FrameworkId, RequestId, TaskId, TenantName
-from framework.ports import MasterRecord
+from framework.jenkins_ports import MasterRecord
 
 GROUP_BYTES = 512 * 1024
 """Of a checkpoint, before compression, that are compressed at once."""

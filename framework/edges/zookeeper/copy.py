@@ -25,7 +25,8 @@ from framework.edges.zookeeper.changes import (
     WithdrawRequests,
 )
 from framework.errors import IdempotencyConflictError
-from framework.ports import JobQuery, MasterRecord, Snapshot, TenantRecord
+from framework.jenkins_ports import MasterRecord
+from framework.ports import JobQuery, Snapshot, TenantRecord
 
 KEPT_ENDED = 10_000
 """Ended requests, the newest, that are kept: for their results, and for their idempotency keys."""

@@ -39,8 +39,9 @@ from framework.edges.zookeeper.connection import RefusedError, ZooKeeperConnecti
 from framework.edges.zookeeper.copy import Copy
 from framework.edges.zookeeper.nodes import NODE_BYTES, Checkpoint, FencedError, Nodes
 from framework.errors import DeposedError, IdempotencyConflictError, StoreError, StoreFullError
+from framework.jenkins_ports import MasterRecord
 from framework.log import get_logger
-from framework.ports import Chance, JobQuery, MasterRecord, NewRequest, Snapshot, jittered
+from framework.ports import Chance, JobQuery, NewRequest, Snapshot, jittered
 
 log = get_logger(__name__)
 

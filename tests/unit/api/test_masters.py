@@ -6,7 +6,7 @@ import pytest
 
 from framework.core.ids import TenantName
 from framework.errors import StoreFullError
-from framework.ports import MasterRecord
+from framework.jenkins_ports import MasterRecord
 from tests.fakes.control import FakeControl
 from tests.unit.api.conftest import Client
 

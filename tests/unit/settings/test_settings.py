@@ -243,7 +243,7 @@ def test_isolations_are_those_of_the_executor() -> None:
 def test_every_key_says_what_it_is_for() -> None:
     sections = [field.annotation for field in Settings.model_fields.values()] + [TemplateSettings]
     models = [model for model in sections if isinstance(model, type) and issubclass(model, DocumentModel)]
-    assert len(models) == 7
+    assert len(models) == 8
     for model in models:
         assert model.__doc__
         for name, field in model.model_fields.items():

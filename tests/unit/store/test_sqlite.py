@@ -22,7 +22,8 @@ from framework.core.tasks import RequestState
 from framework.edges import sqlite_file
 from framework.edges.sqlite import SCHEMA_VERSION, SqliteStore
 from framework.errors import StoreError, StoreFullError
-from framework.ports import JobQuery, MasterRecord, Snapshot, TenantRecord
+from framework.jenkins_ports import MasterRecord
+from framework.ports import JobQuery, Snapshot, TenantRecord
 from tests.fakes import samples
 from tests.unit.store.damage import PAGE_BYTES, kept_aside, overwrite, saved_state
 

@@ -9,7 +9,7 @@ import pytest
 from framework.cli.client import ApiClient, RefusedError
 from framework.core.ids import TenantName
 from framework.core.tasks import Quota, Tenant
-from framework.ports import MasterRecord
+from framework.jenkins_ports import MasterRecord
 from masters.ports import MasterAccess
 from masters.records import ObservedShare
 from masters.scheduler import SchedulerApi
