@@ -97,6 +97,10 @@ class MasterEdge(Protocol):
         """``labels``: also of items whose label the queue's own page does not tell, at the cost of one more call."""
         ...
 
+    async def jar(self, master: MasterRecord) -> str:
+        """Tells versions of the master's agent.jar apart: at most 100 of ``[A-Za-z0-9.+_-]``."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -113,7 +117,10 @@ class AgentAccess(msgspec.Struct, frozen=True):
 
 
 class NodeKeeper(Protocol):
-    """Makes and removes nodes beside the loop; what became of them comes as events."""
+    """Makes and removes nodes beside the loop; what became of them comes as events.
+
+    A node that is to be removed before it was made is not made, and no event tells of it.
+    """
 
     def prepare(self, effect: PrepareNode) -> None: ...
 
