@@ -48,7 +48,7 @@ async def _run(options: Options) -> int:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    running = _Running(options)
+    running = Running(options)
     starting = asyncio.create_task(running.start())
     waiting = asyncio.create_task(stopped.wait())
     await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -64,7 +64,7 @@ async def _run(options: Options) -> int:
     return 0 if running.restarting else _TERMINATED
 
 
-class _Running:
+class Running:
     """Its parts, as they are started one after another."""
 
     def __init__(self, options: Options) -> None:
@@ -76,6 +76,7 @@ class _Running:
         self._listener: AgentListener | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._lock: TextIO | None = None
+        self.port = options.port
 
     async def start(self) -> None:
         options = self._options
@@ -83,7 +84,7 @@ class _Running:
         options.home.mkdir(parents=True, exist_ok=True)
         self._lock = await _locked(options)
         await self._backups.restore()
-        port = await self._server.start(options.listen, options.port)
+        port = self.port = await self._server.start(options.listen, options.port)
         LOG.info("a stand-in for Jenkins %s listens on %s:%d%s", VERSION, options.listen, port, options.prefix or "/")
         await asyncio.sleep(options.boot_s)
         home = Home(options.home)
