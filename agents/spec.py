@@ -3,6 +3,10 @@
 ``BuildSpec`` travels down in ``TaskInfo.data`` (which Mesos' state pages do not show, so secrets may be in it) and
 ``BuildResult`` travels up in ``TaskStatus.data`` of the one final status. Both are JSON objects with a ``version``.
 What the two must agree on beyond that is in ``agents.shared``.
+
+To tasks that run go messages of Mesos, which its state pages do not show either: ``{"tell": {"task_id": ..., "text":
+...}}`` puts a line into a build's log, and ``{"assign": {"task_id": ..., "spec": {...}}}`` gives a spare its agent
+(``assignment``).
 """
 
 import json
@@ -54,7 +58,8 @@ class HostPolicy:
 class VolumeSpec:
     """A directory of the host, or a volume of its Docker engine by name, that a container sees at ``path``.
 
-    Without an image ``path`` is a link to the directory.
+    A relative ``path`` is below the workspace. Where no container holds the build, ``path`` is a link below the
+    workspace, also where it is absolute, and to a directory of the host that may be written to.
     """
 
     source: str
@@ -67,7 +72,7 @@ class ReadyCheck:
     """When a container counts as started; exactly one of ``command`` (exit code 0) and ``port`` (takes connections)."""
 
     command: Optional[str] = None  # run in the container by its /bin/sh
-    port: Optional[int] = None
+    port: Optional[int] = None  # of 127.0.0.1 as the container has it
     timeout_s: float = 60.0  # then the agent ends, with this container's name and last line as the reason
 
 
@@ -75,7 +80,10 @@ class ReadyCheck:
 class AgentSpec:
     """An agent of a Jenkins master: the executor fetches the master's agent.jar, or has it from an earlier one, and
 
-    starts it in place of a command. Its secret is in ``BuildSpec.secrets``, as ``AGENT_SECRET``.
+    starts it in place of a command. Its secret is in ``BuildSpec.secrets``, as ``AGENT_SECRET``. A command is told of
+    it by the environment: JENKINS_URL, JENKINS_AGENT_NAME, JENKINS_SECRET_FILE, JENKINS_AGENT_JAR, and
+    JENKINS_WEB_SOCKET=true or JENKINS_TUNNEL where those are wanted. The node's remote root is to be ``.``, which is
+    the workspace.
     """
 
     url: str = ""  # of the master
@@ -87,7 +95,7 @@ class AgentSpec:
     jvm_options: List[str] = field(default_factory=list)
 
 
-AGENT_SECRET = "JENKINS_SECRET"  # noqa: S105 - its name
+AGENT_SECRET = "JENKINS_SECRET"  # noqa: S105 - its name; the secret is no part of a build's environment
 
 
 @dataclass
@@ -133,10 +141,12 @@ class BuildSpec:
     container: str = ""  # its name, where this is one more container of an agent, beside the one that builds
     files: Dict[str, str] = field(default_factory=dict)  # put into the workspace before the command runs, by path
     volumes: List[VolumeSpec] = field(default_factory=list)
-    user: Optional[str] = None  # of a container: name or ``UID[:GID]``; None: the build's own user id
+    ready: Optional[ReadyCheck] = None  # of one more container of an agent
+    user: Optional[str] = None  # of a container: name or ``UID[:GID]``, not root; None: the build's own user id
     network: Optional[str] = None  # of a container; None: ``host.docker_network``
     agent: Optional[AgentSpec] = None  # in place of ``command``, where that is empty
     standby: bool = False  # a spare: is made ready, and waits for the rest of it (``agents.executor.standby``)
+    keep_failed_h: float = 0.0  # the workspace of an agent that failed, among the build's files; 0: not at all
     pretend_until: Optional[str] = None  # starts nothing, and passes once this file is there: for load tests
     host: HostPolicy = field(default_factory=HostPolicy)
     version: int = VERSION
@@ -154,8 +164,39 @@ class BuildSpec:
         raw["volumes"] = [VolumeSpec(**_known(one, VolumeSpec)) for one in raw.get("volumes") or []]
         agent = raw.get("agent")
         raw["agent"] = AgentSpec(**_known(agent, AgentSpec)) if agent else None
+        raw["ready"] = _ready(raw.get("ready"))
         raw["host"] = HostPolicy(**_known(raw.get("host") or {}, HostPolicy))
         return BuildSpec(**raw)
+
+
+ASSIGNED = (
+    "tenant",
+    "job",
+    "command",
+    "agent",
+    "env",
+    "secrets",
+    "files",
+    "timeout_s",
+    "grace_s",
+    "artifacts",
+    "keep_failed_h",
+)
+"""Fields of a BuildSpec that a spare is given; the others, such as its limits and image, stay as it was made."""
+
+
+def assignment(task_id: str, spec: BuildSpec) -> bytes:
+    """The message that gives the spare ``task_id`` what ``spec`` says; a repeat changes nothing."""
+    given = {name: value for name, value in asdict(spec).items() if name in ASSIGNED}
+    return json.dumps({"assign": {"task_id": task_id, "spec": given}}).encode()
+
+
+def assigned(spare: BuildSpec, given: Dict[str, Any]) -> BuildSpec:
+    """What a spare has become with what a message gave it. Raises ValueError."""
+    raw = asdict(spare)
+    raw.update((name, value) for name, value in given.items() if name in ASSIGNED)
+    raw["standby"] = False
+    return BuildSpec.from_json(json.dumps(raw).encode())
 
 
 @dataclass
@@ -188,9 +229,12 @@ class BuildResult:
 def _container(raw: Dict[str, Any]) -> ContainerSpec:
     known = _known(raw, ContainerSpec)
     known["volumes"] = [VolumeSpec(**_known(one, VolumeSpec)) for one in raw.get("volumes") or []]
-    ready = raw.get("ready")
-    known["ready"] = ReadyCheck(**_known(ready, ReadyCheck)) if ready else None
+    known["ready"] = _ready(raw.get("ready"))
     return ContainerSpec(**known)
+
+
+def _ready(raw: Optional[Dict[str, Any]]) -> Optional[ReadyCheck]:
+    return ReadyCheck(**_known(raw, ReadyCheck)) if raw else None
 
 
 def _object(data: bytes, kind: Any) -> Dict[str, Any]:
