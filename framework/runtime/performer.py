@@ -174,6 +174,12 @@ def _beside(spec: BuildSpec, container: ContainerSpec) -> BuildSpec:
         gpus=container.gpus,
         containers=[],
         container=container.name,
+        files={},
+        volumes=container.volumes,
+        ready=container.ready,
+        user=None,
+        agent=None,
+        standby=False,
     )
 
 
