@@ -46,7 +46,8 @@ class Matching:
         return value
 
 
-def _different(values: list[str]) -> list[str]:
+def different(values: list[str]) -> list[str]:
+    """The values, none of which stands twice. Raises ValueError."""
     twice = sorted({value for value in values if values.count(value) > 1})
     if twice:
         raise ValueError(f"names {', '.join(twice)} more than once")
@@ -83,7 +84,7 @@ _ROLE = rf"{_ROLE_PART}(/{_ROLE_PART}){{0,9}}"
 Role = Annotated[str, Matching(_ROLE, "a Mesos role, such as butlery or engineering/builds")]
 AnyRole = Annotated[str, Matching(rf"\*|{_ROLE}", "* or a Mesos role, such as butlery or engineering/builds")]
 Pyz = Annotated[str, Matching(r"(/|https?://)[^\s\x00-\x1f\x7f]{1,2000}", "an absolute path or an http(s) URL")]
-Roles = Annotated[list[Role], Field(min_length=1, max_length=100), AfterValidator(_different)]
+Roles = Annotated[list[Role], Field(min_length=1, max_length=100), AfterValidator(different)]
 UidRange = Annotated[str, AfterValidator(_uid_range)]
 ConstraintParts = Annotated[list[str], AfterValidator(_constraint)]
 Seconds = Annotated[float, Field(ge=0, le=365 * DAY_S)]

@@ -29,6 +29,7 @@ class JenkinsSide(msgspec.Struct):
     label: str  # the expression as Jenkins told it; empty where the job has none
     node_labels: str  # of the node that is made for it, with spaces between
     buildable_at: float
+    exclusive: bool = True  # its node takes only builds that name one of its labels
     web_socket: bool = True
     tunnel: str | None = None  # ``HOST:PORT`` of agents that come by TCP
     resubmit: bool = True  # a build that is lost by none of its own doing is built again, where Jenkins does not itself
