@@ -46,12 +46,16 @@ class NodeTakenError(ButleryError):
     """The master has a node of this name that is not ours."""
 
 
+OURS = "butlery: "
+"""How the description of every node of ours begins; the name of its task follows in it."""
+
+
 class NewNode(msgspec.Struct, frozen=True):
     """A node to be made, of one Jenkins executor."""
 
     name: str
     labels: str  # with spaces between
-    description: str  # says that it is ours, and of which task
+    description: str  # begins with ``OURS``
     remote_root: str
     exclusive: bool  # only for builds that name one of its labels
     web_socket: bool = True
