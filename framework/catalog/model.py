@@ -10,7 +10,6 @@ from framework.documents import DocumentModel
 from framework.setting_types import (
     DAY_S,
     ConstraintParts,
-    HostPath,
     Image,
     Matching,
     Name,
@@ -58,7 +57,11 @@ Source = Annotated[
 User = Annotated[
     str, Matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,62})?", "USER, UID or UID:GID")
 ]
-Tunnel = Annotated[str, Matching(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])?:[0-9]{0,5}", "HOST:PORT, HOST: or :PORT")]
+Tunnel = Annotated[
+    str, Matching(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])?:[0-9]{0,5}", "HOST:PORT, HOST: or :PORT")
+]
+    str, Matching(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])?:[0-9]{0,5}", "HOST:PORT, HOST: or :PORT")
+]
 ContainerName = Annotated[str, Matching(r"(?!.*\.log$)(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a name such as db")]
 Pattern = Annotated[
     str,
@@ -197,7 +200,9 @@ class TemplateSettings(DocumentModel):
         description="``shared``: builds run in one Mesos executor a host, which saves short ones its start. Limits "
         "hold for each build either way.",
     )
-    timeout_s: TimeoutS = Field(default=3600, description="Longest run; then the build is ended with class ``timeout``.")
+    timeout_s: TimeoutS = Field(
+        default=3600, description="Longest run; then the build is ended with class ``timeout``."
+    )
     connect_timeout_s: Annotated[float, Field(ge=1, le=3600)] = Field(
         default=120, description="Longest that an agent may take from its start until it is online in Jenkins."
     )
