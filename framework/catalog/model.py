@@ -60,8 +60,6 @@ User = Annotated[
 Tunnel = Annotated[
     str, Matching(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])?:[0-9]{0,5}", "HOST:PORT, HOST: or :PORT")
 ]
-    str, Matching(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])?:[0-9]{0,5}", "HOST:PORT, HOST: or :PORT")
-]
 ContainerName = Annotated[str, Matching(r"(?!.*\.log$)(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "a name such as db")]
 Pattern = Annotated[
     str,
