@@ -1,0 +1,212 @@
+"""Looks at masters' queues and nodes: often where something waits and nothing is told, else now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable, Set
+
+import msgspec
+
+from framework.core.ids import TenantName
+from framework.errors import UnavailableError
+from framework.jenkins_ports import Look, MasterEdge, MasterError, MasterRecord
+from framework.log import get_logger
+from framework.ports import Chance, Clock, Emit, jittered
+from framework.runtime.jenkins.troubles import Troubles
+from framework.runtime.waiting import until_due
+
+log = get_logger(__name__)
+
+SILENT_S = 45.0
+"""A master whose last event is older tells none: its init script says every 30 s that it is alive."""
+REVIEW_EVERY_S = 2.0
+"""How often it is asked which tenants have something waiting."""
+AGAIN_S = 0.5
+"""Between two looks at one master, whoever asks for them."""
+AWAY_TIMES = 10
+"""A master that sleeps or is away is looked at so many times less often, in the end."""
+
+LOOKS_AT_ONCE = 32
+FAILING_AT_ONCE = 8
+"""Of those, at masters that did not answer the last time: each may take a timeout."""
+LOOKS_PER_S = 100.0
+"""In all, so that however many masters fall silent, looking takes no more than a tenth of a core: some 1 ms each, as
+
+``butlery bench poller`` measures.
+"""
+_BURST = 20
+
+Found = Callable[[TenantName, Look], Awaitable[None]]
+
+
+class _Watched(msgspec.Struct):
+    tenant: TenantName
+    record: MasterRecord
+    due: float = 0.0
+    heard_at: float = 0.0
+    began_at: float = 0.0
+    failures: int = 0
+    looking: bool = False
+    again: bool = False  # asked for while it was being looked at
+
+
+class Poller:
+    """``run`` it once, beside the loop."""
+
+    def __init__(
+        self,
+        edge: MasterEdge,
+        emit: Emit,
+        troubles: Troubles,
+        poll_every_s: float,
+        cross_check_every_s: float,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
+        self._edge = edge
+        self._emit = emit
+        self._troubles = troubles
+        self._poll_every_s = poll_every_s
+        self._cross_check_every_s = cross_check_every_s
+        self._clock = clock
+        self._chance = chance
+        self._masters: dict[TenantName, _Watched] = {}
+        self._busy: Set[TenantName] = frozenset()
+        self._due: list[tuple[float, TenantName]] = []
+        self._deferred: set[TenantName] = set()  # failing ones that are due, while others of them are being looked at
+        self._wake = asyncio.Event()
+        self._under_way = self._failing_under_way = 0
+        self._allowance = float(_BURST)
+        self._allowed_at = 0.0
+
+    def know(self, tenant: TenantName, record: MasterRecord | None) -> None:
+        """How the tenant's master is spoken to from now on; it is looked at soon. None: it is gone."""
+        if record is None:
+            self._masters.pop(tenant, None)
+            return
+        master = self._masters.setdefault(tenant, _Watched(tenant, record))
+        master.record, master.failures = record, 0
+        self.look_soon(tenant)
+
+    def heard(self, tenant: TenantName) -> None:
+        """Its master told something."""
+        master = self._masters.get(tenant)
+        if master is not None:
+            master.heard_at = self._clock.now()
+            if master.failures and not master.looking:
+                self.look_soon(tenant)
+
+    def look_soon(self, tenant: TenantName) -> None:
+        """However often it is asked for, one look follows that begins after this."""
+        master = self._masters.get(tenant)
+        if master is None:
+            return
+        if master.looking:
+            master.again = True
+        else:
+            self._schedule(master, max(self._clock.now(), master.began_at + AGAIN_S))
+
+    async def run(self, found: Found, busy: Callable[[], Set[TenantName]]) -> None:
+        """Until it is cancelled. ``busy`` tells which tenants have a request, live or waiting, from their queues."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._review(busy))
+            while True:
+                await until_due(self._wake, self._clock, self._due[0][0] if self._due else None)
+                self._wake.clear()
+                while (master := self._next()) is not None:
+                    await self._paced()
+                    self._under_way += 1
+                    self._failing_under_way += master.failures > 0
+                    master.looking, master.began_at = True, self._clock.now()
+                    group.create_task(self._look(master, found))
+
+    async def _review(self, busy: Callable[[], Set[TenantName]]) -> None:
+        while True:
+            self._busy = busy()
+            now = self._clock.now()
+            for tenant in self._busy:
+                master = self._masters.get(tenant)
+                if master is not None and not master.looking and self._every_s(master) < master.due - now:
+                    self._schedule(master, now + self._pause_s(master))
+            await self._clock.sleep(REVIEW_EVERY_S)
+
+    def _next(self) -> _Watched | None:
+        """One that is due, and marked as such no more."""
+        now = self._clock.now()
+        while self._under_way < LOOKS_AT_ONCE and self._due and self._due[0][0] <= now:
+            due, tenant = heapq.heappop(self._due)
+            master = self._masters.get(tenant)
+            if master is None or master.looking or master.due != due:
+                continue  # forgotten, or put elsewhere since
+            if master.failures and self._failing_under_way >= FAILING_AT_ONCE:
+                self._deferred.add(tenant)
+                continue
+            return master
+        return None
+
+    async def _look(self, master: _Watched, found: Found) -> None:
+        record, was_failing = master.record, master.failures > 0
+        try:
+            look = await self._edge.look(record, master.tenant, labels=True)
+        except MasterError as error:
+            if master.record is record:
+                master.failures += 1
+                self._troubles.note(master.tenant, error)
+        else:
+            master.failures = 0
+            self._troubles.over(master.tenant)
+            if self._masters.get(master.tenant) is master:
+                self._emit(look.observed)
+                await self._told(master, look, found)
+        finally:
+            self._under_way -= 1
+            self._failing_under_way -= was_failing
+            master.looking = False
+            self._plan(master)
+
+    async def _told(self, master: _Watched, look: Look, found: Found) -> None:
+        try:
+            await found(master.tenant, look)
+        except UnavailableError as error:
+            log.warning("what a master's queue holds cannot be taken in now", tenant=master.tenant, reason=str(error))
+
+    def _plan(self, master: _Watched) -> None:
+        """When it is looked at next, and those that waited for a place."""
+        if self._masters.get(master.tenant) is master:
+            now = self._clock.now()
+            again = master.again
+            master.again = False
+            self._schedule(master, now + (AGAIN_S if again else self._pause_s(master)))
+        for tenant in self._deferred:
+            if (other := self._masters.get(tenant)) is not None and not other.looking:
+                self._schedule(other, other.due)
+        self._deferred.clear()
+        self._wake.set()
+
+    def _schedule(self, master: _Watched, due: float) -> None:
+        master.due = due
+        heapq.heappush(self._due, (due, master.tenant))
+        self._wake.set()
+
+    def _every_s(self, master: _Watched) -> float:
+        if master.failures:
+            longest_s = self._cross_check_every_s * AWAY_TIMES
+            return min(longest_s, self._poll_every_s * 2.0 ** min(master.failures, 20))
+        silent = self._clock.now() - master.heard_at > SILENT_S
+        return self._poll_every_s if silent and master.tenant in self._busy else self._cross_check_every_s
+
+    def _pause_s(self, master: _Watched) -> float:
+        """Between half of its time and all of it, so that no two masters stay in step."""
+        return jittered(self._chance, 0, self._every_s(master), self._every_s(master))
+
+    async def _paced(self) -> None:
+        """Waits until one more look keeps to ``LOOKS_PER_S``."""
+        while True:
+            now = self._clock.now()
+            self._allowance = min(_BURST, self._allowance + max(0.0, now - self._allowed_at) * LOOKS_PER_S)
+            self._allowed_at = now
+            if self._allowance >= 1:
+                self._allowance -= 1
+                return
+            await self._clock.sleep((1 - self._allowance) / LOOKS_PER_S)
