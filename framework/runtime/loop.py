@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import TypeGuard
+from typing import TypeAlias, TypeGuard
 
 from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.events import Event, Submitted, TaskUpdate, Tick
@@ -28,6 +28,7 @@ MAX_PENDING_EVENTS = 100_000
 """Four times the updates of 8000 tasks; they pile up only while the state cannot be saved."""
 _MAX_BATCH = 1000
 _STOPPING = "the scheduler is stopping; try again"
+Taken: TypeAlias = list[RequestId | IdempotencyConflictError]
 _SAVE_TYPES = (SaveRequest, SaveTask, SaveTenant, SaveFrameworkId, SaveDraining)
 
 
@@ -40,7 +41,8 @@ class Loop:
         self._performer = performer
         self._clock = clock
         self._events: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
-        self._submissions: deque[tuple[NewRequest, asyncio.Future[RequestId]]] = deque()
+        self._submissions: deque[tuple[Sequence[NewRequest], asyncio.Future[Taken]]] = deque()
+        self._submitted = 0  # requests in these
         self._ended: dict[RequestId, set[asyncio.Future[None]]] = {}
         self._ending: set[RequestId] = set()  # ended in the frame under way, which is not saved yet
         self._wake = asyncio.Event()
@@ -63,9 +65,14 @@ class Loop:
 
         Raises UnavailableError after ``timeout_s``, and at once, the event not taken in, while nothing can be saved.
         """
+        await self.settled_all((event,), timeout_s)
+
+    async def settled_all(self, events: Sequence[Event], timeout_s: float) -> None:
+        """As ``settled``, of one event at least: in this order, and once for all."""
         self._check_serving()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._events.append((event, done))
+        self._events.extend((event, None) for event in events[:-1])
+        self._events.append((events[-1], done))
         self._wake.set()
         await self._bounded(done, timeout_s)
 
@@ -74,11 +81,22 @@ class Loop:
 
         Raises IdempotencyConflictError, UnavailableError.
         """
+        (taken,) = await self.submit_all((new,), timeout_s)
+        if isinstance(taken, IdempotencyConflictError):
+            raise taken
+        return taken
+
+    async def submit_all(self, batch: Sequence[NewRequest], timeout_s: float) -> Taken:
+        """Durably takes requests, all or none: for each the id of the one that stands for it, or why there is none.
+
+        Raises UnavailableError.
+        """
         self._check_serving()
-        if len(self._submissions) >= MAX_PENDING_SUBMISSIONS:
+        if self._submitted >= MAX_PENDING_SUBMISSIONS:
             raise UnavailableError("too many submissions at once; try again in a second")
-        done: asyncio.Future[RequestId] = asyncio.get_running_loop().create_future()
-        self._submissions.append((new, done))
+        done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        self._submissions.append((batch, done))
+        self._submitted += len(batch)
         self._wake.set()
         await self._bounded(done, timeout_s)
         return done.result()
@@ -147,31 +165,32 @@ class Loop:
 
     async def _save_submissions(self) -> list[Submitted]:
         """Saves what was submitted, all in one write, and answers those who wait for it."""
-        batch = [self._submissions.popleft() for _ in range(min(len(self._submissions), _MAX_BATCH))]
+        batches: list[tuple[Sequence[NewRequest], asyncio.Future[Taken]]] = []
+        news: list[NewRequest] = []
+        while self._submissions and len(news) < _MAX_BATCH:
+            batch, done = self._submissions.popleft()
+            self._submitted -= len(batch)
+            if not done.done():
+                batches.append((batch, done))
+                news += batch
         if self._submissions:
             self._wake.set()
-        batch = [(new, done) for new, done in batch if not done.done()]
-        if not batch:
+        if not news:
             return []
         try:
-            ids = await asyncio.to_thread(self._store.add_submissions, [new for new, _ in batch])
+            ids = await asyncio.to_thread(self._store.add_submissions, news)
         except StoreError as error:
-            log.error("submissions could not be saved", count=len(batch), reason=str(error))
-            fail([done for _, done in batch], str(error))
+            log.error("submissions could not be saved", count=len(news), reason=str(error))
+            fail([done for _, done in batches], str(error))
             if not error.retryable:
                 raise
             return []
-        events = []
-        for (new, done), request_id in zip(batch, ids, strict=True):
-            if isinstance(request_id, IdempotencyConflictError):
-                if not done.done():
-                    done.set_exception(request_id)
-                continue
-            if request_id == new.request.id:
-                events.append(Submitted(new.request))
+        begin = 0
+        for batch, done in batches:
             if not done.done():
-                done.set_result(request_id)
-        return events
+                done.set_result(ids[begin : begin + len(batch)])
+            begin += len(batch)
+        return [Submitted(new.request) for new, taken in zip(news, ids, strict=True) if taken == new.request.id]
 
     async def _save(self, frame: Sequence[Save]) -> bool:
         """As ``Saving.save``; who waits for the end of a request is told once that is saved."""
@@ -196,6 +215,7 @@ class Loop:
     def _refuse_submissions(self, reason: str) -> None:
         fail([done for _, done in self._submissions], reason)
         self._submissions.clear()
+        self._submitted = 0
 
     def _send_away(self) -> None:
         """Nobody may wait for a loop that has ended."""
@@ -204,7 +224,7 @@ class Loop:
         for waiters in self._ended.values():
             tell(waiters)
 
-    async def _bounded(self, done: asyncio.Future[None] | asyncio.Future[RequestId], timeout_s: float) -> None:
+    async def _bounded(self, done: asyncio.Future[None] | asyncio.Future[Taken], timeout_s: float) -> None:
         if not await until_done(done, self._clock, timeout_s):
             done.cancel()
             raise UnavailableError(self.saving_fails or "the scheduler did not get to it in time; try again")
