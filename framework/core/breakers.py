@@ -69,6 +69,15 @@ class Breakers:
         if breaker is not None and breaker.probe == task_id:
             breaker.probe = None
 
+    def probes(self, image: str, task_id: TaskId) -> bool:
+        """Whether the task is the one that tries the image now."""
+        breaker = self._of.get(image)
+        return breaker is not None and breaker.probe == task_id
+
+    def known(self) -> list[str]:
+        """What failed lately."""
+        return list(self._of)
+
     def forget_idle(self, now: float, in_use: set[str]) -> None:
         """Drops the breakers of images that no live request names and that have long been closed again."""
         for image, breaker in list(self._of.items()):

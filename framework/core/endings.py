@@ -62,6 +62,10 @@ def end(state: State, task: Task, outcome: Outcome, now: float, dropped: bool = 
             effects.append(Report("warning", text))
     elif image is not None:
         state.breakers.probe_ended(image, task.id)
+    for key, until in state.paused.ended(request, task.id, outcome, now):
+        state.deadlines.set("breaker", key, until)
+        text = f"template {key} is paused for {until - now:.0f} s: {outcome.message}"
+        effects.append(report_on("warning", text, request, task))
     if request.cancel_reason is None:
         if _try_again(state, request, task, outcome, now, dropped):
             text = f"attempt {request.attempt} is lost and tried again: {outcome.message}"
@@ -97,6 +101,7 @@ def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now
         return False
     request.state = RequestState.WAITING
     request.running_at = None
+    request.given = None
     request.not_before = now + _back_off_s(config, nth, task.id)
     state.enqueue(request, now)
     return True

@@ -11,7 +11,7 @@ from framework.core.ids import RequestId
 from framework.core.offers import Host, HostOffers
 from framework.core.ordering import TenantBook
 from framework.core.state import State
-from framework.core.tasks import Request, RequestState
+from framework.core.tasks import SPARES, Request, RequestState
 
 
 def why_not(state: State, request_id: RequestId, now: float) -> WhyNot | None:
@@ -62,7 +62,7 @@ def _blockers(state: State, book: TenantBook, request: Request, now: float) -> l
         left = state.breakers.open(now)[image]
         said = state.breakers.last_message(image)
         found.append(f"breaker: image {image} could not be had ({said}); tried again in {left:.0f} s")
-    return found
+    return found + state.caps.why(request) + state.paused.why(request, now)
 
 
 def _turned_away(state: State, request: Request, host: Host, now: float) -> list[str]:
@@ -143,9 +143,10 @@ def tenant_uses(state: State) -> list[TenantUse]:
     counts: Counter[tuple[str, RequestState]] = Counter(
         (request.tenant, request.state) for request in state.requests.values()
     )
-    wanting = sum(book.tenant.weight for book in state.tenants.values() if book.builds or _waits(counts, book))
+    books = {name: book for name, book in sorted(state.tenants.items()) if name != SPARES}
+    wanting = sum(book.tenant.weight for book in books.values() if book.builds or _waits(counts, book))
     uses = []
-    for name, book in sorted(state.tenants.items()):
+    for name, book in books.items():
         uses.append(
             TenantUse(
                 tenant=book.tenant,
@@ -177,11 +178,12 @@ def health(state: State, notices: list[str], now: float) -> Health:
     """``notices`` are those of others; why Mesos is not connected goes with them."""
     if not state.connected and state.mesos_trouble:
         notices = [*notices, f"no connection to Mesos: {state.mesos_trouble}"]
+    notices = [*notices, *state.paused.notices(now)]
     counts = Counter(request.state for request in state.requests.values())
     return Health(
         connected=state.connected,
         framework_id=state.framework_id,
-        tenants=len(state.tenants),
+        tenants=len(state.tenants) - 1,  # without the owner of spares
         waiting=counts[RequestState.WAITING],
         launching=counts[RequestState.LAUNCHING],
         running=counts[RequestState.RUNNING] + counts[RequestState.ENDING],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 
 from framework.core.ids import HostId, RequestId
 from framework.core.placement import Shape
 from framework.core.resources import Resources
 from framework.core.rules import rules_of
-from framework.core.tasks import Request, Tenant
+from framework.core.tasks import SPARES, Request, Tenant
 
 Rank = tuple[int, float]
 """Minus the priority, then when it was submitted: smaller goes first, and of equals the smaller request id."""
@@ -80,6 +81,10 @@ class TenantQueue:
 
     def images(self) -> set[str]:
         return {shape.image for shape in self._groups if shape.image is not None}
+
+    def kinds(self) -> set[str]:
+        """Of templates in the catalogue."""
+        return {shape.kind for shape in self._groups if shape.kind}
 
     def shape(self, request_id: RequestId) -> Shape | None:
         """None where the request is not in the queue."""
@@ -193,9 +198,20 @@ class TenantBook:
         return None
 
 
+class SparesBook(TenantBook):
+    """Of agents that stand ready for any tenant: nobody's share, and placed after everybody's requests."""
+
+    def __init__(self) -> None:
+        super().__init__(Tenant(SPARES))
+
+    def standing(self, total: Resources) -> float:  # noqa: ARG002 - whatever they use
+        return math.inf
+
+
 def shape_of(request: Request, overhead: Resources, role: str | None = None) -> Shape:
     """The request's shape. ``overhead``: what a Mesos executor takes on top; ``role``: its tenant's."""
     template = request.template
     wanted = template.resources if template.shared else template.resources + overhead
     lasts_s = template.timeout_s + template.grace_s
-    return Shape(wanted.cpu_millis, wanted.mem_mib, wanted.disk_mib, lasts_s, template.image, rules_of(request, role))
+    rules = rules_of(request, role)
+    return Shape(wanted.cpu_millis, wanted.mem_mib, wanted.disk_mib, lasts_s, template.image, rules, template.kind)

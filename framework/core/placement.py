@@ -34,6 +34,7 @@ class Shape(NamedTuple):
     lasts_s: float = 0.0  # at most, to its last second of grace
     image: str | None = None
     rules: Rules | None = None  # None: it may go to every host that has room
+    kind: str = ""  # of its template in the catalogue, which may have reached a limit or be paused
 
     @property
     def shared(self) -> bool:

@@ -16,7 +16,7 @@ from framework.core.offers import Host
 from framework.core.pieces import ReservedUse
 from framework.core.resources import RESOURCE_NAMES, ZERO, Resources
 from framework.core.state import State
-from framework.core.tasks import FailureClass, Request, Task, TaskState
+from framework.core.tasks import SPARES, FailureClass, Request, Task, TaskState
 
 EVERY_S = 1.0
 """Least time between two searches, each of which looks at every live task, and so between two times that builds end."""
@@ -27,7 +27,8 @@ class Shares:
 
     def __init__(self, state: State) -> None:
         self._total = state.total
-        wanting = [book for book in state.tenants.values() if book.builds or len(book.queue)]
+        books = [book for name, book in state.tenants.items() if name != SPARES]  # which are due nothing
+        wanting = [book for book in books if book.builds or len(book.queue)]
         weights = sum(book.tenant.weight for book in wanting)
         self.due = {book.tenant.name: book.tenant.weight / weights for book in wanting}
         self._used = {name: book.used for name, book in state.tenants.items()}

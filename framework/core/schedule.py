@@ -115,6 +115,9 @@ def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate
             return None
         if not all(state.breakers.closed(image) for image in queue.images()):
             return None
+        kinds = queue.kinds()
+        if state.caps.limits_any(kinds) or not state.paused.closed(kinds, book.tenant.name):
+            return None
     if sum(book.queue.cpu_millis for book in books) > sum(each.available.cpu_millis for each in candidates):
         return None
     if sum(book.queue.mem_mib for book in books) > sum(each.available.mem_mib for each in candidates):
@@ -199,7 +202,11 @@ def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Plac
                 return None
             if over == "builds":
                 return None
-        allowed = over is None and (shape.image is None or state.breakers.allows(shape.image, now))
+        allowed = (
+            over is None
+            and (shape.image is None or state.breakers.allows(shape.image, now))
+            and (not shape.kind or _template_allows(state, state.requests[request_id], now))
+        )
         index = placer.place(shape) if allowed else None
         if index is not None:
             request = state.requests[request_id]
@@ -210,6 +217,10 @@ def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Plac
             cursor.starved.append(request_id)
         cursor.pass_over()
     return None
+
+
+def _template_allows(state: State, request: Request, now: float) -> bool:
+    return state.paused.allows(request, now) and state.caps.allows(request)
 
 
 def _candidates(state: State, hosts: set[HostId], claimed: earmarks.Claimed, now: float) -> list[Candidate]:
@@ -259,6 +270,7 @@ def _launch(state: State, host_id: HostId, role: str, requests: list[Request], n
         request.attempt += 1
         request.state = RequestState.LAUNCHING
         request.launched_at = now
+        request.hostname = held.hostname
         template, its_id = request.template, task_id(request.id, request.attempt)
         own_ports, ports = ports[: template.resources.ports], ports[template.resources.ports :]
         task = Task(

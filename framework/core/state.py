@@ -7,13 +7,15 @@ import msgspec
 from agents.shared import SHARED_EXECUTOR_ID
 from framework.core.attention import Attention
 from framework.core.breakers import Breakers
+from framework.core.caps import Caps
 from framework.core.deadlines import Deadlines
 from framework.core.groups import Groups
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName, task_id
 from framework.core.offers import Host, OfferBook, Window
-from framework.core.ordering import TenantBook, shape_of
+from framework.core.ordering import SparesBook, TenantBook, shape_of
+from framework.core.paused import Paused
 from framework.core.resources import ZERO, Resources
-from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
+from framework.core.tasks import SPARES, Request, RequestState, Task, TaskState, Tenant
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -79,13 +81,16 @@ class State:
         self.in_rotation: list[Host] = []  # the same, for those who look at some of them at a time
         self.rotated = 0  # how far they have come
         self.offers = OfferBook()
-        self.tenants: dict[TenantName, TenantBook] = {}
+        self.tenants: dict[TenantName, TenantBook] = {SPARES: SparesBook()}
         self.requests: dict[RequestId, Request] = {}
         self.tasks: dict[TaskId, Task] = {}
         self.tasks_on: dict[HostId, dict[TaskId, Task]] = {}
         self.preemptible: dict[HostId, set[TaskId]] = {}  # live tasks whose templates say so
         self.groups = Groups()
         self.breakers = Breakers(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
+        self.caps = Caps()
+        self.paused = Paused(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
+        self.versions: dict[str, str] = {}  # of the catalogue's templates, by name
         self.deadlines = Deadlines()
         self.earmarks: dict[HostId, Earmark] = {}
         self.announced: dict[HostId, Announced] = {}
@@ -165,8 +170,21 @@ class State:
         task = task_id(request.id, request.attempt + 1)
         self.tenants[request.tenant].take(template.resources)
         self.groups.add(task, request, host_id)
+        self.caps.take(request)
+        self.paused.launched(request, task)
         if template.image is not None:
             self.breakers.launched(template.image, task)
+
+    def uncount(self, request: Request, task: TaskId) -> None:
+        """Takes ``count`` back, of a launch that was not made; the request is in no queue then."""
+        template = request.template
+        self.tenants[request.tenant].give_back(template.resources)
+        self.groups.remove(task, request)
+        self.attention.tenants |= self.caps.give_back(request)
+        self.attention.tenants.add(request.tenant)
+        self.paused.given_up(request, task)
+        if template.image is not None:
+            self.breakers.probe_ended(template.image, task)
 
     def hold(self, host_id: HostId, until: float) -> None:
         """Holds what is offered of the host, if anything is, until then."""
@@ -225,8 +243,10 @@ class State:
             preemptible.discard(task.id)
             if not preemptible:
                 del self.preemptible[task.host_id]
-        self.groups.remove(task.id, self.requests[task.request_id])
+        request = self.requests[task.request_id]
+        self.groups.remove(task.id, request)
         self.tenants[task.tenant].give_back(task.resources)
+        self.attention.tenants |= self.caps.give_back(request)
         self.deadlines.drop("task", task.id)
         self.warned.pop(task.id, None)
         self.attention.tenants.add(task.tenant)
@@ -284,7 +304,7 @@ class State:
         )
 
     def live_task(self, request: Request) -> Task | None:
-        return self.tasks.get(task_id(request.id, request.attempt))
+        return self.tasks.get(request.given or task_id(request.id, request.attempt))
 
     def waiting(self) -> int:
         return len(self.requests) - len(self.tasks)
@@ -312,6 +332,7 @@ def restore(
             state.tenants[task.tenant].take(task.resources)
             state.groups.know(task.host_id, task.hostname, None)
             state.groups.add(task.id, state.requests[task.request_id], task.host_id)
+            state.caps.take(state.requests[task.request_id])
             state.adopt(task)
     for request in requests:
         if request.state is RequestState.WAITING:

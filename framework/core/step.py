@@ -97,6 +97,10 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
             maintenance.taken_back(state, event.offer_id, now)
         case ev.DrainSet():
             return _drain(state, event)
+        case ev.CatalogSet():
+            state.caps.limit(event.limits)
+            state.versions = event.versions
+            state.dirty = True
         case ev.ExecutorLost():
             text = f"Mesos executor {event.executor_id} ended with status {event.status}"
             return [Report("debug", text, host=event.host_id)]
@@ -308,6 +312,7 @@ def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:
         case "reconcile":
             state.deadlines.set("reconcile", "", now + state.config.reconcile_every_s)
             state.breakers.forget_idle(now, {r.template.image for r in state.requests.values() if r.template.image})
+            state.paused.forget_idle(now, {r.template.kind for r in state.requests.values()})
             if state.connected:
                 return [Reconcile(_all_tasks(state)), Reconcile(())] if state.tasks else [Reconcile(())]
         case "breaker":

@@ -8,6 +8,7 @@ import msgspec
 
 from framework.core.ids import HostId, OfferId, RequestId, TaskId, TenantName
 from framework.core.jenkins import JenkinsSide
+from framework.core.origin import Origin
 from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.templates import Template
@@ -47,6 +48,10 @@ class Tenant(msgspec.Struct, frozen=True):
     weight: int = 100
     quota: Quota = Quota()
     role: str | None = None  # the Mesos role whose offers its builds take; None: any of ours
+
+
+SPARES = TenantName("~spares")
+"""Owns agents that stand ready for whoever needs one first; no tenant that people see, or could name."""
 
 
 class RequestState(StrEnum):
@@ -98,6 +103,9 @@ class Request(msgspec.Struct, gc=False):
     ended_at: float | None = None
     outcome: Outcome | None = None
     jenkins: JenkinsSide | None = None  # None for jobs of the API
+    origin: Origin | None = None  # of those that a webhook brought
+    hostname: str = ""  # of the newest attempt's host
+    given: TaskId | None = None  # the spare that is its newest attempt, which has that name for ever
 
 
 class TaskState(StrEnum):

@@ -79,6 +79,11 @@ class Template(msgspec.Struct, frozen=True):
     idle_s: float = 0.0  # of a pooled agent
 
     @property
+    def kind(self) -> str:
+        """Its name and version in the catalogue; empty where it is of none."""
+        return f"{self.name}@{self.version}" if self.name else ""
+
+    @property
     def own_resources(self) -> Resources:
         """Of the container that builds."""
         own = self.resources
