@@ -66,6 +66,7 @@ bench: ## the figures of docs/performance.rst
 	$(bin)/butlery bench mesos --json
 	$(bin)/butlery bench marathon --json
 	$(bin)/butlery bench masters --json
+	$(bin)/butlery bench jenkins --json
 
 .PHONY: docs
 docs: venv ## docs/_build/html, warnings as errors

@@ -32,11 +32,11 @@ class Api:
     def job(self, job_id: str) -> dict[str, Any]:
         return self._client.get(job_path(job_id))
 
-    def jobs(self) -> Iterator[dict[str, Any]]:
-        """Every build this token may see, the newest first."""
+    def jobs(self, **only: str) -> Iterator[dict[str, Any]]:
+        """Every build this token may see, the newest first; ``only`` those with, say, this ``state``."""
         before: str | None = None
         while True:
-            page = self._client.get("/v1/jobs", {"limit": PAGE} | ({"before": before} if before else {}))
+            page = self._client.get("/v1/jobs", {"limit": PAGE, **only} | ({"before": before} if before else {}))
             yield from page["jobs"]
             before = page["next"]
             if before is None:

@@ -183,6 +183,26 @@ def masters(
         masters_benchmark.show(figures, Console(highlight=False))
 
 
+@bench.command()
+def jenkins(
+    as_json: JsonOption = False,
+    masters: Annotated[int, typer.Option(min=1, max=1000, help="Stand-ins for Jenkins.")] = 200,
+    items: Annotated[int, typer.Option(min=2, max=50_000, help="Builds in their queues.")] = 8000,
+    hosts: Annotated[int, typer.Option(min=1, max=317, help="Real Mesos agents, for agents that pretend.")] = 317,
+    builds: Annotated[int, typer.Option(min=0, max=10_000, help="Builds of real agents, timed; 0: none.")] = 70,
+    warm: Annotated[int, typer.Option(min=0, max=10_000, help="Such that find a warm spare.")] = 60,
+) -> None:
+    """Serve builds from the queues of many masters by one-shot agents on a real Mesos, and time the agents' coming."""
+    from benchmarks.jenkins import run as jenkins_benchmark
+
+    with ended_by_signals():
+        figures = jenkins_benchmark.run(masters, items, hosts, builds, warm, _progress())
+    if as_json:
+        _tell(figures)
+    else:
+        jenkins_benchmark.show(figures, Console(highlight=False))
+
+
 @bench.command("all")
 def everything() -> None:
     """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""

@@ -114,15 +114,16 @@ class _Agent:
         host, _, path = told["url"].partition("://")[2].partition("/")
         name, _, port = host.partition(":")
         self.socket = socket.create_connection((name, int(port or 80)), CONNECT_TIMEOUT_S)
+        prefix = f"/{path.rstrip('/')}".rstrip("/")
         lines = [
-            "GET /%swsagents HTTP/1.1" % (path.rstrip("/") + "/" if path.rstrip("/") else ""),
-            "Host: %s" % host,
+            f"GET {prefix}/wsagents HTTP/1.1",
+            f"Host: {host}",
             "Upgrade: websocket",
             "Connection: Upgrade",
             "Sec-WebSocket-Version: 13",
-            "Sec-WebSocket-Key: %s" % base64.b64encode(os.urandom(16)).decode(),
-            "Node-Name: %s" % told["node"],
-            "Secret-Key: %s" % secret,
+            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
+            f"Node-Name: {told['node']}",
+            f"Secret-Key: {secret}",
             "X-Remoting-Capability: pretended",
             "\r\n",
         ]
