@@ -14,8 +14,9 @@ from pathlib import Path
 from benchmarks.api import Api
 from benchmarks.jenkins_client import Jenkins
 from framework.errors import UnavailableError
-from masters.names import SCHEDULER_USER, Variable
 
+USER = "butlery"
+"""Whose API token a master has for the scheduler."""
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = "tests.fakes.jenkins.several"
 MASTERS_EACH = 50
@@ -39,7 +40,7 @@ def running(admin: Api, count: int, directory: Path) -> Iterator[list[Jenkins]]:
         for group, process in zip(groups, processes, strict=True):
             for name, port in zip(map(name_of, group), _ports(process, log), strict=True):
                 token = (directory / name / "secrets" / "butlery-api-token").read_text()
-                found.append(Jenkins(f"http://127.0.0.1:{port}/", SCHEDULER_USER, token))
+                found.append(Jenkins(f"http://127.0.0.1:{port}/", USER, token))
         yield found
         for master in found:
             master.close()
@@ -58,9 +59,9 @@ def _begun(admin: Api, names: Sequence[str], directory: Path, log: Path) -> subp
     given = []
     for name in names:
         environment = {
-            Variable.TENANT: name,
-            Variable.SCHEDULER_URL: admin.url,
-            Variable.TENANT_TOKEN: admin.set_tenant(name),
+            "BUTLERY_TENANT": name,
+            "BUTLERY_SCHEDULER_URL": admin.url,
+            "BUTLERY_TENANT_TOKEN": admin.set_tenant(name),
         }
         options = ["--home", str(directory / name), "--port", "0", "--boot-s", "0"]
         given.append({"argv": options, "environment": environment})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import select
 import socket
 import struct
@@ -185,11 +186,8 @@ class _Agent:
 
 
 def _seconds_of(message: bytes) -> float:
-    words = message.partition(b"sleep ")[2].split(None, 1)
-    try:
-        return float(words[0])
-    except (IndexError, ValueError):
-        return 0.0
+    found = re.search(rb"\bsleep ([0-9.]+)", message)
+    return float(found[1]) if found is not None else 0.0
 
 
 def _result(result_class: str, message: str) -> bytes:
