@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
@@ -139,6 +139,10 @@ class NodeKeeper(Protocol):
     def forget(self, task_id: TaskId) -> None: ...
 
 
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""What JSON's readers agree on."""
+
+
 class DemandRecord(msgspec.Struct, frozen=True):
     """One line of what a master's init script tells (``masters/image/init.groovy.d/butlery-50-demand.groovy``).
 
@@ -149,10 +153,10 @@ class DemandRecord(msgspec.Struct, frozen=True):
         "ready", "buildable", "left", "accepted", "served", "started", "finished", "online", "offline", "alive"
     ]
     session: str = ""  # of the master's process
-    seq: int = 0  # grows by one with each record of a session; 0: not counted
-    sent_ms: int = 0
-    item: int | None = None
-    in_queue_since_ms: int = 0
+    seq: Whole = 0  # grows by one with each record of a session; 0: not counted
+    sent_ms: Whole = 0
+    item: Whole | None = None
+    in_queue_since_ms: Whole = 0
     task: str = ""
     task_url: str = ""
     label: str | None = None
