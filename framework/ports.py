@@ -14,6 +14,7 @@ from framework.core.events import Event, OperationUpdate
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
 from framework.core.jenkins import JenkinsSide
 from framework.core.offers import Host
+from framework.core.origin import Origin
 from framework.core.pieces import Piece, ReservedUse
 from framework.core.resources import Resources
 from framework.core.tasks import Request, Task, Tenant
@@ -402,6 +403,7 @@ class Submission(msgspec.Struct, frozen=True):
     retries: int = 2
     idempotency_key: str | None = None
     jenkins: JenkinsSide | None = None  # of the request, where it is for an agent of a master
+    origin: Origin | None = None  # where a webhook brought it
     digest: str = ""  # of what the tenant sent, to tell a repeat from another job under the same key
 
 
@@ -480,6 +482,10 @@ class Control(Protocol):
 
     def unserved(self, tenant: TenantName) -> Sequence[Unserved]:
         """Items of the tenant's queue that no agent will come for, as things are."""
+        ...
+
+    def refused(self, origin: Origin, reason: str) -> None:
+        """Has the forge told that a commit is not built, and why."""
         ...
 
     def hosts(self) -> list[HostUse]: ...

@@ -23,6 +23,7 @@ from framework.secret_files import (
     given_mesos_secret,
     given_zookeeper_auth,
 )
+from framework.serverless_settings import ServerlessSettings, Webhooks, read_secrets
 from framework.setting_types import (
     DAY_S,
     ConstraintParts,
@@ -444,6 +445,8 @@ class Settings(DocumentModel):
         default_factory=dict, description="By label; a job names one, and what it says itself goes before it."
     )
     jenkins: JenkinsSettings = Field(default_factory=JenkinsSettings)
+    serverless: ServerlessSettings = Field(default_factory=ServerlessSettings)
+    webhooks: Webhooks = Field(default_factory=list, description="Webhooks of forges, whose pushes are built.")
     log: LogSettings = Field(default_factory=LogSettings)
     local: dict[str, Any] = Field(
         default_factory=dict, description="The cluster that ``butlery local up`` makes; read by that command alone."
@@ -535,6 +538,7 @@ def _load(document: Document, base: Path, environ: Mapping[str, str]) -> Setting
         raise InputError(error.faults + faults) from error
     if secrets.get("mesos") and settings.mesos.principal is None:
         faults.append(Fault(document.where(("mesos",)), "a secret needs mesos.principal, whose it is"))
+    faults += read_secrets(document, settings.webhooks)
     if faults:
         raise InputError(faults)
     settings._admin_token = secrets["admin_token"]

@@ -46,6 +46,20 @@ def _marathon_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def forge_url(value: str) -> str:
+    """Of a forge's API, without a slash at the end."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("cannot be read; write https://HOST/PATH") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a name or password; token_file names a file for that")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+        raise ValueError(f"must be http(s)://HOST/PATH, not {value[:60]!r}")
+    return value.rstrip("/")
+
+
 def mesos_url(value: str) -> str:
     """Masters' addresses with commas between them, or one ``zk://``."""
     if value.startswith("zk://"):

@@ -12,6 +12,7 @@ from framework.core import admission, explain
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.events import CancelAsked, DrainSet, TenantSet
 from framework.core.ids import HostId, RequestId, TenantName, task_id
+from framework.core.origin import Origin
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError, InputError, UnavailableError
@@ -19,6 +20,7 @@ from framework.jenkins_ports import DemandAnswer, DemandRecord, Intake, MasterRe
 from framework.ports import Chance, Clock, ClusterView, FileChunk, JobQuery, NewRequest, Store, Submission
 from framework.runtime.chance import new_request_id
 from framework.runtime.loop import Loop
+from framework.runtime.statuses import Statuses
 from framework.tokens import tenant_token, token_sha256
 
 SAVE_TIMEOUT_S = 15.0
@@ -38,6 +40,7 @@ class RuntimeControl:
         clock: Clock,
         chance: Chance,
         intake: Intake | None = None,
+        statuses: Statuses | None = None,
     ) -> None:
         """``tokens`` holds the SHA-256 of each tenant's token."""
         self._loop = loop
@@ -48,6 +51,7 @@ class RuntimeControl:
         self._clock = clock
         self._chance = chance
         self._intake = intake
+        self._statuses = statuses
 
     async def submit(self, submission: Submission) -> Request:
         refusal = self._refusal(submission)
@@ -65,6 +69,7 @@ class RuntimeControl:
             priority=submission.priority,
             retries=submission.retries,
             jenkins=submission.jenkins,
+            origin=submission.origin,
         )
         new = NewRequest(request, submission.spec, submission.idempotency_key, submission.digest)
         request_id = await self._loop.submit(new, SAVE_TIMEOUT_S)
@@ -155,6 +160,10 @@ class RuntimeControl:
     def unserved(self, tenant: TenantName) -> Sequence[Unserved]:
         return () if self._intake is None else self._intake.unserved(tenant)
 
+    def refused(self, origin: Origin, reason: str) -> None:
+        if self._statuses is not None:
+            self._statuses.refused(origin, reason)
+
     def hosts(self) -> list[HostUse]:
         return explain.host_uses(self._loop.state)
 
@@ -162,6 +171,7 @@ class RuntimeControl:
         notices = list(self._store.notices)
         if self._loop.saving_fails:
             notices.append(f"the state cannot be saved: {self._loop.saving_fails}")
+        notices += self._statuses.notices if self._statuses is not None else ()
         return explain.health(self._loop.state, notices, self._clock.now())
 
     async def read_file(

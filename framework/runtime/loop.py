@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias, TypeGuard
 
 from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
@@ -13,7 +13,7 @@ from framework.core.events import Event, Submitted, TaskUpdate, Tick
 from framework.core.ids import RequestId
 from framework.core.state import State
 from framework.core.step import turn
-from framework.core.tasks import RequestState
+from framework.core.tasks import Request, RequestState
 from framework.errors import IdempotencyConflictError, StoreError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, NewRequest, Store
@@ -35,8 +35,18 @@ _SAVE_TYPES = (SaveRequest, SaveTask, SaveTenant, SaveFrameworkId, SaveDraining)
 class Loop:
     """Owns the state. ``emit`` and the waiting methods are for the event loop's own thread."""
 
-    def __init__(self, state: State, store: Store, performer: Performer, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self,
+        state: State,
+        store: Store,
+        performer: Performer,
+        clock: Clock,
+        chance: Chance,
+        saved: Callable[[Request], None] = lambda _: None,
+    ) -> None:
+        """``saved`` is called with each request of a webhook as it is once that is saved; it never blocks."""
         self.state = state
+        self._saved = saved
         self._store = store
         self._performer = performer
         self._clock = clock
@@ -159,6 +169,8 @@ class Loop:
             if not await self._save(frame):
                 return
             tell(waiting)
+            for request in _of_webhooks((*events, *frame)):
+                self._saved(request)
         finally:
             fail(waiting, self.saving_fails or _STOPPING)
         await self._performer.perform(effects)
@@ -230,6 +242,12 @@ class Loop:
             raise UnavailableError(self.saving_fails or "the scheduler did not get to it in time; try again")
         if (error := done.exception()) is not None:
             raise error
+
+
+def _of_webhooks(saved: Sequence[Event | Save]) -> Iterator[Request]:
+    for one in saved:
+        if isinstance(one, Submitted | SaveRequest) and one.request.origin is not None:
+            yield one.request
 
 
 def _ends(save: Save) -> TypeGuard[SaveRequest]:

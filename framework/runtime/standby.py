@@ -10,6 +10,7 @@ from agents.spec import BuildSpec
 from framework.core import explain
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.ids import RequestId, TenantName
+from framework.core.origin import Origin
 from framework.core.state import Config, State
 from framework.core.tasks import Request, RequestState, Task, Tenant
 from framework.core.templates import Template
@@ -117,6 +118,9 @@ class StandbyControl:
         raise _not_leading()
 
     def unserved(self, tenant: TenantName) -> NoReturn:  # noqa: ARG002
+        raise _not_leading()
+
+    def refused(self, origin: Origin, reason: str) -> NoReturn:  # noqa: ARG002
         raise _not_leading()
 
     def hosts(self) -> list[HostUse]:

@@ -10,6 +10,7 @@ from agents.spec import BuildSpec
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.ids import HostId, RequestId, TenantName, task_id
 from framework.core.offers import Host
+from framework.core.origin import Origin
 from framework.core.resources import ZERO, Resources
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
@@ -42,6 +43,7 @@ class FakeControl:
         self.demanded: dict[TenantName, list[DemandRecord]] = {}
         self.hopeless: dict[TenantName, list[Unserved]] = {}
         self.submissions: list[Submission] = []
+        self.refusals_told: list[tuple[Origin, str]] = []
         self.failing: Exception | None = None
         self.connected = True
         self.draining = False
@@ -63,6 +65,9 @@ class FakeControl:
 
     def unserved(self, tenant: TenantName) -> Sequence[Unserved]:
         return self.hopeless.get(tenant, ())
+
+    def refused(self, origin: Origin, reason: str) -> None:
+        self.refusals_told.append((origin, reason))
 
     # What a test does to it.
 
