@@ -74,10 +74,6 @@ class LaunchTasks(msgspec.Struct, frozen=True):
     tasks: tuple[TaskLaunch, ...]
 
 
-GROUP_DISK_MIB = 1
-"""Of a group's Mesos executor: Mesos refuses one without a disk (REASON_TASK_GROUP_INVALID, "uses no disk")."""
-
-
 class LaunchGroup(msgspec.Struct, frozen=True):
     """Tasks of one Mesos executor, of which Mesos launches all or none."""
 

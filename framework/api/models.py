@@ -17,10 +17,10 @@ from framework.api.faults import faults_of
 from framework.core import constraints
 from framework.core.ids import TenantName
 from framework.core.pieces import ReservedUse
-from framework.core.resources import Resources
+from framework.core.resources import GROUP_DISK_MIB, Resources
 from framework.core.templates import Container, Neighbour, Template
 from framework.errors import Fault, InputError
-from framework.ports import GROUP_DISK_MIB, Submission
+from framework.ports import Submission
 from framework.setting_types import ConstraintParts, Role
 from framework.settings import TemplateSettings
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from framework.catalog.model import TemplateSettings
+from framework.catalog.overriding import MAX_ATOMS, Override, changed, choices, overrides_of
+from framework.core import labels
 from framework.core.events import TemplateLimits
 from framework.core.ids import TenantName
+
+MAX_REMEMBERED = 4096
+"""Labels whose templates are known; there are far fewer of them in use than jobs."""
+MAX_TOLD = 20
+"""Labels that a reason lists."""
 
 
 class CatalogTemplate(NamedTuple):
@@ -16,7 +25,11 @@ class CatalogTemplate(NamedTuple):
     name: str
     version: str  # first 12 hex digits of the SHA-256 of its content
     settings: TemplateSettings
-    labels: tuple[str, ...]  # of its agents' nodes
+    labels: tuple[str, ...]  # of its agents' nodes; none where it is abstract
+
+    def serves(self, tenant: TenantName | None) -> bool:
+        """``tenant`` None: whoever it is."""
+        return tenant is None or self.settings.tenants is None or tenant in self.settings.tenants
 
 
 class Chosen(NamedTuple):
@@ -24,7 +37,7 @@ class Chosen(NamedTuple):
 
     template: CatalogTemplate
     settings: TemplateSettings  # the template's, changed
-    atoms: tuple[str, ...]  # of the label, ``NAME=VALUE`` each, that changed it
+    atoms: tuple[str, ...] = ()  # of the label, ``NAME=VALUE`` each, that changed it
 
     @property
     def node_labels(self) -> str:
@@ -33,7 +46,7 @@ class Chosen(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Agents of one version can serve one another's builds."""
+        """Agents of one name and version can serve one another's builds."""
         return "+".join((self.template.version, *self.atoms))
 
 
@@ -44,22 +57,106 @@ class NoTemplate(NamedTuple):
 
 
 class Catalog:
-    """All templates, which never change: another catalogue takes this one's place."""
+    """All templates, which never change: another catalogue takes this one's place.
+
+    A template serves a label expression that its labels make true, as they do for Jenkins, together with those atoms of
+    the expression that change it within its bounds. Of several the one that asks for least is taken: of GPUs, then
+    CPUs, memory, disk, and then the first by name.
+    """
 
     def __init__(self, templates: Iterable[CatalogTemplate]) -> None:
-        self.templates: Mapping[str, CatalogTemplate] = {one.name: one for one in templates}
+        self.templates: Mapping[str, CatalogTemplate] = {
+            one.name: one for one in sorted(templates, key=lambda one: one.name)
+        }
+        self._served = [one for one in self.templates.values() if not one.settings.abstract]
+        self._suiting: dict[str, tuple[Chosen, ...]] = {}
 
     def match(self, label: str | None, tenant: TenantName | None) -> Chosen | NoTemplate:
         """``label`` None or empty: of a build that names none. ``tenant`` None: whoever it is."""
-        raise NotImplementedError
+        if label is None or not label.strip():
+            return self._default(tenant)
+        try:
+            expression = labels.parse(label)
+        except labels.LabelSyntaxError as error:
+            return NoTemplate(f"{_shown(label)} is no label expression: {error}; {HOW}")
+        suiting = self._suiting.get(expression.text)
+        if suiting is None:
+            suiting = self._remember(expression)
+        for chosen in suiting:
+            if chosen.template.serves(tenant):
+                return chosen
+        return NoTemplate(self._why_none(expression, tenant))
 
-    @property
+    @cached_property
     def limits(self) -> dict[str, TemplateLimits]:
-        raise NotImplementedError
+        """By template, where there are any."""
+        return {
+            one.name: TemplateLimits(one.settings.max_agents, one.settings.max_agents_per_tenant)
+            for one in self._served
+            if one.settings.max_agents is not None or one.settings.max_agents_per_tenant is not None
+        }
 
-    @property
+    @cached_property
     def versions(self) -> dict[str, str]:
-        return {name: one.version for name, one in self.templates.items()}
+        """Of templates that serve anybody, by name."""
+        return {one.name: one.version for one in self._served}
+
+    def _default(self, tenant: TenantName | None) -> Chosen | NoTemplate:
+        for one in self._served:
+            if one.settings.default and one.serves(tenant):
+                return Chosen(one, one.settings)
+        return NoTemplate(f"it names no label, and no template is for such builds; {self._told(tenant)}")
+
+    def _remember(self, expression: labels.Label) -> tuple[Chosen, ...]:
+        overrides = overrides_of(expression.atoms)
+        found = () if len(overrides) > MAX_ATOMS else tuple(self._suit(expression, overrides))
+        if len(self._suiting) >= MAX_REMEMBERED:
+            self._suiting.clear()
+        self._suiting[expression.text] = found
+        return found
+
+    def _suit(self, expression: labels.Label, overrides: Sequence[Override]) -> list[Chosen]:
+        ways = list(choices(overrides))
+        found = [one for template in self._served if (one := _with(template, expression, ways)) is not None]
+        return sorted(found, key=lambda one: _order(one, expression))
+
+    def _why_none(self, expression: labels.Label, tenant: TenantName | None) -> str:
+        overrides = overrides_of(expression.atoms)
+        if len(overrides) > MAX_ATOMS:
+            return f"{_shown(expression.text)} has more than {MAX_ATOMS} atoms that change its agent"
+        refusals = list(dict.fromkeys(self._refusals(expression, overrides, tenant)))
+        if refusals:
+            return "; ".join(refusals[:3]) + ": ask for what it takes, or have its operator allow more"
+        known = self._known(tenant)
+        missing = [atom for atom in expression.atoms if atom not in known and atom not in {o.atom for o in overrides}]
+        blank = next((atom for atom in missing if any(char.isspace() for char in atom)), None)
+        if blank is not None:
+            return f"{_shown(blank)} is one name with blanks in it, which no agent has; {HOW}"
+        near = list(dict.fromkeys(one for atom in missing for one in difflib.get_close_matches(atom, known, n=2)))
+        hint = f"the nearest known are {', '.join(near[:5])}; " if near else ""
+        return f"no template is for {_shown(expression.text)}; {hint}{self._told(tenant)}"
+
+    def _refusals(
+        self, expression: labels.Label, overrides: Sequence[Override], tenant: TenantName | None
+    ) -> Iterator[str]:
+        """Of templates that would serve it but for their bounds."""
+        for template in self._served if overrides else ():
+            if template.serves(tenant):
+                way = next((one for one in choices(overrides) if _true(expression, template, one)), ())
+                for override in way:
+                    try:
+                        changed(template.settings, [override])
+                    except ValueError as error:
+                        yield f"the template {template.name} {error}"
+
+    def _known(self, tenant: TenantName | None) -> list[str]:
+        return sorted({label for one in self._served if one.serves(tenant) for label in one.labels})
+
+    def _told(self, tenant: TenantName | None) -> str:
+        known = self._known(tenant)
+        if not known:
+            return "there are no templates"
+        return f"there are {', '.join(known[:MAX_TOLD])}" + (f" and {len(known) - MAX_TOLD} more" if known[20:] else "")
 
 
 class Templates(Protocol):
@@ -76,3 +173,34 @@ class Templates(Protocol):
     async def reload(self) -> list[str]:
         """Looks at the files now; the notices. Bounded."""
         ...
+
+
+HOW = "write it as Jenkins takes it, such as `maven && !windows`"
+
+
+def _with(template: CatalogTemplate, expression: labels.Label, ways: Sequence[tuple[Override, ...]]) -> Chosen | None:
+    for way in ways:
+        if _true(expression, template, way):
+            try:
+                settings = changed(template.settings, way)
+            except ValueError:
+                continue
+            return Chosen(template, settings, tuple(one.atom for one in way))
+    return None
+
+
+def _true(expression: labels.Label, template: CatalogTemplate, way: Sequence[Override]) -> bool:
+    return expression.matches({*template.labels, *(one.atom for one in way)})
+
+
+def _order(chosen: Chosen, expression: labels.Label) -> tuple[object, ...]:
+    """What is asked for by changes alone is of the template for builds that name no label, if that takes them."""
+    settings = chosen.settings
+    by_changes = bool(chosen.atoms) and expression.matches(set(chosen.atoms)) and not settings.default
+    whole = sum((one.resources for one in settings.containers), settings.resources)
+    return by_changes, whole.gpus, whole.cpu_millis, whole.mem_mib, whole.disk_mib, chosen.template.name
+
+
+def _shown(label: str) -> str:
+    shown = label if len(label) <= 100 else label[:100] + "..."
+    return f"`{shown}`" if shown.isprintable() else repr(shown)

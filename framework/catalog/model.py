@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from framework.core.resources import Resources
 from framework.documents import DocumentModel
 from framework.setting_types import (
     DAY_S,
@@ -46,7 +47,12 @@ EnvName = Annotated[
 ]
 EnvValue = Annotated[str, Matching(r"[^\x00]{0,100000}", "text of at most 100000 characters without NUL")]
 Argument = Annotated[str, Matching(r"[^\x00-\x1f\x7f]{1,4096}", "1 to 4096 characters of one line")]
-Path = Annotated[str, Matching(r"/[^\x00-\x1f\x7f:]{0,4094}", "an absolute path without a colon")]
+Path = Annotated[
+    str,
+    Matching(
+        r"(?!(.*/)?\.\.(/|$))[^\x00-\x1f\x7f:]{1,4095}", "a path without `..` and colons, as the container sees it"
+    ),
+]
 Source = Annotated[
     str,
     Matching(
@@ -55,7 +61,11 @@ Source = Annotated[
     ),
 ]
 User = Annotated[
-    str, Matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,62})?", "USER, UID or UID:GID")
+    str,
+    Matching(
+        r"(?!(root|0+)(:|$))[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,62})?",
+        "USER, UID or UID:GID, and not root",
+    ),
 ]
 Tunnel = Annotated[
     str, Matching(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])?:[0-9]{0,5}", "HOST:PORT, HOST: or :PORT")
@@ -74,12 +84,20 @@ Labels = Annotated[list[Atom], Field(max_length=100), AfterValidator(different)]
 class VolumeSettings(DocumentModel):
     """What of a host a container sees."""
 
-    path: Path = Field(description="Where the container sees it; without an image, a link there.")
+    path: Path = Field(
+        description="Where the container sees it; a relative one is below the workspace, as all are without an image."
+    )
     source: Source | None = Field(
         default=None, description="Directory of the host, or the name of a volume of its Docker engine."
     )
     read_only: bool = Field(default=False, description="Whether it may only be read.")
     remove: bool = Field(default=False, description="Takes away what was inherited under this path.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> VolumeSettings:
+        if self.source is None:
+            raise ValueError("source is missing: a directory of the host, or a volume of its Docker engine")
+        return self
 
 
 class ReadySettings(DocumentModel):
@@ -118,6 +136,16 @@ class ContainerSettings(DocumentModel):
         default=None, description="Waited for before the agent starts; by default it need only have been started."
     )
     remove: bool = Field(default=False, description="Takes away what was inherited under this name.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> ContainerSettings:
+        if self.image is None and self.command is None:
+            raise ValueError("give image, command, or both")
+        return self
+
+    @property
+    def resources(self) -> Resources:
+        return Resources(round(self.cpus * 1000), self.mem_mib, self.disk_mib, self.gpus)
 
 
 class OverrideSettings(DocumentModel):
@@ -248,9 +276,15 @@ class TemplateSettings(DocumentModel):
             raise ValueError("tunnel is of agents that come by TCP: set web_socket: false too")
         if self.spares and self.lifetime == "pooled":
             raise ValueError("spares serve any tenant, pooled agents one: give one of spares and lifetime: pooled")
+        if (self.user or self.network) and self.image is None and not self.overrides.images:
+            raise ValueError("user and network are of an image's container: give image too")
+        for name in ("cpus", "mem_mib", "disk_mib", "timeout_s"):
+            most = getattr(self.overrides, f"{name}_max")
+            if most is not None and most < getattr(self, name):
+                raise ValueError(f"overrides.{name}_max is less than the template's own {name}")
         return self
 
     @property
-    def cpu_millis(self) -> int:
-        """``cpus`` in thousandths of one."""
-        return round(self.cpus * 1000)
+    def resources(self) -> Resources:
+        """Of the container that builds."""
+        return Resources(round(self.cpus * 1000), self.mem_mib, self.disk_mib, self.gpus)

@@ -1,14 +1,21 @@
-"""What a chosen template makes of a request: the core's template, the executor's spec, the Jenkins side."""
+"""What a template makes of a request: the core's template, the executor's spec, the Jenkins side."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from agents.spec import BuildSpec
+import msgspec
+
+from agents.shared import RUNNER_MEM_MIB
+from agents.spec import AgentSpec, BuildSpec, ContainerSpec, ReadyCheck, VolumeSpec
 from framework.catalog.matching import Chosen
+from framework.catalog.model import ContainerSettings, TemplateSettings, VolumeSettings
+from framework.core import constraints
 from framework.core.ids import TenantName
 from framework.core.jenkins import JenkinsSide, QueueItem
-from framework.core.templates import Template
+from framework.core.pieces import ReservedUse
+from framework.core.resources import GROUP_DISK_MIB, Resources
+from framework.core.templates import Container, Lifetime, Template
 
 
 class AgentParts(NamedTuple):
@@ -31,14 +38,111 @@ def agent_submission(
     buildable_at: float,
 ) -> AgentParts:
     """A request for an agent of a tenant's master. ``label`` as Jenkins told it, empty where the job has none."""
-    raise NotImplementedError
+    settings = chosen.settings
+    side = JenkinsSide(
+        item=item,
+        task=task,
+        task_url=task_url,
+        label=label,
+        node_labels=chosen.node_labels,
+        buildable_at=buildable_at,
+        exclusive=not settings.default,
+        web_socket=settings.web_socket,
+        tunnel=settings.tunnel,
+        resubmit=settings.resubmit,
+    )
+    return AgentParts(agent_template(chosen), agent_spec(chosen, tenant, task), side, settings.retries)
 
 
 def agent_template(chosen: Chosen) -> Template:
     """What deciding needs to know of an agent of Jenkins; of a spare too."""
-    raise NotImplementedError
+    settings = chosen.settings
+    return msgspec.structs.replace(
+        core_template(settings, chosen.template.name, chosen.version),
+        connect_timeout_s=settings.connect_timeout_s,
+        lifetime=Lifetime(settings.lifetime),
+        idle_s=settings.idle_min * 60,
+    )
 
 
 def agent_spec(chosen: Chosen, tenant: str, job: str) -> BuildSpec:
     """What the executor needs to make the agent ready; whose it is at the master comes with the node."""
-    raise NotImplementedError
+    settings = chosen.settings
+    spec = build_spec(settings, tenant, job)
+    spec.keep_failed_h = settings.keep_failed_h
+    spec.agent = AgentSpec(
+        web_socket=settings.web_socket,
+        tunnel=settings.tunnel,
+        java=settings.java,
+        jvm_options=list(settings.jvm_options),
+    )
+    return spec
+
+
+def core_template(settings: TemplateSettings, name: str = "", version: str = "") -> Template:
+    """What deciding needs to know of it, of a job as of an agent."""
+    containers = tuple(Container(one.name, one.resources, one.image) for one in settings.containers)
+    shared = settings.mesos_executor == "shared" and not containers
+    own = settings.resources + watching(len(containers), shared=shared)
+    return Template(
+        resources=sum((one.resources for one in containers), own),
+        image=settings.image,
+        attributes=dict(settings.attributes),
+        timeout_s=settings.timeout_s,
+        constraints=tuple(constraints.parse(parts) for parts in settings.constraints),
+        reserved=ReservedUse(settings.reserved),
+        preemptible=settings.preemptible,
+        shared=shared,
+        containers=containers,
+        name=name,
+        version=version,
+    )
+
+
+def build_spec(settings: TemplateSettings, tenant: str, job: str) -> BuildSpec:
+    """What the executor needs to know of it, of a job as of an agent; the template's command, where it has one."""
+    return BuildSpec(
+        task_id="",
+        tenant=tenant,
+        job=job,
+        command=settings.command or "",
+        cpu_millis=settings.resources.cpu_millis,
+        mem_mib=settings.mem_mib,
+        disk_mib=settings.disk_mib,
+        image=settings.image,
+        env=dict(settings.env),
+        timeout_s=settings.timeout_s,
+        gpus=settings.gpus,
+        containers=[_container(one) for one in settings.containers],
+        volumes=_volumes(settings.volumes),
+        user=settings.user,
+        network=settings.network,
+    )
+
+
+def watching(containers: int, *, shared: bool) -> Resources:
+    """What an agent asks for on top of its containers: memory to watch over them, a group's disk.
+
+    Mesos may hold an executor to the sum of its tasks. Watching over one container is in the executor's own overhead.
+    """
+    return Resources(mem_mib=RUNNER_MEM_MIB * (containers + shared), disk_mib=GROUP_DISK_MIB if containers else 0)
+
+
+def _container(settings: ContainerSettings) -> ContainerSpec:
+    resources, ready = settings.resources, settings.ready
+    return ContainerSpec(
+        name=settings.name,
+        command=settings.command or "",
+        cpu_millis=resources.cpu_millis,
+        mem_mib=resources.mem_mib,
+        disk_mib=resources.disk_mib,
+        gpus=resources.gpus,
+        image=settings.image,
+        env=dict(settings.env),
+        volumes=_volumes(settings.volumes),
+        ready=None if ready is None else ReadyCheck(ready.command, ready.port, ready.timeout_s),
+    )
+
+
+def _volumes(given: list[VolumeSettings]) -> list[VolumeSpec]:
+    return [VolumeSpec(one.source or "", one.path, one.read_only) for one in given]

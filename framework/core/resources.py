@@ -55,3 +55,6 @@ class Resources(msgspec.Struct, frozen=True, gc=False):
 
 RESOURCE_NAMES = ("cpu_millis", "mem_mib", "disk_mib", "gpus", "ports")
 ZERO = Resources()
+
+GROUP_DISK_MIB = 1
+"""Of a group's Mesos executor: Mesos refuses one without a disk (REASON_TASK_GROUP_INVALID, "uses no disk")."""

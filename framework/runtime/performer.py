@@ -14,12 +14,11 @@ from agents.spec import BuildSpec, ContainerSpec, HostPolicy
 from framework.core import effects as ef
 from framework.core.events import TaskUpdate
 from framework.core.ids import TaskId, container_task_id
-from framework.core.resources import Resources
+from framework.core.resources import GROUP_DISK_MIB, Resources
 from framework.core.tasks import Task
 from framework.errors import StoreFullError
 from framework.log import get_logger
 from framework.ports import (
-    GROUP_DISK_MIB,
     Emit,
     LaunchGroup,
     LaunchTasks,
