@@ -1,0 +1,101 @@
+"""Claims: requests that hold a place on a host while their nodes are made in Jenkins, before anything is launched.
+
+A claim is counted as its task would be: in its tenant's use, among the builds of its host, against limits. It lives in
+memory alone; a scheduler that starts anew finds its request waiting.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import msgspec
+
+from framework.core.ids import HostId, RequestId, TaskId, TenantName
+
+MAKING_AT_MOST = 32
+"""Nodes of one master in the making; each takes it some 10 ms, so that this many are a third of a second's work."""
+
+
+class Claim(msgspec.Struct):
+    """Times are seconds since the epoch."""
+
+    task_id: TaskId  # that will be launched
+    request_id: RequestId
+    tenant: TenantName
+    host_id: HostId
+    hostname: str
+    role: str  # of the offers that it was placed on
+    node: str
+    claimed_at: float
+    ready_at: float | None = None  # when its node stood
+    uncovered_at: float | None = None  # since when no offer of the host holds it
+
+
+class ClaimBook:
+    """All claims, by what they are asked for."""
+
+    def __init__(self) -> None:
+        self._by_task: dict[TaskId, Claim] = {}
+        self._of_request: dict[RequestId, Claim] = {}
+        self._on: dict[HostId, dict[TaskId, Claim]] = {}  # the oldest first
+        self._making: Counter[TenantName] = Counter()
+        self.uncovered: set[TaskId] = set()
+        self.due: set[HostId] = set()  # where ready ones may be launched now
+
+    def add(self, claim: Claim) -> None:
+        self._by_task[claim.task_id] = claim
+        self._of_request[claim.request_id] = claim
+        self._on.setdefault(claim.host_id, {})[claim.task_id] = claim
+        self._making[claim.tenant] += 1
+
+    def ready(self, claim: Claim, now: float) -> None:
+        """Its node stands."""
+        claim.ready_at = now
+        self._made(claim)
+        self.due.add(claim.host_id)
+
+    def remove(self, claim: Claim) -> None:
+        del self._by_task[claim.task_id]
+        del self._of_request[claim.request_id]
+        on = self._on[claim.host_id]
+        del on[claim.task_id]
+        if not on:
+            del self._on[claim.host_id]
+            self.due.discard(claim.host_id)
+        if claim.ready_at is None:
+            self._made(claim)
+        self.uncovered.discard(claim.task_id)
+
+    def _made(self, claim: Claim) -> None:
+        self._making[claim.tenant] -= 1
+        if not self._making[claim.tenant]:
+            del self._making[claim.tenant]
+
+    def get(self, task_id: TaskId) -> Claim | None:
+        return self._by_task.get(task_id)
+
+    def of(self, request_id: RequestId) -> Claim | None:
+        return self._of_request.get(request_id)
+
+    def on(self, host_id: HostId) -> list[Claim]:
+        """Those that have waited longest first."""
+        on = self._on.get(host_id)
+        return [] if on is None else list(on.values())
+
+    def hosts(self) -> list[HostId]:
+        return list(self._on)
+
+    def making(self, tenant: TenantName) -> int:
+        """The tenant's nodes that are being made."""
+        return self._making[tenant]
+
+    def room(self, tenant: TenantName) -> int:
+        """How many more nodes may be made at once in the tenant's master."""
+        return MAKING_AT_MOST - self._making[tenant]
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(list(self._by_task.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_task)
