@@ -60,6 +60,14 @@ class Jenkins:
         found = self.get("computer/api/json?tree=computer[displayName]")["computer"]
         return [one["displayName"] for one in found if one["displayName"].startswith(NODE_PREFIX)]
 
+    def create_node(self, name: str, label: str) -> None:
+        """As somebody makes it by hand."""
+        launcher = {"stapler-class": "hudson.slaves.JNLPLauncher", "webSocket": True}
+        node = {"name": name, "numExecutors": 1, "remoteFS": "/tmp", "labelString": label, "launcher": launcher}  # noqa: S108
+        form = urlencode({"json": json.dumps(node)})
+        path = f"computer/doCreateItem?name={quote(name)}&type=hudson.slaves.DumbSlave"
+        self._call("POST", path, form, {"Content-Type": "application/x-www-form-urlencoded"})
+
     def get(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._call("GET", path)[0])
         return found

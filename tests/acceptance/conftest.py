@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from framework.local.cluster import MesosCluster
+from tests.acceptance.jenkins_masters import MasterProcess
 from tests.acceptance.marathon_server import MarathonApi, MarathonServer, marathon_api
 from tests.acceptance.scheduler_process import SchedulerProcess
 from tests.integration.conftest import mesos_cluster, mesos_package_dir
@@ -51,6 +52,26 @@ def scheduler(open_dir: Path) -> Iterator[SchedulerFactory]:
         directory = open_dir / f"scheduler-{len(made) + 1}"
         directory.mkdir(mode=0o755)
         made.append(SchedulerProcess(directory, mesos, sections))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.finish()
+
+
+class MasterFactory(Protocol):
+    """Makes a tenant and starts its master, a stand-in for Jenkins."""
+
+    def __call__(self, scheduler: SchedulerProcess, tenant: str, **settings: Any) -> MasterProcess: ...
+
+
+@pytest.fixture
+def master(open_dir: Path) -> Iterator[MasterFactory]:
+    made: list[MasterProcess] = []
+
+    def make(scheduler: SchedulerProcess, tenant: str, **settings: Any) -> MasterProcess:
+        made.append(MasterProcess(open_dir, tenant, scheduler, **settings))
+        made[-1].start()
         return made[-1]
 
     yield make
