@@ -172,7 +172,6 @@ class BuildSpec:
 ASSIGNED = (
     "tenant",
     "job",
-    "command",
     "agent",
     "env",
     "secrets",

@@ -18,7 +18,7 @@ from agents.executor import guard
 from agents.executor.folders import Folders
 from agents.executor.journal import log
 from agents.shared import SHARED_EXECUTOR_ID, folder_of
-from agents.spec import BuildResult, BuildSpec
+from agents.spec import BuildResult, BuildSpec, assigned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,15 +50,32 @@ class Container:
         self.ended = False  # its final update has been made
         self.silent_since_s: float | None = None  # since when its runner is gone
         self._raw = b""
+        self._assigned = False
         self._tells = float(TELL_BURST)
         self._told_at_s = 0.0
 
-    def start(self, network: str) -> None:
+    def start(self, network: str | None) -> None:
         """Raises OSError."""
         if self.spec.container:
             os.makedirs(self.directory, mode=0o750)
-        spec = replace(self.spec, host=replace(self.spec.host, docker_network=network))
-        self.build = guard.start(spec, self.directory)
+        self.build = guard.start(replace(self.spec, network=network), self.directory)
+
+    def assign(self, given: dict[str, Any]) -> None:
+        """Gives it, a spare, its agent; once, for the scheduler repeats what it is not sure of.
+
+        Raises ValueError where it is no spare, or what is given is no agent.
+        """
+        if not self.spec.standby:
+            if not self._assigned:
+                raise ValueError("it is no spare")
+            return
+        made = assigned(self.spec, given)
+        if made.agent is None:
+            raise ValueError("no agent is given")
+        if self.build is None or not self.build.assign(given):
+            log("%s: its runner does not take what it is given" % self.task_id)
+            return
+        self.spec, self._assigned = made, True
 
     def tell(self, text: str, now_s: float) -> None:
         """A line in its log, unless there have been too many."""
@@ -127,7 +144,8 @@ class BuildAgent:
         self._on_start = on_start
         self._over = False  # it is decided that it ends
         self._reason: tuple[str, str] | None = None  # class and message, where the end of a container is why
-        self._network = self._main.spec.host.docker_network
+        self._network = self._main.spec.network
+        self.keep_s = 0.0  # for which its folder is to be kept, now that it has ended
 
     def start_next(self) -> None:
         container = next(one for one in self.containers if one.build is None)
@@ -144,10 +162,12 @@ class BuildAgent:
             self.finish(container, BuildResult(**told["result"]))
         elif "started" in told:
             self._report(container.task_id, "TASK_RUNNING", "", b"")
-            if self._network != "host" and container is self.containers[0]:
-                self._network = "container:" + told["name"]  # one localhost for all; only Docker heeds it
-            if not self._over and container is not self._main:
-                self.start_next()
+            network = self._network or container.spec.host.docker_network
+            if told["isolation"] == "docker" and network != "host" and container is self.containers[0]:
+                self._network = "container:" + told["name"]  # one localhost for all
+        started = "ready" in told if container.spec.ready else "started" in told
+        if started and not self._over and container is not self._main:
+            self.start_next()
 
     def finish(self, container: Container, result: BuildResult) -> None:
         if container.ended:
@@ -159,6 +179,8 @@ class BuildAgent:
         if self._over and named and result.result_class == "cancelled" and container.build is not None:
             result.result_class, result.message = "passed", "ended with its agent"
         state = STATES.get(result.result_class, "TASK_FAILED")
+        if not named and state == "TASK_FAILED":
+            self.keep_s = container.spec.keep_failed_h * 3600
         self._report(container.task_id, state, result.message, result.to_json())
         if not named:
             self._over = True
@@ -238,6 +260,13 @@ class Builds:
         for _, container in self._find(task_id):
             container.tell(text, time.monotonic())
 
+    def assign(self, task_id: str, given: dict[str, Any]) -> None:
+        found = list(self._find(task_id))
+        if not found:
+            log("%s: an agent for a spare that is not here" % task_id)
+        for _, container in found:
+            container.assign(given)
+
     def end_all(self, grace_s: float) -> None:
         for agent in self._agents:
             agent.end_all(grace_s)
@@ -265,7 +294,7 @@ class Builds:
             if all(container.ended and container.cleared(now_s) for container in agent.containers):
                 self._agents.remove(agent)
                 if self._shared:
-                    self._folders.add(agent.folder)
+                    self._folders.add(agent.folder, agent.keep_s)
 
     def abandon(self, timeout_s: float) -> bool:
         """Ends what there is at once; whether it is cleared away within ``timeout_s``."""

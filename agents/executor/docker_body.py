@@ -9,8 +9,10 @@ import zlib
 from agents.executor import cgroup_v1, cgroup_v2, processes
 from agents.executor.docker_engine import Engine, EngineError
 from agents.executor.limits import MIB, Usage, cpu_shares, oom_verdict
+from agents.executor.probes import Network
 from agents.executor.process_body import StartError
 from agents.executor.wire import WireError
+from agents.executor.workspace import SCRIPT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from agents.executor.limits import Limits, Verdict, Wanted
+    from agents.executor.watch import Watch
+    from agents.executor.worker import Worker
     from agents.executor.workspace import Place
 
 INSIDE = "/butlery"  # the sandbox in the container
@@ -48,7 +52,12 @@ class DockerBody:
         self.signal: int | None = None
         self._engine = Engine(socket_path, self._take_output)
         self._starting = Engine(socket_path, interrupted)  # start may be given up; clearing up may not
+        self._socket_path = socket_path
         self._name = name
+        self._image = ""
+        self._binds: list[str] = []
+        self._network: Network | None = None
+        self._worker: Worker | None = None
         self._wanted = wanted
         self._place = place
         self._socket: socket.socket | None = None
@@ -58,31 +67,57 @@ class DockerBody:
         self._usage = Usage(None, None)
         self._hindsight: Verdict | None = None
 
-    def start(self, image: str | None, command: list[str], environment: dict[str, str], network: str) -> None:
-        """Raises ImageError, StartError, WireError, docker_engine.Interrupted."""
-        binds = ["%s/%s:%s/%s" % (self._place.sandbox, name, INSIDE, name) for name in ("workspace", "home")]
-        binds.append("%s/build.sh:%s/build.sh:ro" % (self._place.sandbox, INSIDE))
-        binds.append("%s/home/tmp:/tmp" % self._place.sandbox)  # gone with the build, and counted as its disk
+    def provide(self, image: str | None) -> None:
+        """Has the image at hand. Raises ImageError, WireError, wire.Interrupted."""
         try:
             if image is None:
-                image = self._host_image()
-                binds += ["/%s:/%s:ro" % (name, name) for name in _bound_dirs()]
+                self._image = self._host_image()
+                self._binds += ["/%s:/%s:ro" % (name, name) for name in _bound_dirs()]
             else:
+                self._image = image
                 self._fetch(image)
         except EngineError as error:
             raise ImageError("image %s: %s" % (image, error)) from error
-        uid = os.getuid() if self._place.uid is None else self._place.uid
-        gid = os.getgid() if self._place.uid is None else self._place.uid
-        wanted = container(self._wanted, image, command, environment, "%d:%d" % (uid, gid), binds, network)
+
+    def start(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        network: str,
+        files: list[tuple[str, str]],
+        mounts: list[dict[str, Any]],
+        user: str | None,
+    ) -> None:
+        """After ``provide``. ``files``: to be read, each with its path inside; ``mounts``: as the engine has them.
+
+        ``user``: of the image; it gets what is the build's. Raises ImageError, StartError, WireError, wire.Interrupted.
+        """
+        sandbox = self._place.sandbox
+        binds = self._binds + ["%s/%s:%s/%s" % (sandbox, name, INSIDE, name) for name in ("workspace", "home")]
+        binds.append("%s/%s:%s/%s:ro" % (sandbox, SCRIPT, INSIDE, SCRIPT))
+        binds.append("%s/home/tmp:/tmp" % sandbox)  # gone with the build, and counted as its disk
+        binds += ["%s:%s:ro" % pair for pair in files]
+        if user is None:
+            uid = os.getuid() if self._place.uid is None else self._place.uid
+            shown = "%d:%d" % (uid, os.getgid() if self._place.uid is None else uid)
+        else:
+            shown = "%s:%s" % (user, user) if user.isdigit() else user
+        wanted = container(self._wanted, self._image, command, environment, shown, binds, mounts, network)
         try:
             self._starting.call("POST", "/containers/create?name=" + self._name, wanted)
+            if user is not None:
+                self._hand_over(shown, [path for path, _ in files])
             self._socket, self._raw = self._starting.attach(self._name)
             self._socket.setblocking(False)
             self.fd = self._socket.fileno()
             self._starting.call("POST", "/containers/%s/start" % self._name)
-            self._pid = self._starting.call("GET", "/containers/%s/json" % self._name)["State"]["Pid"]
+            found = self._starting.call("GET", "/containers/%s/json" % self._name)
         except EngineError as error:
             raise StartError("Docker: %s" % error) from error
+        self._pid = found["State"]["Pid"]
+        if network != "host":
+            networks = found["NetworkSettings"].get("Networks") or {}
+            self._network = Network(self._pid, tuple(one["IPAddress"] for one in networks.values()))
         self._limits = self._find_limits()
 
     def read(self) -> bytes | None:
@@ -116,6 +151,22 @@ class DockerBody:
         if not self._pid or processes.state(self._pid) in ("", "Z", "X"):
             return []
         return [self._pid, *processes.living(processes.descendants(self._pid))]
+
+    def network(self) -> Network | None:
+        return self._network
+
+    def run_check(
+        self, watch: Watch, command: list[str], done: Callable[[int | None, str], None]
+    ) -> Callable[[], None]:
+        """Runs a command in the container; ``done`` gets its exit code. Returns what ends it without ``done``."""
+        from agents.executor.docker_check import ExecCheck
+        from agents.executor.worker import Worker
+
+        if self._worker is None:
+            self._worker = Worker(watch)
+        made = ExecCheck(Engine(self._socket_path), self._name, ["/bin/sh", "-c", *command], done)
+        self._worker.do(made.work)
+        return made.cancel
 
     def check(self, now_s: float) -> Verdict | None:
         if self._limits is None:
@@ -194,6 +245,28 @@ class DockerBody:
             return None
         return cgroup_v2.CgroupV2(self._wanted, group) if group else None
 
+    def _hand_over(self, user: str, secrets: list[str]) -> None:
+        """Makes what is the build's that user's, of whom only the image may know."""
+        from agents.executor.service_container import user_inside
+
+        try:
+            passwd = self._starting.read_file(self._name, "/etc/passwd")
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            passwd = b""
+        uid, gid = user_inside(user, passwd)
+        if uid == 0:
+            raise ImageError("image %s: its user %s is root, as whom no build runs" % (self._image, user))
+        for root in self._place.measured():
+            os.chown(root, uid, gid)
+            for directory, below, names in os.walk(root):
+                for name in below + names:
+                    os.lchown(os.path.join(directory, name), uid, gid)
+        os.chmod(os.path.join(self._place.sandbox, SCRIPT), 0o555)  # noqa: S103 - in a sandbox that is closed to others
+        for path in secrets:
+            os.chown(path, uid, gid)
+
     def _fetch(self, image: str) -> None:
         from urllib.parse import quote
 
@@ -227,11 +300,13 @@ def container(
     environment: dict[str, str],
     user: str,
     binds: list[str],
+    mounts: list[dict[str, Any]],
     network: str,
 ) -> dict[str, Any]:
     """The engine's description of a build's container."""
     host: dict[str, Any] = {
         "Binds": binds,
+        "Mounts": mounts,
         "Init": True,
         "Memory": wanted.mem_mib * MIB,
         "MemorySwap": wanted.mem_mib * MIB,  # memory and swap together: no swap

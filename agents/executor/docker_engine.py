@@ -6,7 +6,7 @@ import json
 import select
 import time
 
-from agents.executor.wire import Response, WireError, connect, request
+from agents.executor.wire import Interrupted, Response, WireError, connect, request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +26,6 @@ class EngineError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-class Interrupted(Exception):  # noqa: N818 - not an error: whoever waits changed their mind
-    """The wait for the engine was given up on request."""
 
 
 class Engine:

@@ -175,7 +175,7 @@ class Driver:
         elif kind == "KILL":
             self._kill(event["kill"])
         elif kind == "MESSAGE":
-            self._tell(event["message"]["data"])
+            self._take_message(event["message"]["data"])
         elif kind == "SHUTDOWN":
             self._shut_down("SHUTDOWN")
         elif kind == "ERROR":
@@ -260,13 +260,13 @@ class Driver:
         elif self._builds is not None:
             self._builds.kill(task_id, grace_s)
 
-    def _tell(self, data: str) -> None:
-        """A message of the scheduler's, ``{"tell": {"task_id": ..., "text": ...}}``; all else is not for us."""
-        from binascii import a2b_base64
-
-        told = json.loads(a2b_base64(data))["tell"]
-        if self._builds is not None:
-            self._builds.tell(str(told["task_id"]), str(told["text"]))
+    def _take_message(self, data: str) -> None:
+        """A message of the scheduler's (``agents.spec``); all else is not for us."""
+        message = _object(_decoded(data))
+        if "tell" in message and self._builds is not None:
+            self._builds.tell(str(message["tell"]["task_id"]), str(message["tell"]["text"]))
+        elif "assign" in message and self._builds is not None:
+            self._builds.assign(str(message["assign"]["task_id"]), dict(message["assign"]["spec"]))
 
     def _shut_down(self, why: str) -> None:
         """Ends all builds; what is not reported within the Mesos agent's patience is not reported at all."""

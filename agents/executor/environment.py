@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agents.spec import AGENT_SECRET
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agents.spec import BuildSpec
@@ -34,7 +36,7 @@ def of_build(spec: BuildSpec, workspace: str, home: str, jvm_sees_limit: bool) -
     if spec.gpus:
         made["BUTLERY_GPUS"] = str(spec.gpus)
     made.update(spec.env)
-    made.update(spec.secrets)
+    made.update((name, value) for name, value in spec.secrets.items() if name != AGENT_SECRET)
     if not any(name in made for name in JVM_VARIABLES):
         made["JAVA_TOOL_OPTIONS"] = (
             "-XX:MaxRAMPercentage=%d.0" % HEAP_PERCENT

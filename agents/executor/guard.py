@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import sys
 import time
@@ -19,12 +20,13 @@ from agents.executor import processes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from agents.executor.slot import Slot
     from agents.spec import BuildSpec
 
 REAP_TIMEOUT_S = 30.0
+ASSIGN_TIMEOUT_S = 2.0
 _SHELL = """trap "" INT TERM HUP
 read -r word code
 [ "$word" = done ] && exit "${code:-0}"
@@ -37,7 +39,8 @@ class Build:
     """A build under way: a line to its runner, lines from it, and the guard to wait for in the end."""
 
     def __init__(self, guard_pid: int, control_fd: int, report_fd: int) -> None:
-        # JSON lines: {"started": pid, "name": of its group or container}, then {"result": {...}}; ends with the runner.
+        # JSON lines: {"started": pid, "name": of its group or container, "isolation": mode}, {"ready": true} where that
+        # is waited for, then {"result": {...}}; ends with the runner.
         self.report_fd = report_fd
         self._guard_pid = guard_pid
         self._control_fd: int | None = control_fd
@@ -58,6 +61,23 @@ class Build:
         if self._control_fd is not None:
             with contextlib.suppress(OSError):  # one that has ended, or reads nothing, does without
                 os.write(self._control_fd, json.dumps({"tell": text}, ensure_ascii=False).encode() + b"\n")
+
+    def assign(self, given: dict[str, Any]) -> bool:
+        """Gives a spare its agent; whether its runner can have it all, for which there is a moment."""
+        if self._control_fd is None:
+            return False
+        line = json.dumps({"assign": given}).encode() + b"\n"
+        poll = select.poll()
+        poll.register(self._control_fd, select.POLLOUT)
+        deadline_s = time.monotonic() + ASSIGN_TIMEOUT_S
+        while line and time.monotonic() < deadline_s:
+            try:
+                line = line[os.write(self._control_fd, line) :]
+            except BlockingIOError:
+                poll.poll(ASSIGN_TIMEOUT_S * 1000)
+            except OSError:
+                return False
+        return not line
 
     def abandon(self) -> None:
         """Tells the runner that no one is left: it kills the build at once."""
@@ -176,7 +196,7 @@ def reap() -> int:
 
 def clear(taken: Slot) -> bool:
     """One attempt at removing all of a slot, with this process as the root of its tree; True when all is gone."""
-    from agents.executor import workspace
+    from agents.executor import service_files, workspace
     from agents.executor.limits import Wanted
 
     limits = taken.limits(Wanted(0, 0, 0))
@@ -189,11 +209,8 @@ def clear(taken: Slot) -> bool:
         from agents.executor import docker_body, docker_engine
 
         gone = docker_body.remove(docker_engine.Engine(taken.docker_socket), taken.name) and gone
-    if taken.service:
-        from agents.executor import service_files
-
-        service_files.remove(taken.name)
-    else:
+    service_files.remove(taken.name)
+    if not taken.service:
         workspace.Place(taken.sandbox, taken.uid).remove()
     return gone
 

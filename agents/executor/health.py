@@ -7,6 +7,7 @@ a failure; as many failures in a row as may be end the service.
 
 from __future__ import annotations
 
+import os
 import time
 
 from agents.executor.probes import Probe
@@ -145,6 +146,14 @@ class Health:
             reason = "Unexpected HTTP response code: %d" % number
         self._failures += 1
         self._told(False, reason, 0 < self._check.max_failures <= self._failures)
+
+
+def tell_end(status: int, done: Callable[[int | None, str], None]) -> None:
+    """Tells ``done`` of the end of a check's command. ``status``: as waitpid has it."""
+    if os.WIFSIGNALED(status):
+        done(None, "Command terminated with signal %d" % os.WTERMSIG(status))
+    else:
+        done(os.WEXITSTATUS(status), "Command returned: exited with status %d" % os.WEXITSTATUS(status))
 
 
 def check_status(kind: str, number: int | None) -> dict[str, Any]:

@@ -76,6 +76,11 @@ class BuildLog:
         self.size_bytes = 0
         self.full = False
 
+    def hide(self, secrets: list[str]) -> None:
+        """From here on these are what is masked."""
+        self._append(self._masker.finish())
+        self._masker = Masker(secrets)
+
     def write(self, chunk: bytes) -> None:
         self._append(self._masker.feed(chunk))
 

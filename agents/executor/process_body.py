@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import resource
+from functools import partial
 
 from agents.executor import linux, processes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from agents.executor.limits import Limits, Usage, Verdict
+    from agents.executor.watch import Watch
     from agents.executor.workspace import Place
 
 OOM_SCORE = "500"  # where the whole machine runs out of memory, builds go before what runs them
@@ -35,9 +38,12 @@ class ProcessBody:
         self._limits = limits
         self._place = place
         self._pid = 0
+        self._environment: dict[str, str] = {}
+        self._checks: dict[int, Callable[[int], None]] = {}  # by their processes
 
     def start(self, command: list[str], environment: dict[str, str]) -> None:
         """Returns when the command runs, or has failed to. Raises StartError."""
+        self._environment = environment
         self.fd, writing = os.pipe()
         failed, failing = os.pipe()
         self._pid = os.fork()
@@ -62,13 +68,43 @@ class ProcessBody:
 
     def ended(self) -> bool:
         """Whether the command's own process has ended; reaps whatever else has."""
-        status = processes.reap().get(self._pid)
-        if status is not None:
-            if os.WIFSIGNALED(status):
+        for pid, status in processes.reap().items():
+            if pid != self._pid:
+                told = self._checks.pop(pid, None)
+                if told is not None:
+                    told(status)
+            elif os.WIFSIGNALED(status):
                 self.signal = os.WTERMSIG(status)
             else:
                 self.exit_code = os.WEXITSTATUS(status)
         return self.exit_code is not None or self.signal is not None
+
+    def network(self) -> None:
+        """That of this process."""
+        return
+
+    def run_check(
+        self, watch: Watch, command: list[str], done: Callable[[int | None, str], None]
+    ) -> Callable[[], None]:
+        """Runs a command beside the build's, held as that is; ``done`` gets its exit code. Its output is dropped.
+
+        Returns what ends it without ``done``. Raises OSError.
+        """
+        del watch
+        from agents.executor.health import tell_end
+
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        pid = os.fork()
+        if pid == 0:
+            self._become(["/bin/sh", "-c", command[0]], self._environment, nowhere, nowhere)
+        os.close(nowhere)
+
+        def cancel() -> None:
+            self._checks.pop(pid, None)
+            processes.signal_all([*processes.descendants(pid), pid], processes.SIGKILL)
+
+        self._checks[pid] = partial(tell_end, done=done)
+        return cancel
 
     def living(self) -> list[int]:
         return processes.living(processes.descendants(os.getpid()))

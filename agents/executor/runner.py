@@ -9,22 +9,29 @@ import signal
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 
-from agents.executor import checkout, environment, linux, supervision, workspace
+from agents.executor import checkout, environment, furnishing, linux, service_files, supervision, workspace
+from agents.executor.furnishing import FurnishError
 from agents.executor.limits import Usage, Wanted, oom_verdict
 from agents.executor.output import BuildLog
 from agents.executor.process_body import ProcessBody, StartError
-from agents.executor.wire import WireError
+from agents.executor.wire import Interrupted, WireError
 from agents.spec import BuildResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
+    from collections.abc import Callable
+
     from agents.executor.limits import Limits, Verdict
+    from agents.executor.readiness import Readiness
     from agents.executor.slot import Slot
     from agents.spec import BuildSpec
 
 CHECKOUT_MESSAGE = "the checkout failed"
-NO_ENGINE_MESSAGE = "needs image %s, which takes a Docker engine; this host holds builds by %s: %s"
+NO_ENGINE_MESSAGE = "needs %s, which takes a Docker engine; this host holds builds by %s: %s"
+ONE_STREAM = 'exec "$0" "$@" 2>&1'
 REMOVE_GROUP_TIMEOUT_S = 5.0
 
 
@@ -64,9 +71,8 @@ class _Run:
         self._running = False
         self._wanted = Wanted(spec.mem_mib, spec.cpu_millis, spec.host.pids, spec.gpus)
         self._place = workspace.Place(slot.sandbox, slot.uid, inner=bool(spec.container))
-        secrets = list(spec.secrets.values()) + (checkout.secrets_of(spec.git) if spec.git else [])
         path = slot.sandbox + ".log" if spec.container else os.path.join(slot.sandbox, "build.log")
-        self._log = BuildLog(path, spec.host.log_mib << 20, secrets)
+        self._log = BuildLog(path, spec.host.log_mib << 20, self._secrets())
         self._control = supervision.Control(control_fd, self._log.tell)
         self._meter = workspace.DiskMeter(self._place.measured())
         self._wake, wake_w = os.pipe()
@@ -83,9 +89,13 @@ class _Run:
             result = self._build()
         except (StartError, OSError, WireError) as error:
             result.message = self._log.mask(str(error))
+        except FurnishError as error:
+            result = BuildResult(error.result_class, self._log.mask(str(error)))
+        except Interrupted:
+            result = BuildResult(*self._control.verdict())
         finally:
             result.isolation = self._slot.mode
-            result.limit_mem_mib = self._spec.mem_mib
+            result.limit_mem_mib = self._wanted.mem_mib
             result.wall_s = round(time.monotonic() - self._started_s, 3)
             if result.result_class not in ("passed", "failed"):
                 said = (result.result_class, result.message)
@@ -94,13 +104,23 @@ class _Run:
             result.log_bytes = self._log.size_bytes
             if self._limits is not None:
                 self._remove_groups(self._limits)
+            if self._spec.agent is not None:
+                service_files.remove(self._slot.name)
             _report(self._report_fd, {"result": asdict(result)})
-        self._place.remove()
+        failed = result.result_class not in ("passed", "cancelled")
+        self._place.remove(keep=failed and self._spec.keep_failed_h > 0 and not self._spec.container)
+
+    def _secrets(self) -> list[str]:
+        spec = self._spec
+        return list(spec.secrets.values()) + (checkout.secrets_of(spec.git) if spec.git else [])
 
     def _build(self) -> BuildResult:
         spec = self._spec
-        if spec.image is not None and self._slot.mode != "docker":
-            return BuildResult("image", NO_ENGINE_MESSAGE % (spec.image, self._slot.mode, self._slot.reason))
+        unheld = "" if self._slot.mode == "docker" else _takes_engine(spec)
+        if unheld:
+            return BuildResult("image", NO_ENGINE_MESSAGE % (unheld, self._slot.mode, self._slot.reason))
+        if spec.user is not None and os.geteuid() != 0:
+            return BuildResult("image", "user %s takes an executor that runs as root" % spec.user)
         self._place.prepare(spec.command)
         self._limits = self._slot.limits(self._wanted)
         self._limits.create()
@@ -108,7 +128,7 @@ class _Run:
         if failed is not None:
             return failed
         result = self._in_container() if self._slot.mode == "docker" else self._as_processes(self._limits)
-        if spec.artifacts and not self._control.orphaned:
+        if self._spec.artifacts and not self._control.orphaned:
             self._keep_artifacts(result)
         return result
 
@@ -139,13 +159,74 @@ class _Run:
             verdict = "checkout", self._log.last_line() or CHECKOUT_MESSAGE
         return self._result(verdict, body.exit_code, body.signal, 0)
 
+    def _stand_by(self) -> BuildResult | None:
+        """Where it is a spare, waits for its agent, and becomes that; the result where it is to end instead."""
+        if not self._spec.standby:
+            return None
+        from agents.executor import standby
+
+        self._tell_running()
+        made = standby.wait(self._spec, self._control, self._wake)
+        if made is None:
+            return BuildResult(*self._control.verdict())
+        self._spec = made
+        self._log.hide(self._secrets())
+        self._started_s = time.monotonic()
+        return None
+
+    def _furnish(self, linked: bool) -> tuple[str, str] | None:
+        """Puts beside the command what it needs; an agent's jar and the file of its secret, where it is one.
+
+        Raises furnishing.FurnishError, wire.Interrupted, OSError.
+        """
+        spec, uid = self._spec, self._slot.uid
+        inside = os.path.join(self._place.sandbox, "workspace")
+        if spec.files:
+            furnishing.write_files(inside, spec.files, uid)
+        if spec.volumes and linked:
+            furnishing.link_volumes(inside, spec.volumes, uid)
+        if spec.agent is None:
+            return None
+        from agents.executor import jar_cache, jenkins_agent
+
+        owner = -1 if uid is None else uid
+        try:
+            secret = jenkins_agent.provide(
+                spec, self._slot.name, self._place.sandbox, owner, owner, self._control.listen
+            )
+        except jar_cache.JarError as error:
+            raise FurnishError("connect", str(error)) from error
+        except service_files.MountError as error:
+            raise FurnishError("infrastructure", str(error)) from error
+        return os.path.join(self._place.sandbox, workspace.JAR), secret
+
+    def _started_by(
+        self, root: str, agent: tuple[str, str] | None, jvm_sees_limit: bool
+    ) -> tuple[list[str], dict[str, str]]:
+        """The command and its environment. ``root``: the sandbox as the build sees it; ``agent``: jar and secret so."""
+        spec = self._spec
+        within, home = root + "/workspace", root + "/home"
+        made = environment.of_build(spec, within, home, jvm_sees_limit)
+        if spec.agent is not None and agent is not None:
+            from agents.executor import jenkins_agent
+
+            if not spec.command:
+                command = jenkins_agent.command(spec.agent, *agent, within, home, spec.mem_mib)
+                return ["/bin/sh", "-c", ONE_STREAM, *command], made  # the shell looks for java
+            made = {**jenkins_agent.environment(spec.agent, *agent), **made}
+        script = "%s/%s" % (root, workspace.SCRIPT)
+        return [script] if spec.command.startswith("#!") else ["/bin/sh", script], made
+
     def _as_processes(self, limits: Limits) -> BuildResult:
-        script = self._place.within(workspace.SCRIPT)
-        made = environment.of_build(
-            self._spec, self._place.within("workspace"), self._place.within("home"), limits.jvm_sees_limit
-        )
+        ended = self._stand_by()
+        if ended is not None:
+            return ended
+        agent = self._furnish(linked=True)
+        if agent is not None:
+            agent = self._place.within(workspace.JAR), agent[1]
+        command, made = self._started_by(self._place.root, agent, limits.jvm_sees_limit)
         body = ProcessBody(limits, self._place)
-        body.start(self._command(script), made)
+        body.start(command, made)
         watch = self._watch(body)
         body.close()
         if body.start_error:
@@ -154,43 +235,58 @@ class _Run:
 
     def _in_container(self) -> BuildResult:
         from agents.executor import docker_body
-        from agents.executor.docker_engine import Interrupted
 
         spec, inside = self._spec, docker_body.INSIDE
-        made = environment.of_build(spec, inside + "/workspace", inside + "/home", jvm_sees_limit=True)
-        command = self._command("%s/%s" % (inside, workspace.SCRIPT))
-        if spec.image is None or command[0] == "/bin/sh":
-            # The engine passes on two streams but not their order: made one where there is a shell to do it.
-            command = ["/bin/sh", "-c", 'exec "$0" "$@" 2>&1', *command]
         body = docker_body.DockerBody(
             spec.host.docker_socket, self._slot.name, self._wanted, self._place, self._control.listen
         )
         try:
-            body.start(spec.image, command, made, spec.host.docker_network)
+            body.provide(spec.image)
+            ended = self._stand_by()
+            if ended is not None:
+                return ended
+            agent, files = self._furnish(linked=False), []
+            if agent is not None:
+                shown = "%s/%s" % (inside, workspace.JAR), inside + "/secret"
+                agent, files = shown, list(zip(agent, shown))
+            command, made = self._started_by(inside, agent, jvm_sees_limit=True)
+            if command[0] == "/bin/sh" or spec.image is None:
+                # The engine passes on two streams but not their order: made one where there is a shell to do it.
+                command = ["/bin/sh", "-c", ONE_STREAM, *command]
+            network = spec.network or spec.host.docker_network
+            mounts = furnishing.mounts(spec.volumes, inside + "/workspace")
+            body.start(command, made, network, files, mounts, spec.user)
             watch = self._watch(body)
             return self._judged(watch, body)
         except docker_body.ImageError as error:
             return BuildResult("image", self._log.mask(str(error)))
-        except Interrupted:
-            return BuildResult(*self._control.verdict())
         finally:
             body.close()
 
-    def _command(self, script: str) -> list[str]:
-        return [script] if self._spec.command.startswith("#!") else ["/bin/sh", script]
-
-    def _watch(self, body: supervision.Body) -> supervision.Supervision:
+    def _tell_running(self) -> None:
         if not self._running:
             self._running = True
-            _report(self._report_fd, {"started": os.getpid(), "name": self._slot.name})
+            told = {"started": os.getpid(), "name": self._slot.name, "isolation": self._slot.mode}
+            _report(self._report_fd, told)
+
+    def _watch(self, body: supervision.Body) -> supervision.Supervision:
+        self._tell_running()
         spec = self._spec
-        watch = supervision.Supervision(body, self._log, self._control, self._wake)
+        watch = supervision.Supervision(body, self._log, self._control, self._wake, self._readiness(body))
         timeout = "timeout", "over its time of %g s" % spec.timeout_s
         # A container beside the one that builds has as long as that takes.
         deadline_s = float("inf") if spec.container else self._started_s + spec.timeout_s
         watch.run(deadline_s, timeout, spec.grace_s, self._meter, spec.disk_mib)
         self._usage = body.usage()
         return watch
+
+    def _readiness(self, body: supervision.Body) -> Callable[[select.poll], Readiness] | None:
+        if self._spec.ready is None:
+            return None
+        from agents.executor.readiness import Readiness
+
+        told = partial(_report, self._report_fd, {"ready": True})
+        return partial(Readiness, self._spec.ready, body, told, self._log.last_line)
 
     def _judged(self, watch: supervision.Supervision, body: supervision.Body) -> BuildResult:
         verdict = watch.verdict
@@ -205,7 +301,13 @@ class _Run:
             verdict = body.hindsight()
         if verdict is None:
             told = "exit code %s" % body.exit_code if body.signal is None else "killed by signal %d" % body.signal
+            if self._spec.container and self._log.last_line():
+                told += ": " + self._log.last_line()
             verdict = "failed", told
+            if self._spec.agent is not None and body.exit_code is not None:
+                from agents.executor import jenkins_agent
+
+                verdict = "connect", jenkins_agent.ended(body.exit_code, self._log.last_line())
         return self._result(verdict, body.exit_code, body.signal, watch.leftovers)
 
     def _result(self, verdict: Verdict, exit_code: int | None, number: int | None, leftovers: int) -> BuildResult:
@@ -237,3 +339,14 @@ class _Run:
                 return
             limits.kill()
             time.sleep(0.01)
+
+
+def _takes_engine(spec: BuildSpec) -> str:
+    """What of the spec only a Docker container can hold; empty where processes can."""
+    if spec.image is not None:
+        return "image %s" % spec.image
+    if spec.user is not None:
+        return "user %s" % spec.user
+    if spec.network not in (None, "host"):
+        return "network %s" % spec.network
+    return furnishing.unlinkable(spec.volumes)

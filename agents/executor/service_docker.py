@@ -8,16 +8,17 @@ import time
 from functools import partial
 from urllib.parse import quote
 
-from agents.executor import processes, service_container, service_files
+from agents.executor import service_container, service_files
 from agents.executor.docker_body import PULL_TIMEOUT_S, remove, split_image
-from agents.executor.docker_engine import Engine, EngineError, Interrupted
+from agents.executor.docker_check import ExecCheck
+from agents.executor.docker_engine import Engine, EngineError
 from agents.executor.docker_parameters import ParameterError
 from agents.executor.journal import log
 from agents.executor.limits import oom_verdict
 from agents.executor.probes import Network
 from agents.executor.rotated import Rotated
 from agents.executor.service_process import StartError, wanted_of
-from agents.executor.wire import Response, WireError
+from agents.executor.wire import Interrupted, Response, WireError
 from agents.executor.worker import Worker
 
 TYPE_CHECKING = False
@@ -34,7 +35,6 @@ PING_TIMEOUT_S = 5.0
 REMOVE_TIMEOUT_S = 10.0
 ENGINE_AWAY_S = 60.0  # an engine that restarts may keep its containers; one that is gone for longer has lost them
 ENGINE_PAUSE_S = 0.5
-CHECK_PAUSE_S = 0.1
 MAX_WAITING_BYTES = 1024 * 1024  # of output in frames that are not complete
 
 
@@ -131,7 +131,7 @@ class DockerService:
     def run_check(self, command: list[str], done: Callable[[int | None, str], None]) -> Callable[[], None]:
         """Runs a command in the container; ``done`` gets its exit code. Returns what ends it without ``done``."""
         argv = ["/bin/sh", "-c", command[0]] if len(command) == 1 else command
-        state = _Check(self._engine, self._name, argv, done)
+        state = ExecCheck(self._engine, self._name, argv, done)
         self._worker.do(state.work)
         return state.cancel
 
@@ -349,42 +349,6 @@ class DockerService:
         if not self._ended:
             self._ended = True
             self._on_end()
-
-
-class _Check:
-    """A command in the container. The engine can start one and tell of its end, but not end it."""
-
-    def __init__(self, engine: Engine, name: str, argv: list[str], done: Callable[[int | None, str], None]) -> None:
-        self._engine = engine
-        self._name = name
-        self._wanted: dict[str, Any] = {"Cmd": argv, "AttachStdout": False, "AttachStderr": False}
-        self._done = done
-        self._cancelled = False
-
-    def cancel(self) -> None:
-        self._cancelled = True
-
-    def work(self) -> Callable[[], None]:
-        try:
-            made = self._engine.call("POST", "/containers/%s/exec" % self._name, self._wanted)["Id"]
-            self._engine.call("POST", "/exec/%s/start" % made, {"Detach": True})
-            while True:
-                found = self._engine.call("GET", "/exec/%s/json" % made)
-                if not found["Running"]:
-                    break
-                if self._cancelled:
-                    pid = found["Pid"]
-                    processes.signal_all([*processes.descendants(pid), pid] if pid else [], processes.SIGKILL)
-                    return _nothing
-                time.sleep(CHECK_PAUSE_S)
-        except (EngineError, WireError, KeyError) as error:
-            return partial(self._tell, None, "the engine: %s" % error)
-        code = int(found["ExitCode"])
-        return partial(self._tell, code, "Command returned: exited with status %d" % code)
-
-    def _tell(self, code: int | None, reason: str) -> None:
-        if not self._cancelled:
-            self._done(code, reason)
 
 
 def _nothing() -> None:

@@ -9,6 +9,7 @@ from functools import partial
 
 from agents.executor import linux, processes, service_files, slot
 from agents.executor.environment import PATH
+from agents.executor.health import tell_end
 from agents.executor.limits import Wanted
 from agents.executor.process_body import NOT_EXECUTABLE, READ_BYTES, default_signals
 from agents.executor.rotated import Rotated
@@ -198,17 +199,11 @@ class ProcessService:
             argv = ["/bin/sh", "-c", command[0]] if len(command) == 1 else command
             self._become(argv, self._writing[-1], self._writing[-1], None, False)
 
-        def ended(status: int) -> None:
-            if os.WIFSIGNALED(status):
-                done(None, "Command terminated with signal %d" % os.WTERMSIG(status))
-            else:
-                done(os.WEXITSTATUS(status), "Command returned: exited with status %d" % os.WEXITSTATUS(status))
-
         def cancel() -> None:
             self._checks.pop(pid, None)
             processes.signal_all([*processes.descendants(pid), pid], processes.SIGKILL)
 
-        self._checks[pid] = ended
+        self._checks[pid] = partial(tell_end, done=done)
         return cancel
 
     def _open_streams(self) -> None:

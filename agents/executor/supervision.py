@@ -11,10 +11,13 @@ from agents.executor.wire import WireError, json_object
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
+    from typing import Any, Protocol
 
     from agents.executor.limits import Usage, Verdict
     from agents.executor.output import BuildLog
+    from agents.executor.probes import Network
+    from agents.executor.readiness import Readiness
+    from agents.executor.watch import Watch
     from agents.executor.workspace import DiskMeter
 
     class Body(Protocol):
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
         def read(self) -> bytes | None: ...
         def ended(self) -> bool: ...
         def living(self) -> list[int]: ...
+        def network(self) -> Network | None: ...
+        def run_check(
+            self, watch: Watch, command: list[str], done: Callable[[int | None, str], None]
+        ) -> Callable[[], None]: ...
         def check(self, now_s: float) -> Verdict | None: ...
         def hindsight(self) -> Verdict | None: ...
         def usage(self) -> Usage: ...
@@ -44,7 +51,7 @@ WAKE_S = 0.1
 
 
 class Control:
-    """What the driver says to the runner: lines of ``{"kill": grace_s}`` or ``{"tell": text}``.
+    """What the driver says to the runner: lines of ``{"kill": grace_s}``, ``{"tell": text}`` or ``{"assign": {...}}``.
 
     The end of the pipe means that the driver is gone. ``on_tell`` takes the texts.
     """
@@ -54,13 +61,14 @@ class Control:
         self._on_tell = on_tell
         self.kill_grace_s: float | None = None
         self.orphaned = False
+        self.assigned: dict[str, Any] | None = None  # what a spare was given
         self._raw = b""
         os.set_blocking(fd, False)
 
     def listen(self) -> bool:
         """Takes in what has been said; True when the build must end."""
         try:
-            data = os.read(self.fd, 4096)
+            data = os.read(self.fd, 65536)
             if not data:
                 self.orphaned = True
             self._raw += data
@@ -72,6 +80,9 @@ class Control:
                 said = json_object(line)
                 if "tell" in said:
                     self._on_tell(said["tell"])
+                    continue
+                if "assign" in said:
+                    self.assigned = dict(said["assign"])
                     continue
                 grace_s = float(said["kill"])
             except (WireError, KeyError, TypeError, ValueError):
@@ -86,7 +97,14 @@ class Control:
 class Supervision:
     """One command: ``run`` it to its end."""
 
-    def __init__(self, body: Body, log: BuildLog, control: Control, wake_fd: int) -> None:
+    def __init__(
+        self,
+        body: Body,
+        log: BuildLog,
+        control: Control,
+        wake_fd: int,
+        readiness: Callable[[select.poll], Readiness] | None = None,
+    ) -> None:
         self.verdict: Verdict | None = None  # why it was ended, where it did not end by itself
         self.leftovers = 0
         self._body = body
@@ -98,6 +116,7 @@ class Supervision:
         self._poll = select.poll()
         for fd in (body.fd, control.fd, wake_fd):
             self._poll.register(fd, select.POLLIN)
+        self._readiness = readiness(self._poll) if readiness is not None else None
 
     def run(self, deadline_s: float, timeout: Verdict, grace_s: float, meter: DiskMeter, disk_mib: int) -> None:
         """Returns when nothing of the command is left. ``deadline_s`` of time.monotonic; ``disk_mib`` 0: no limit."""
@@ -118,18 +137,26 @@ class Supervision:
                 self._end(self._control.verdict(), grace_s)
             if now_s >= deadline_s:
                 self._end(timeout, grace_s)
+            if self._readiness is not None:
+                self._end(self._readiness.tend(now_s), 0)
             if self._log.full:
                 limit_mib = self._log.limit_bytes >> 20
                 self._end(("log_limit", "wrote more output than the %d MiB of agents.log_mib" % limit_mib), 0)
+        if self._readiness is not None:
+            self._readiness.stop()
         self._clear()
         self._drain()
 
     def _wait(self, timeout_s: float) -> None:
+        if self._readiness is not None:
+            timeout_s = min(timeout_s, self._readiness.patience_s(time.monotonic()))
         for fd, _ in self._poll.poll(max(1, min(WAKE_S, timeout_s) * 1000)):
             if fd == self._wake_fd:
                 os.read(self._wake_fd, 512)
             elif fd == self._body.fd:
                 self._pump()
+            elif self._readiness is not None:
+                self._readiness.read(fd)
 
     def _pump(self) -> bool:
         output = self._body.read()

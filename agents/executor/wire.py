@@ -17,6 +17,10 @@ class WireError(Exception):
     """The other side broke the protocol, refused the connection or closed it."""
 
 
+class Interrupted(Exception):  # noqa: N818 - not an error: whoever waits changed their mind
+    """A wait was given up on request."""
+
+
 def connect(address: str | tuple[str, int], timeout_s: float) -> socket.socket:
     """A blocking socket to a UNIX path or a (host, port). Raises WireError."""
     try:

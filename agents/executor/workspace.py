@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCRIPT = "build.sh"
+JAR = "agent.jar"  # of the build's tenant's master, where the build is an agent of that
 SCAN_EVERY_S = 2.0
 SCAN_SHARE = 0.05  # of one CPU, at most, for measuring the workspace
 REMOVE_TIMEOUT_S = 60.0
@@ -63,20 +64,22 @@ class Place:
     def measured(self) -> list[str]:
         return [os.path.join(self.sandbox, name) for name in ("workspace", "home")]
 
-    def remove(self) -> None:
+    def remove(self, keep: bool = False) -> None:
         """Takes away what the build wrote; only build.log and artifacts/ are left for Mesos to keep.
 
-        Gives up after REMOVE_TIMEOUT_S, for Mesos removes the whole sandbox in the end.
+        ``keep``: the workspace and home are left too, closed to everybody else. Gives up after REMOVE_TIMEOUT_S, for
+        Mesos removes the whole sandbox in the end.
         """
         deadline = time.monotonic() + REMOVE_TIMEOUT_S
-        for name in ("workspace", "home"):
+        for name in () if keep else ("workspace", "home"):
             path = os.path.join(self.sandbox, name)
             for _ in range(3):  # a directory without write permission stops the first pass of its own, non-root owner
                 _remove_tree(path)
                 if not os.path.lexists(path) or time.monotonic() > deadline:
                     break
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(os.path.join(self.sandbox, SCRIPT))
+        for name in (SCRIPT, JAR):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(self.sandbox, name))
         if self.uid is not None:
             with contextlib.suppress(OSError):
                 os.rmdir(_bind_target(self.uid))

@@ -85,7 +85,7 @@ def test_a_build_is_told_its_ports_and_gpus() -> None:
 def test_gpus_are_asked_of_the_engine() -> None:
     def described(gpus: int) -> dict[str, Any]:
         wanted = Wanted(100, 1000, 60, gpus)
-        host: dict[str, Any] = docker_body.container(wanted, "i", ["true"], {}, "1:1", [], "host")["HostConfig"]
+        host: dict[str, Any] = docker_body.container(wanted, "i", ["true"], {}, "1:1", [], [], "host")["HostConfig"]
         return host
 
     assert described(2)["DeviceRequests"] == [{"Count": 2, "Capabilities": [["gpu"]]}]
