@@ -44,6 +44,19 @@ class Caps:
             del self._of_tenant[key]
         return self._held.pop(name, set())
 
+    def hand(self, giver: Request, taker: Request) -> None:
+        """The live agent that was the giver's is the taker's, of the same template."""
+        name = giver.template.name
+        self._of_tenant[name, taker.tenant] += 1
+        self._of_tenant[name, giver.tenant] -= 1
+        if not self._of_tenant[name, giver.tenant]:
+            del self._of_tenant[name, giver.tenant]
+
+    def allows_handing(self, request: Request) -> bool:
+        """Whether its tenant may take over a live agent."""
+        most = self._limits.get(request.template.name, _NONE).agents_per_tenant
+        return most is None or self._of_tenant[request.template.name, request.tenant] < most
+
     def limits_any(self, kinds: Iterable[str]) -> bool:
         """Whether one of the templates (``Template.kind``) has a limit, so that it matters whose request goes first."""
         return bool(self._limits) and any(kind.rpartition("@")[0] in self._limits for kind in kinds)

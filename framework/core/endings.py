@@ -9,6 +9,7 @@ import msgspec
 from framework.core.effects import Effect, Kill, Report, SaveRequest, SaveTask
 from framework.core.fit import could_ever
 from framework.core.ids import HostId
+from framework.core.promises import lost
 from framework.core.state import Config, State
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, move
 
@@ -30,6 +31,7 @@ def kill(
     """Asks for the task's end; the request goes on only when Mesos has confirmed it. The first reason given stands."""
     request = state.requests[task.request_id]
     move(task, "kill", now)
+    freed = lost(state, task, now)
     if task.kill_class is None:
         task.kill_class, task.kill_reason, task.kill_spares_retry = kill_class, reason, spares_retry
     grace_s = grace(state, task)
@@ -37,7 +39,7 @@ def kill(
     task.kills_sent += 1
     set_deadline(state, task, now + grace_s + patience)
     request.state = RequestState.ENDING
-    return [SaveTask(task), SaveRequest(request), Kill(task.id, task.host_id, grace_s)]
+    return [SaveTask(task), SaveRequest(request), *freed, Kill(task.id, task.host_id, grace_s)]
 
 
 def grace(state: State, task: Task) -> float:
@@ -49,10 +51,10 @@ def end(state: State, task: Task, outcome: Outcome, now: float, dropped: bool = 
     move(task, "end", now)
     task.ended_at = now
     task.outcome = outcome
+    effects: list[Effect] = [SaveTask(task), *lost(state, task, now)]
     state.remove_task(task)
     request = state.requests[task.request_id]
     image = request.template.image
-    effects: list[Effect] = [SaveTask(task)]
     if image is not None and outcome.result_class is FailureClass.IMAGE:
         request.image_failures += 1
         open_until = state.breakers.failed(image, task.id, outcome.message, now)
@@ -117,7 +119,7 @@ def end_request(state: State, request: Request, outcome: Outcome, now: float, ta
     request.state = RequestState.ENDED
     request.ended_at = now
     request.outcome = outcome
-    del state.requests[request.id]
+    state.forget(request)
     return [SaveRequest(request), report_on("info", f"build {outcome.result_class.value}", request, task)]
 
 

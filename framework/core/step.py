@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from framework.core import events as ev
-from framework.core import maintenance
+from framework.core import handover, maintenance
 from framework.core.earmarks import look_again
 from framework.core.effects import (
     Acknowledge,
@@ -134,6 +134,7 @@ def _subscribed(state: State, event: ev.Subscribed, now: float) -> list[Effect]:
         effects.append(SaveFrameworkId(event.framework_id))
     if state.tasks:
         effects.append(Reconcile(_all_tasks(state)))
+    effects += handover.told_again(state)
     effects += [Kill(task.id, task.host_id, grace(state, task)) for task in state.tasks.values() if task.kill_class]
     return [*effects, Reconcile(())]
 
@@ -280,6 +281,7 @@ def _runs(state: State, task: Task, request: Request, now: float) -> None:
         task.running_at = now
     request.running_at = task.running_at
     template = request.template
+    state.spares.runs(task, request)
     if state.shares(task) and state.offers.of(task.host_id):
         state.attention.hosts.add(task.host_id)  # its Mesos executor is known to serve now, where that was in doubt
     if state.window_of(task.host_id, now) is not None:

@@ -114,7 +114,8 @@ class SqliteStore(SqliteFile):
                 self.secrets_in_journal |= wiped > 0
             db.executemany(
                 "INSERT INTO tasks (id, request_id, live, record) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET live = excluded.live, record = excluded.record",
+                "ON CONFLICT (id) DO UPDATE SET request_id = excluded.request_id, live = excluded.live, "
+                "record = excluded.record",
                 [
                     (task.id, task.request_id, task.state is not TaskState.ENDED, _encode(task))
                     for task in tasks.values()

@@ -70,6 +70,23 @@ class StoreContract:
         assert plain(store.load()) == expected
         assert plain(open_store().load()) == expected
 
+    def test_a_task_that_is_given_to_another_request_is_an_attempt_at_that_one(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        spare, build = samples.request("r1", "~spares"), samples.request("r2")
+        store.add_submissions([samples.new(spare), samples.new(build)])
+        task = samples.task(spare)
+        store.commit([SaveTask(task), SaveRequest(spare)])
+        task.request_id, task.tenant = build.id, build.tenant
+        build.state, build.attempt, build.given = RequestState.RUNNING, 1, task.id
+        spare.state = RequestState.ENDED
+        store.commit([SaveTask(task), SaveRequest(build), SaveRequest(spare)])
+        for opened_again in (False, True):
+            store = open_store() if opened_again else store
+            assert [one.id for one in store.tasks_of(build.id)] == [task.id]
+            assert store.tasks_of(spare.id) == []
+            assert [(one.id, one.request_id) for one in store.load().tasks] == [(task.id, build.id)]
+            assert [one.id for one in store.load().requests] == [build.id]
+
     def test_what_has_ended_lives_no_more_but_is_kept(self, open_store: StoreFactory) -> None:
         store = open_store()
         request = samples.request("r1")

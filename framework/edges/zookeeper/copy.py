@@ -249,7 +249,13 @@ class Copy:
         self.size += grown
         if change.request_id in self._ended:
             self._ended_size += grown
-        if old is None:
+        if old is not None and old.request_id != change.request_id:  # a spare, given to another request
+            left = tuple(each for each in self._attempts.pop(old.request_id) if each != change.id)
+            if left:
+                self._attempts[old.request_id] = left
+            if old.request_id in self._ended:
+                self._ended_size -= len(old.record)
+        if old is None or old.request_id != change.request_id:
             self._attempts[change.request_id] = (*self._attempts.get(change.request_id, ()), change.id)
 
     def _end(self, request_id: RequestId, size: int) -> None:
