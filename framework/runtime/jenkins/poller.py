@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Awaitable, Callable, Set
+import math
+from collections.abc import Awaitable, Callable
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -12,7 +14,7 @@ from framework.core.ids import TenantName
 from framework.errors import UnavailableError
 from framework.jenkins_ports import Look, MasterEdge, MasterError, MasterRecord
 from framework.log import get_logger
-from framework.ports import Chance, Clock, Emit, jittered
+from framework.ports import Chance, Clock, Emit
 from framework.runtime.jenkins.troubles import Troubles
 from framework.runtime.waiting import until_due
 
@@ -43,7 +45,7 @@ Found = Callable[[TenantName, Look], Awaitable[None]]
 class _Watched(msgspec.Struct):
     tenant: TenantName
     record: MasterRecord
-    due: float = 0.0
+    due: float = math.inf  # when it is looked at next; infinite while it is
     heard_at: float = 0.0
     began_at: float = 0.0
     failures: int = 0
@@ -72,7 +74,7 @@ class Poller:
         self._clock = clock
         self._chance = chance
         self._masters: dict[TenantName, _Watched] = {}
-        self._busy: Set[TenantName] = frozenset()
+        self._busy: AbstractSet[TenantName] = frozenset()
         self._due: list[tuple[float, TenantName]] = []
         self._deferred: set[TenantName] = set()  # failing ones that are due, while others of them are being looked at
         self._wake = asyncio.Event()
@@ -107,7 +109,7 @@ class Poller:
         else:
             self._schedule(master, max(self._clock.now(), master.began_at + AGAIN_S))
 
-    async def run(self, found: Found, busy: Callable[[], Set[TenantName]]) -> None:
+    async def run(self, found: Found, busy: Callable[[], AbstractSet[TenantName]]) -> None:
         """Until it is cancelled. ``busy`` tells which tenants have a request, live or waiting, from their queues."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._review(busy))
@@ -121,13 +123,13 @@ class Poller:
                     master.looking, master.began_at = True, self._clock.now()
                     group.create_task(self._look(master, found))
 
-    async def _review(self, busy: Callable[[], Set[TenantName]]) -> None:
+    async def _review(self, busy: Callable[[], AbstractSet[TenantName]]) -> None:
         while True:
             self._busy = busy()
             now = self._clock.now()
             for tenant in self._busy:
                 master = self._masters.get(tenant)
-                if master is not None and not master.looking and self._every_s(master) < master.due - now:
+                if master is not None and not master.looking:
                     self._schedule(master, now + self._pause_s(master))
             await self._clock.sleep(REVIEW_EVERY_S)
 
@@ -142,6 +144,7 @@ class Poller:
             if master.failures and self._failing_under_way >= FAILING_AT_ONCE:
                 self._deferred.add(tenant)
                 continue
+            master.due = math.inf
             return master
         return None
 
@@ -179,15 +182,17 @@ class Poller:
             master.again = False
             self._schedule(master, now + (AGAIN_S if again else self._pause_s(master)))
         for tenant in self._deferred:
-            if (other := self._masters.get(tenant)) is not None and not other.looking:
-                self._schedule(other, other.due)
+            if (other := self._masters.get(tenant)) is not None and other.due < math.inf:
+                heapq.heappush(self._due, (other.due, tenant))
         self._deferred.clear()
         self._wake.set()
 
     def _schedule(self, master: _Watched, due: float) -> None:
-        master.due = due
-        heapq.heappush(self._due, (due, master.tenant))
-        self._wake.set()
+        """At ``due``, unless it is to be looked at sooner anyway."""
+        if due < master.due:
+            master.due = due
+            heapq.heappush(self._due, (due, master.tenant))
+            self._wake.set()
 
     def _every_s(self, master: _Watched) -> float:
         if master.failures:
@@ -197,8 +202,8 @@ class Poller:
         return self._poll_every_s if silent and master.tenant in self._busy else self._cross_check_every_s
 
     def _pause_s(self, master: _Watched) -> float:
-        """Between half of its time and all of it, so that no two masters stay in step."""
-        return jittered(self._chance, 0, self._every_s(master), self._every_s(master))
+        """About its time: no two masters stay in step."""
+        return self._every_s(master) * self._chance.uniform(0.8, 1.2)
 
     async def _paced(self) -> None:
         """Waits until one more look keeps to ``LOOKS_PER_S``."""
