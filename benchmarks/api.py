@@ -62,6 +62,10 @@ class Api:
             tail = (tail + part)[-LOG_BYTES:]
         return tail.decode(errors="replace").splitlines()[-lines:]
 
+    def master(self, tenant: str) -> dict[str, Any]:
+        """How the tenant's master is spoken to, as it told the scheduler."""
+        return self._client.get(f"/v1/tenants/{tenant}/master")
+
     def tenants(self) -> list[dict[str, Any]]:
         return list(self._client.get("/v1/tenants")["tenants"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 from xml.sax.saxutils import escape
@@ -106,11 +106,11 @@ class Jenkins:
         return content, {name.lower(): value for name, value in answer.getheaders()}
 
 
-def freestyle(label: str | None, command: str) -> str:
-    """config.xml of a job that runs a shell command on an agent of the label; it has the parameter N."""
+def freestyle(label: str | None, command: str, parameters: Sequence[str] = ("N",)) -> str:
+    """config.xml of a job that runs a shell command on an agent of the label."""
     assigned = f"<assignedNode>{escape(label)}</assignedNode><canRoam>false</canRoam>" if label else ""
     return (
-        f"<project>{_PARAMETERS}{assigned}<concurrentBuild>true</concurrentBuild>"
+        f"<project>{_declared(parameters)}{assigned}<concurrentBuild>true</concurrentBuild>"
         f"<builders><hudson.tasks.Shell><command>{escape(command)}</command></hudson.tasks.Shell></builders></project>"
     )
 
@@ -119,23 +119,22 @@ def pipeline(script: str) -> str:
     """config.xml of a Pipeline; it has the parameter N."""
     definition = "org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition"
     return (
-        f'<flow-definition>{_PARAMETERS}<definition class="{definition}"><script>{escape(script)}</script>'
+        f'<flow-definition>{_declared(("N",))}<definition class="{definition}"><script>{escape(script)}</script>'
         f"<sandbox>true</sandbox></definition></flow-definition>"
     )
 
 
-def number_of(build: Mapping[str, Any]) -> str | None:
-    """The parameter N of a build, or None."""
+def _declared(parameters: Sequence[str]) -> str:
+    kind = "hudson.model.StringParameterDefinition"
+    each = "".join(f"<{kind}><name>{name}</name><defaultValue/></{kind}>" for name in parameters)
+    holder = "hudson.model.ParametersDefinitionProperty"
+    return f"<properties><{holder}><parameterDefinitions>{each}</parameterDefinitions></{holder}></properties>"
+
+
+def parameter_of(build: Mapping[str, Any], name: str) -> str | None:
+    """Its value in a build."""
     for action in build["actions"]:
         for parameter in (action or {}).get("parameters", ()):
-            if parameter["name"] == "N":
+            if parameter["name"] == name:
                 return str(parameter["value"])
     return None
-
-
-_PARAMETERS = (
-    "<properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>"
-    "<hudson.model.StringParameterDefinition><name>N</name><defaultValue>0</defaultValue>"
-    "</hudson.model.StringParameterDefinition></parameterDefinitions></hudson.model.ParametersDefinitionProperty>"
-    "</properties>"
-)

@@ -24,16 +24,25 @@ GRACE_S = 2.0
 
 COMMAND = "python3 -m unittest discover -v -s tests"
 
+LABEL = "python"
+AGENT_MEM_MIB = 256  # a real agent.jar has some 140 MiB, and the build comes on top
+AGENT_HEAP = "-Xmx48m"
+TEMPLATES = {
+    LABEL: {"cpus": CPUS, "mem_mib": AGENT_MEM_MIB, "timeout_s": TIMEOUT_S, "jvm_options": [AGENT_HEAP]},
+}
+"""What the agents are made of that serve the masters' builds."""
+
 
 @dataclass(frozen=True)
 class PlannedBuild:
-    """One build before it is submitted."""
+    """One build before it is submitted: to the queue of its tenant's master where it is ``queued``, else to the API."""
 
     tenant: str
     name: str
     ref: str
     expected: str  # one of CLASSES
     timeout_s: float = TIMEOUT_S
+    queued: bool = False
 
     def job(self, url: str) -> dict[str, Any]:
         """As the API takes it."""
@@ -50,8 +59,11 @@ class PlannedBuild:
         }
 
 
-def plan(count: int) -> list[PlannedBuild]:
-    """``count`` builds, the tenants' in turn. One outgrows its memory, one its time, every tenth fails."""
+def plan(count: int, queued: bool) -> list[PlannedBuild]:
+    """``count`` builds, the tenants' in turn. One outgrows its memory, one its time, every tenth fails.
+
+    Those two are jobs of the API; all others are ``queued`` in masters where there are such.
+    """
     tenants = list(TENANTS)
     passing = (repository.MAIN, repository.SLOW, repository.RELEASE)
     planned: list[PlannedBuild] = []
@@ -62,9 +74,10 @@ def plan(count: int) -> list[PlannedBuild]:
         elif index == 3:
             planned.append(PlannedBuild(tenant, "cache", repository.MEMORY_HOG, "oom"))
         elif index % 10 == 4:
-            planned.append(PlannedBuild(tenant, "subtraction", repository.BROKEN, "failed"))
+            planned.append(PlannedBuild(tenant, "subtraction", repository.BROKEN, "failed", queued=queued))
         else:
-            planned.append(PlannedBuild(tenant, "suite", passing[index // len(tenants) % len(passing)], "passed"))
+            ref = passing[index // len(tenants) % len(passing)]
+            planned.append(PlannedBuild(tenant, "suite", ref, "passed", queued=queued))
     return planned
 
 

@@ -58,6 +58,7 @@ def _write(folder: Path, homes: Path, kind: Kind) -> None:
         "constraints": [["hostname", "UNIQUE"]],
         "health": {"interval_s": 1, "grace_s": APPLY_TIMEOUT_S},
         "stop_timeout_s": 5,
+        "address": {"path": "/{tenant}"},  # which agents find too, where names below localhost are not known
     }
     (folder / "defaults.yaml").write_text(yaml.safe_dump(defaults, sort_keys=False))
     for tenant, weight in TENANTS.items():
@@ -66,14 +67,13 @@ def _write(folder: Path, homes: Path, kind: Kind) -> None:
 
 
 def _look(ingress: str, tenant: str) -> Mapping[str, Any]:
-    """What HAProxy answers for the master's host name, which is asked for until the route has followed."""
+    """What HAProxy answers at the master's address, which is asked for until the route has followed."""
     address = urlsplit(ingress)
-    host = f"{tenant}.localhost"
-    url = f"http://{host}:{address.port}/"
+    url = f"http://{address.hostname}:{address.port}/{tenant}/"
     deadline = time.monotonic() + LOOK_TIMEOUT_S
     while True:
         try:
-            status, jenkins = _asked(str(address.hostname), int(address.port or 80), host)
+            status, jenkins = _asked(str(address.hostname), int(address.port or 80), f"/{tenant}/login")
         except (OSError, http.client.HTTPException) as error:
             status, jenkins = 0, str(error)
         if status == http.HTTPStatus.OK and jenkins:
@@ -83,10 +83,10 @@ def _look(ingress: str, tenant: str) -> Mapping[str, Any]:
         time.sleep(POLL_S)
 
 
-def _asked(address: str, port: int, host: str) -> tuple[int, str | None]:
+def _asked(address: str, port: int, path: str) -> tuple[int, str | None]:
     connection = http.client.HTTPConnection(address, port, timeout=LOOK_TIMEOUT_S)
     try:
-        connection.request("GET", "/login", headers={"Host": f"{host}:{port}"})
+        connection.request("GET", path)
         answer = connection.getresponse()
         answer.read()
         return answer.status, answer.getheader("X-Jenkins")

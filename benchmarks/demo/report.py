@@ -13,6 +13,7 @@ from rich.table import Table
 
 from benchmarks.api import Api
 from benchmarks.demo.builds import CLASSES, TENANTS, PlannedBuild
+from benchmarks.demo.queued import CLASS_OF
 from benchmarks.demo.watch import class_of
 from benchmarks.figures import percentile, rounded
 from framework.cli.client import RefusedError
@@ -23,20 +24,39 @@ LOG_LINES = 15
 
 @dataclass(frozen=True)
 class Finished:
-    """A build as it was planned, and as the API tells of it with all its attempts."""
+    """A build as it was planned, and as the API tells of it with all its attempts; None where that knows of none yet.
+
+    ``queued``: as its master tells of it, where it was in the queue of one.
+    """
 
     planned: PlannedBuild
-    job: Mapping[str, Any]
+    job: Mapping[str, Any] | None
+    queued: Mapping[str, Any] | None = None
+
+    @property
+    def found(self) -> str | None:
+        """How it ended."""
+        if self.queued is not None:
+            result: str | None = self.queued["result"]
+            return CLASS_OF.get(str(result), result)
+        return None if self.job is None else class_of(self.job)
 
     @property
     def as_expected(self) -> bool:
-        return class_of(self.job) == self.planned.expected
+        return self.found == self.planned.expected
 
     @property
-    def queue_to_running_s(self) -> float | None:
-        """From the API's taking it to TASK_RUNNING; None where it never ran."""
-        running_at = self.job["running_at"]
-        return None if running_at is None else float(running_at - self.job["submitted_at"])
+    def waited_s(self) -> float | None:
+        """From the queue until its agent was online; of a job of the API until it ran. None where it never did."""
+        if self.queued is not None:
+            waited_s: float | None = self.queued["queue_to_online_s"]
+            return waited_s
+        running_at = None if self.job is None else self.job["running_at"]
+        return None if self.job is None or running_at is None else float(running_at - self.job["submitted_at"])
+
+    @property
+    def attempts(self) -> Sequence[Mapping[str, Any]]:
+        return () if self.job is None else self.job["attempts"]
 
 
 def figures_of(builds: Sequence[Finished], hosts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -53,15 +73,17 @@ def figures_of(builds: Sequence[Finished], hosts: Iterable[Mapping[str, Any]]) -
 
 
 def _tenant(weight: int, builds: Sequence[Finished]) -> dict[str, Any]:
-    classes = Counter(class_of(build.job) for build in builds)
-    waits = [wait for build in builds if (wait := build.queue_to_running_s) is not None]
+    classes = Counter(build.found for build in builds)
+    queued = [build for build in builds if build.queued is not None]
+    waits = [wait for build in queued or builds if (wait := build.waited_s) is not None]
     return {
         "weight": weight,
         "builds": len(builds),
         **{name: classes[name] for name in CLASSES},
         "other": sum(number for name, number in classes.items() if name not in CLASSES),
-        "queue_to_running_p50_s": rounded(percentile(waits, 0.5)),
-        "queue_to_running_p99_s": rounded(percentile(waits, 0.99)),
+        "queued": len(queued),
+        "queue_to_online_p50_s": rounded(percentile(waits, 0.5)),
+        "queue_to_online_p99_s": rounded(percentile(waits, 0.99)),
     }
 
 
@@ -70,10 +92,10 @@ def _host(host: Mapping[str, Any], builds: Sequence[Finished]) -> dict[str, Any]
     changes: list[tuple[float, int, float, int]] = []
     cpu_s, count = 0.0, 0
     for build in builds:
-        resources = build.job["resources"]
-        for attempt in build.job["attempts"]:
-            if attempt["host"] != host["hostname"]:
+        for attempt in build.attempts:
+            if build.job is None or attempt["host"] != host["hostname"]:
                 continue
+            resources = build.job["resources"]
             count += 1
             cpu_s += (attempt["result"] or {}).get("cpu_s") or 0.0
             changes.append((attempt["launched_at"], 1, resources["cpus"], resources["mem_mib"]))
@@ -102,22 +124,27 @@ def deviations(api: Api, builds: Iterable[Finished]) -> list[dict[str, Any]]:
 
 
 def _deviation(api: Api, build: Finished) -> dict[str, Any]:
-    job = build.job
-    message = str(job["result"]["message"]) if job["result"] else ""
+    told = build.queued or build.job or {}
+    message = ""
     lines: list[str] = []
     try:
-        if job["state"] == "waiting":
-            message = api.why(job["id"])
-        lines = api.log_tail(job["id"], LOG_LINES)
+        if build.job is not None:
+            message = str((build.job["result"] or {}).get("message", ""))
+            if build.job["state"] == "waiting":
+                message = api.why(build.job["id"])
+        if build.queued is not None:
+            lines = str(build.queued["log"]).splitlines()[-LOG_LINES:]
+        else:
+            lines = api.log_tail(str(told.get("id")), LOG_LINES)
     except (RefusedError, UnavailableError) as error:
         lines = [f"(no log: {error})"]
     return {
-        "id": job["id"],
-        "tenant": job["tenant"],
-        "name": job["name"],
+        "id": told.get("id"),
+        "tenant": build.planned.tenant,
+        "name": build.planned.name,
         "ref": build.planned.ref,
         "expected": build.planned.expected,
-        "found": class_of(job) or f"still {job['state']}",
+        "found": build.found or f"still {told.get('state')}",
         "message": message,
         "log": lines,
     }
@@ -141,13 +168,16 @@ def show(figures: Mapping[str, Any], console: Console) -> None:
 
 def _tenants_table(tenants: Mapping[str, Mapping[str, Any]]) -> Table:
     headings = ("tenant", "weight", "builds", "passed", "failed", "OOM", "timed out", "other", "p50", "p99")
-    table = Table(*headings, box=None, pad_edge=False, caption="p50, p99: from the queue to TASK_RUNNING")
+    waited = "from the queue of the master until the agent is online"
+    if not any(tenant["queued"] for tenant in tenants.values()):
+        waited = "from the queue to TASK_RUNNING"
+    table = Table(*headings, box=None, pad_edge=False, caption=f"p50, p99: {waited}")
     table.caption_justify = "left"
     for column in table.columns[1:]:
         column.justify = "right"
     for name, tenant in tenants.items():
         counts = [str(tenant[key]) for key in ("weight", "builds", *CLASSES, "other")]
-        table.add_row(name, *counts, *(_seconds(tenant[f"queue_to_running_{which}_s"]) for which in ("p50", "p99")))
+        table.add_row(name, *counts, *(_seconds(tenant[f"queue_to_online_{which}_s"]) for which in ("p50", "p99")))
     return table
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from benchmarks.api import Api
 from benchmarks.demo.builds import CLASSES, TENANTS
 
 POLL_S = 0.25
@@ -21,51 +20,55 @@ ENDED = "ended"
 BAR_WIDTH = 30
 _STYLES = {"passed": "green", "failed": "yellow", "oom": "magenta", "timeout": "cyan"}
 
-Jobs = Mapping[str, Mapping[str, Any]]
+
+class Seen(NamedTuple):
+    """One build as it is by now; ``state`` as of jobs, ``found`` how it ended: one of CLASSES where it should be."""
+
+    tenant: str
+    state: str
+    found: str | None
 
 
-def watch(api: Api, ids: Sequence[str], timeout_s: float, console: Console) -> dict[str, dict[str, Any]]:
-    """Returns the builds by id, as the API tells of them, when all have ended or after ``timeout_s``.
+Look = Callable[[], Sequence[Seen]]
 
-    Raises UnavailableError, RefusedError.
-    """
+
+def watch(look: Look, timeout_s: float, console: Console) -> None:
+    """Returns when all builds have ended or after ``timeout_s``. Raises what ``look`` does."""
     deadline = time.monotonic() + timeout_s
     if not console.is_terminal:
-        return _follow(api, ids, deadline, _Lines(console, len(ids)))
+        _follow(look, deadline, _Lines(console))
+        return
     with Live(console=console, transient=True, auto_refresh=False) as live:
 
-        def show(jobs: Jobs) -> None:
-            live.update(_table(jobs), refresh=True)
+        def show(builds: Sequence[Seen]) -> None:
+            live.update(_table(builds), refresh=True)
 
-        return _follow(api, ids, deadline, show)
+        _follow(look, deadline, show)
 
 
-def _follow(api: Api, ids: Sequence[str], deadline: float, show: Callable[[Jobs], None]) -> dict[str, dict[str, Any]]:
-    wanted = set(ids)
+def _follow(look: Look, deadline: float, show: Callable[[Sequence[Seen]], None]) -> None:
     while True:
-        jobs = {job["id"]: job for job in api.jobs() if job["id"] in wanted}
-        show(jobs)
-        ended = sum(job["state"] == ENDED for job in jobs.values())
-        if ended == len(wanted) or time.monotonic() > deadline:
-            return jobs
+        builds = look()
+        show(builds)
+        if all(build.state == ENDED for build in builds) or time.monotonic() > deadline:
+            return
         time.sleep(POLL_S)
 
 
 class _Lines:
     """For what is no terminal."""
 
-    def __init__(self, console: Console, count: int) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._count = count
         self._next = 0.0
 
-    def __call__(self, jobs: Jobs) -> None:
-        states = Counter(job["state"] for job in jobs.values())
-        if time.monotonic() < self._next and states[ENDED] < self._count:
+    def __call__(self, builds: Sequence[Seen]) -> None:
+        states = Counter(build.state for build in builds)
+        if time.monotonic() < self._next and states[ENDED] < len(builds):
             return
         self._next = time.monotonic() + LINE_EVERY_S
         others = ", ".join(f"{number} {state}" for state, number in sorted(states.items()) if state != ENDED)
-        self._console.print(f"{states[ENDED]} of {self._count} builds ended" + (f", {others}" if others else ""))
+        self._console.print(f"{states[ENDED]} of {len(builds)} builds ended" + (f", {others}" if others else ""))
 
 
 def class_of(job: Mapping[str, Any]) -> str | None:
@@ -74,19 +77,19 @@ def class_of(job: Mapping[str, Any]) -> str | None:
     return None if result is None else str(result["result_class"])
 
 
-def _table(jobs: Jobs) -> Table:
+def _table(builds: Sequence[Seen]) -> Table:
     table = Table("tenant", "", "waiting", "running", *CLASSES, box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify = "right"
     for tenant in TENANTS:
-        mine = [job for job in jobs.values() if job["tenant"] == tenant]
-        states = Counter(job["state"] for job in mine)
-        classes = Counter(class_of(job) for job in mine)
+        mine = [build for build in builds if build.tenant == tenant]
+        states = Counter(build.state for build in mine)
+        classes = Counter(build.found for build in mine)
         table.add_row(
             tenant,
             ProgressBar(total=max(1, len(mine)), completed=states[ENDED], width=BAR_WIDTH),
             str(states["waiting"]),
-            str(states["launching"] + states["running"] + states["ending"]),
+            str(len(mine) - states["waiting"] - states[ENDED]),
             *(f"[{_STYLES[name]}]{classes[name]}" if classes[name] else "0" for name in CLASSES),
         )
     return table

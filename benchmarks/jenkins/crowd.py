@@ -24,7 +24,7 @@ from benchmarks.cluster import Cluster, Say, temporary_cluster
 from benchmarks.figures import percentile, rounded
 from benchmarks.jenkins import pretending
 from benchmarks.jenkins.masters import running
-from benchmarks.jenkins_client import Jenkins, freestyle, number_of
+from benchmarks.jenkins_client import Jenkins, freestyle, parameter_of
 from benchmarks.memory import resident
 from framework.core.ids import task_of_node
 from framework.errors import UnavailableError
@@ -215,7 +215,7 @@ class _Crowd:
         for builds in self._builds():
             for build in builds:
                 results[str(build["result"])] += 1
-                served[str(number_of(build))] += build["result"] == "SUCCESS"
+                served[str(parameter_of(build, "N"))] += build["result"] == "SUCCESS"
                 agents[build["builtOn"]] += 1
         launched = self._tasks(_ENDED + _LIVE)
         return {

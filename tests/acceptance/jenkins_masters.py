@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jenkins_client import Jenkins, freestyle, number_of
+from benchmarks.jenkins_client import Jenkins, freestyle, parameter_of
 from framework.errors import UnavailableError
 from framework.local.cluster import free_port
 from tests.acceptance.scheduler_process import SchedulerProcess, eventually
@@ -114,7 +114,7 @@ class MasterProcess:
         """Of each number N of the job's builds, in their order."""
         found: dict[str, list[str | None]] = {}
         for build in reversed(self.jenkins.builds(job)):
-            found.setdefault(str(number_of(build)), []).append(build["result"])
+            found.setdefault(str(parameter_of(build, "N")), []).append(build["result"])
         return found
 
     def wait_results(self, job: str, wanted: Mapping[str, list[str]]) -> None:

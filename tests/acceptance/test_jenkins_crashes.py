@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.jenkins_client import number_of, pipeline
+from benchmarks.jenkins_client import parameter_of, pipeline
 from framework.local.spec import HostShape
 from tests.acceptance.conftest import MasterFactory, SchedulerFactory
 from tests.acceptance.jenkins_masters import AGENT, MasterProcess, witnessed
@@ -118,7 +118,9 @@ def test_an_agent_that_dies_under_its_build_is_replaced_and_the_job_is_told(
     first, second = payments.jenkins.builds("build")
     (pid,) = agents_of(first["builtOn"])
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: payments.results("build")[str(number_of(first))][0] == "FAILURE", "the end of the build on it")
+    eventually(
+        lambda: payments.results("build")[str(parameter_of(first, "N"))][0] == "FAILURE", "the end of the build on it"
+    )
     eventually(lambda: "butlery" in payments.jenkins.log("build", first["number"]), "the reason in its log")
     lost = next(build for build in builds_of(butlery, "payments") if build["host"] and build["state"] == "running")
     host = next(one for one in butlery.get("/v1/hosts")["hosts"] if one["hostname"] == lost["host"])
@@ -126,7 +128,7 @@ def test_an_agent_that_dies_under_its_build_is_replaced_and_the_job_is_told(
     answer = httpx.post(f"{cluster.url}/api/v1", json=told, trust_env=False)
     assert answer.status_code == 200, answer.text
     witness.release()
-    numbers = [str(number_of(build)) for build in (first, second)]
+    numbers = [str(parameter_of(build, "N")) for build in (first, second)]
     eventually(
         lambda: all(payments.results("build")[number][-1] == "SUCCESS" for number in numbers), "both builds after all"
     )
