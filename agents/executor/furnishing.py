@@ -68,7 +68,7 @@ def unlinkable(volumes: list[VolumeSpec]) -> str:
         if not os.path.isabs(volume.source):
             return "volume %s of a Docker engine" % volume.source
         if volume.read_only:
-            return "volume %s, read-only," % volume.source
+            return "read-only volume %s" % volume.source
     return ""
 
 

@@ -91,9 +91,9 @@ def start(pyz: Path, agent: OddAgent, sandbox: Path) -> Iterator[Start]:
         started.close()
 
 
-def task(script: str, task_id: str = "task-1", **wanted: Any) -> dict[str, Any]:
+def task(script: str, task_id: str = "task-1", tenant: str = "acme", **wanted: Any) -> dict[str, Any]:
     policy = HostPolicy(isolation="watchdog", uids="310000-310999")
-    spec = BuildSpec(task_id, "acme", "job", script, 500, 64, host=policy, **{"grace_s": 1.0, **wanted})
+    spec = BuildSpec(task_id, tenant, "job", script, 500, 64, host=policy, **{"grace_s": 1.0, **wanted})
     data = base64.b64encode(spec.to_json()).decode()
     return {"task_id": {"value": task_id}, "data": data, "name": "x"}
 
