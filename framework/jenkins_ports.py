@@ -143,15 +143,18 @@ Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 """What JSON's readers agree on."""
 
 
+DemandEvent = Literal[
+    "ready", "buildable", "left", "accepted", "served", "started", "finished", "online", "offline", "alive"
+]
+
+
 class DemandRecord(msgspec.Struct, frozen=True):
     """One line of what a master's init script tells (``masters/image/init.groovy.d/butlery-50-demand.groovy``).
 
     ``ready`` begins a master's story: all items that are buildable follow it. Times are by the master's own clock.
     """
 
-    event: Literal[
-        "ready", "buildable", "left", "accepted", "served", "started", "finished", "online", "offline", "alive"
-    ]
+    event: DemandEvent
     session: str = ""  # of the master's process
     seq: Whole = 0  # grows by one with each record of a session; 0: not counted
     sent_ms: Whole = 0
@@ -181,8 +184,9 @@ class Unserved(msgspec.Struct, frozen=True):
 class DemandAnswer(msgspec.Struct, frozen=True):
     """What the init script is told: how much was taken, and items that its queue should show a reason for."""
 
-    taken: int
+    taken: int  # records that were new
     unserved: tuple[Unserved, ...] = ()
+    skipped: int = 0  # lines whose event is not known here
 
 
 class RateLimitedError(ButleryError):

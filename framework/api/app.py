@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,15 +11,16 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse
 
 import framework
-from framework.api import files, jobs, leadership, masters, operations, problems
+from framework.api import demand, files, jobs, leadership, masters, operations, problems
 from framework.api.auth import Authenticator
 from framework.api.context import Context, Waiters
 from framework.api.forwarding import Forwarder, Forwarding
 from framework.api.masters import MasterIn
 from framework.api.models import JobIn, TenantIn
 from framework.api.page import STYLE_SHA256, page
+from framework.catalog.matching import Templates
 from framework.ports import Seat
-from framework.settings import ApiSettings, TemplateSettings
+from framework.settings import ApiSettings
 
 DESCRIPTION = """\
 Builds on Mesos: submit jobs, follow them, ask why they wait.
@@ -34,12 +34,12 @@ application/problem+json object (RFC 9457) with all faults of the request in `fa
 def create_app(
     seat: Seat,
     settings_api: ApiSettings,
-    templates: Mapping[str, TemplateSettings],
+    templates: Templates,
     admin_token_sha256: str,
 ) -> FastAPI:
     """The application, ready for a server.
 
-    ``admin_token_sha256`` is the SHA-256 of the administrator's token in hex. ``templates`` are the settings' by label.
+    ``admin_token_sha256`` is the SHA-256 of the administrator's token in hex.
     ``app.state.forwarder`` is to be closed when the server has ended.
     """
     app = FastAPI(
@@ -55,7 +55,7 @@ def create_app(
     app.state.context = Context(seat, settings_api, templates, admin_token_sha256, Waiters())
     app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes)
     problems.install(app)
-    for router in (jobs.router, files.router, operations.router, leadership.router, masters.router):
+    for router in (jobs.router, files.router, operations.router, leadership.router, masters.router, demand.router):
         app.include_router(router)
     policy = {
         "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"

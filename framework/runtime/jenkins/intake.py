@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from framework.catalog.matching import Chosen, NoTemplate, Templates
-from framework.catalog.parts import agent_submission, agent_template
+from framework.catalog.matching import NoTemplate, Templates
+from framework.catalog.parts import AgentParts, agent_submission
 from framework.core import admission
 from framework.core.events import (
     AgentAccepted,
@@ -70,7 +71,7 @@ class _Wanted(NamedTuple):
 
 
 _Refusal: TypeAlias = str
-_Choice: TypeAlias = Chosen | _Refusal
+_Choice: TypeAlias = AgentParts | _Refusal
 
 
 class _Master:
@@ -305,7 +306,7 @@ class DemandIntake:
         for one in wanted:
             choice = choices.get(one.label)
             if choice is None:
-                choice = choices[one.label] = self._choice(tenant, one.label)
+                choice = choices[one.label] = self._choice(tenant, one)
             if not isinstance(choice, _Refusal):
                 if len(master.items) + len(news) >= MAX_ITEMS:
                     choice = f"{MAX_ITEMS} items of this master wait for agents already"
@@ -328,29 +329,30 @@ class DemandIntake:
         for each in refused[: MAX_ITEMS - len(master.unserved)]:
             master.unserved[each.item] = each
 
-    def _choice(self, tenant: TenantName, label: str | None) -> _Choice:
-        if label is None:
+    def _choice(self, tenant: TenantName, one: _Wanted) -> _Choice:
+        """What a request for the item is made of, and so for all of its label."""
+        if one.label is None:
             return "its Jenkins does not tell which label it wants: it has no init script of Butlery's"
-        if len(label) > MAX_LABEL:
+        if len(one.label) > MAX_LABEL:
             return f"its label is longer than {MAX_LABEL} characters"
-        chosen = self._templates.catalog.match(label, tenant)
+        chosen = self._templates.catalog.match(one.label, tenant)
         if isinstance(chosen, NoTemplate):
             return chosen.reason
-        faults = admission.faults(self._loop.state, tenant, agent_template(chosen))
-        if faults:
-            return f"template {chosen.template.name}: {'; '.join(fault.message for fault in faults)}"
-        return chosen
-
-    def _new_request(self, tenant: TenantName, one: _Wanted, chosen: Chosen, now: float) -> NewRequest:
         parts = agent_submission(
             chosen,
             tenant,
             one.item,
             task=one.task,
             task_url=one.task_url,
-            label=one.label or "",
+            label=one.label,
             buildable_at=one.buildable_at,
         )
+        faults = admission.faults(self._loop.state, tenant, parts.template)
+        if faults:
+            return f"template {chosen.template.name}: {'; '.join(fault.message for fault in faults)}"
+        return parts
+
+    def _new_request(self, tenant: TenantName, one: _Wanted, parts: AgentParts, now: float) -> NewRequest:
         request = Request(
             id=new_request_id(self._clock, self._chance),
             tenant=tenant,
@@ -358,9 +360,12 @@ class DemandIntake:
             template=parts.template,
             submitted_at=now,
             retries=parts.retries,
-            jenkins=parts.jenkins,
+            jenkins=msgspec.structs.replace(
+                parts.jenkins, item=one.item, task=one.task, task_url=one.task_url, buildable_at=one.buildable_at
+            ),
         )
-        return NewRequest(request, parts.spec, f"queue:{one.item.key}#{one.number}", "")
+        spec = replace(parts.spec, job=one.task)
+        return NewRequest(request, spec, f"queue:{one.item.key}#{one.number}", "")
 
 
 def _of_agent(record: DemandRecord, task: TaskId, item: QueueItem | None) -> Event | None:
