@@ -58,12 +58,13 @@ def _write(folder: Path, homes: Path, kind: Kind) -> None:
         "constraints": [["hostname", "UNIQUE"]],
         "health": {"interval_s": 1, "grace_s": APPLY_TIMEOUT_S},
         "stop_timeout_s": 5,
-        "address": {"path": "/{tenant}"},  # which agents find too, where names below localhost are not known
     }
     (folder / "defaults.yaml").write_text(yaml.safe_dump(defaults, sort_keys=False))
     for tenant, weight in TENANTS.items():
         (homes / tenant).mkdir()
-        (folder / f"{tenant}.yaml").write_text(yaml.safe_dump({"weight": weight}))
+        # A path, which agents find too, where names below localhost are not known.
+        described = {"weight": weight, "address": {"path": f"/{tenant}"}}
+        (folder / f"{tenant}.yaml").write_text(yaml.safe_dump(described))
 
 
 def _look(ingress: str, tenant: str) -> Mapping[str, Any]:
