@@ -16,9 +16,10 @@ from framework.core.origin import Origin
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError, InputError, UnavailableError
-from framework.jenkins_ports import DemandAnswer, DemandRecord, Intake, MasterRecord, Unserved
+from framework.jenkins_ports import DemandAnswer, DemandRecord, MasterRecord, Unserved
 from framework.ports import Chance, Clock, ClusterView, FileChunk, JobQuery, NewRequest, Store, Submission
 from framework.runtime.chance import new_request_id
+from framework.runtime.jenkins.desk import MastersDesk
 from framework.runtime.loop import Loop
 from framework.runtime.statuses import Statuses
 from framework.tokens import tenant_token, token_sha256
@@ -39,7 +40,7 @@ class RuntimeControl:
         tokens: dict[TenantName, str],
         clock: Clock,
         chance: Chance,
-        intake: Intake | None = None,
+        desk: MastersDesk | None = None,
         statuses: Statuses | None = None,
     ) -> None:
         """``tokens`` holds the SHA-256 of each tenant's token."""
@@ -50,7 +51,7 @@ class RuntimeControl:
         self._drawing = asyncio.Lock()
         self._clock = clock
         self._chance = chance
-        self._intake = intake
+        self._desk = desk
         self._statuses = statuses
 
     async def submit(self, submission: Submission) -> Request:
@@ -151,14 +152,16 @@ class RuntimeControl:
     async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
         if await self.master(tenant) != master:  # a master that starts tells it again, mostly as before
             await asyncio.to_thread(self._store.set_master, tenant, master)
+            if self._desk is not None:
+                self._desk.know(tenant, master)
 
     async def demand(self, tenant: TenantName, records: Sequence[DemandRecord]) -> DemandAnswer:
-        if self._intake is None:
+        if self._desk is None:
             raise UnavailableError("this scheduler serves no masters")
-        return await self._intake.take(tenant, records)
+        return await self._desk.intake.take(tenant, records)
 
     def unserved(self, tenant: TenantName) -> Sequence[Unserved]:
-        return () if self._intake is None else self._intake.unserved(tenant)
+        return () if self._desk is None else self._desk.intake.unserved(tenant)
 
     def refused(self, origin: Origin, reason: str) -> None:
         if self._statuses is not None:
@@ -169,6 +172,8 @@ class RuntimeControl:
 
     def health(self) -> Health:
         notices = list(self._store.notices)
+        if self._desk is not None:
+            notices += self._desk.notices()
         if self._loop.saving_fails:
             notices.append(f"the state cannot be saved: {self._loop.saving_fails}")
         notices += self._statuses.notices if self._statuses is not None else ()

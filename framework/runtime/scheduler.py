@@ -13,6 +13,7 @@ from framework.errors import ButleryError, FrameworkRemovedError, FrameworkTaken
 from framework.log import get_logger
 from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapshot, Store, jittered
 from framework.runtime.control import RuntimeControl
+from framework.runtime.jenkins.desk import MastersAccess, MastersDesk, Reach
 from framework.runtime.loop import Loop
 from framework.runtime.performer import AgentLaunch, Performer
 from framework.runtime.saved import restored, tokens_of
@@ -53,8 +54,12 @@ class Scheduler:
         clock: Clock,
         chance: Chance,
         confirm: Confirm | None = None,
+        masters: MastersAccess | None = None,
     ) -> None:
-        """With ``confirm`` it is asked before every subscription; without, the driver makes them as it sees fit."""
+        """With ``confirm`` it is asked before every subscription; without, the driver makes them as it sees fit.
+
+        Without ``masters`` nobody's queue is served.
+        """
         self._clock = clock
         self._chance = chance
         self._cluster = cluster
@@ -65,9 +70,13 @@ class Scheduler:
         self._ending_driver: asyncio.Task[None] | None = None
         self._subscribed_at = 0.0
         state = restored(config, snapshot, clock.now())
+        reach = None if masters is None else Reach(masters, self._emit, clock, chance)
         self._performer = Performer(self._driver, store, agent, self._emit)
         self.loop = Loop(state, store, self._performer, clock, chance)
-        self.control = RuntimeControl(self.loop, store, cluster, tokens_of(snapshot), clock, chance)
+        self._desk = (
+            None if reach is None or masters is None else MastersDesk(masters, reach, self.loop, store, clock, chance)
+        )
+        self.control = RuntimeControl(self.loop, store, cluster, tokens_of(snapshot), clock, chance, self._desk)
         self._stopped = asyncio.Event()
         self._abandoned = False
         self._subscribed = asyncio.Event()
@@ -86,8 +95,11 @@ class Scheduler:
             loop = group.create_task(self.loop.run())
             hosts = group.create_task(self._watch_hosts())
             driver = group.create_task(self._drive())
+            desk = None if self._desk is None else group.create_task(self._desk.run())
             await self._stopped.wait()
             hosts.cancel()
+            if desk is not None:
+                desk.cancel()
             if self._abandoned:
                 await self._driver.stop()
             self.loop.stop()

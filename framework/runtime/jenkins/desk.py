@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from framework.core.ids import TenantName
-from framework.core.state import State
 from framework.errors import StoreFullError
-from framework.jenkins_ports import (
-    DemandAnswer,
-    DemandRecord,
-    Intake,
-    Look,
-    MasterEdge,
-    MasterRecord,
-    NodeKeeper,
-    Unserved,
-)
+from framework.jenkins_ports import Intake, MasterEdge, MasterRecord
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Emit, Store, jittered
+from framework.runtime.jenkins.intake import DemandIntake
 from framework.runtime.jenkins.keeper import Keeper
 from framework.runtime.jenkins.poller import Poller
 from framework.runtime.jenkins.troubles import Troubles
+from framework.runtime.loop import Loop
+from framework.runtime.templates import TemplateWatch
 from framework.settings import JenkinsSettings
 
 log = get_logger(__name__)
@@ -32,53 +26,58 @@ LOAD_CAP_S = 5.0
 """Between tries to read how masters are spoken to."""
 
 
-class Reach:
-    """What calls masters. Others are made with its ``keeper`` before the desk is."""
+class MastersAccess(NamedTuple):
+    """What a scheduler that serves masters is given: of the process, whoever leads."""
 
-    def __init__(self, edge: MasterEdge, emit: Emit, settings: JenkinsSettings, clock: Clock, chance: Chance) -> None:
+    edge: MasterEdge
+    templates: TemplateWatch
+    settings: JenkinsSettings
+
+
+class Reach:
+    """What calls masters. Whoever performs the core's effects is made with its ``keeper``, before the desk is."""
+
+    def __init__(self, access: MastersAccess, emit: Emit, clock: Clock, chance: Chance) -> None:
+        edge, settings = access.edge, access.settings
         self.troubles = Troubles(clock)
         self.poller = Poller(
             edge, emit, self.troubles, settings.poll_every_s, settings.cross_check_every_s, clock, chance
         )
-        self._keeper = Keeper(edge, emit, self.poller.look_soon, self.troubles, settings.calls_at_once, clock, chance)
-
-    @property
-    def keeper(self) -> NodeKeeper:
-        return self._keeper
+        self.keeper = Keeper(edge, emit, self.poller.look_soon, self.troubles, settings.calls_at_once, clock, chance)
 
     def know(self, tenant: TenantName, record: MasterRecord | None) -> None:
-        self._keeper.know(tenant, record)
+        self.keeper.know(tenant, record)
         self.poller.know(tenant, record)
-        if record is None:
-            self.troubles.over(tenant)
-
-    async def keep(self) -> None:
-        """Until it is cancelled."""
-        await self._keeper.run()
+        self.troubles.over(tenant)
 
 
 class MastersDesk:
-    """A ``framework.jenkins_ports.Intake``, over the one that it is given. ``run`` it beside the loop."""
+    """``run`` it beside the loop; only the scheduler that leads has one."""
 
-    def __init__(self, reach: Reach, intake: Intake, store: Store, state: State, clock: Clock, chance: Chance) -> None:
-        """``state`` is the loop's, read only."""
+    def __init__(
+        self, access: MastersAccess, reach: Reach, loop: Loop, store: Store, clock: Clock, chance: Chance
+    ) -> None:
         self._reach = reach
-        self._intake = intake
+        self._templates = access.templates
+        self._loop = loop
         self._store = store
-        self._state = state
         self._clock = clock
         self._chance = chance
         self._told: set[TenantName] = set()  # of whom we were told since we began
+        self._intake = DemandIntake(
+            loop,
+            store,
+            access.templates,
+            reach.poller.heard,
+            reach.poller.look_soon,
+            access.settings.events_per_s,
+            clock,
+            chance,
+        )
 
-    async def take(self, tenant: TenantName, records: Sequence[DemandRecord]) -> DemandAnswer:
-        self._reach.poller.heard(tenant)
-        return await self._intake.take(tenant, records)
-
-    async def found(self, tenant: TenantName, look: Look) -> None:
-        await self._intake.found(tenant, look)
-
-    def unserved(self, tenant: TenantName) -> Sequence[Unserved]:
-        return self._intake.unserved(tenant)
+    @property
+    def intake(self) -> Intake:
+        return self._intake
 
     def know(self, tenant: TenantName, record: MasterRecord | None) -> None:
         """How the tenant's master is spoken to from now on; None forgets it."""
@@ -87,20 +86,23 @@ class MastersDesk:
 
     def notices(self) -> list[str]:
         """For the operator."""
-        busy = self._busy()
-        return self._reach.troubles.notices(busy.__contains__)
+        return [*self._templates.notices, *self._reach.troubles.notices(self._busy().__contains__)]
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        await self._load()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._reach.keep())
-            group.create_task(self._reach.poller.run(self._intake.found, self._busy))
+        unfollow = self._templates.follow(self._loop.emit)
+        try:
+            await self._load()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._reach.keeper.run())
+                group.create_task(self._reach.poller.run(self._intake.found, self._busy))
+        finally:
+            unfollow()
 
     async def _load(self) -> None:
         """Those with something to do come first: they are looked at in this order."""
         busy = self._busy()
-        tenants = sorted(self._state.tenants, key=lambda tenant: tenant not in busy)
+        tenants = sorted(self._loop.state.tenants, key=lambda tenant: tenant not in busy)
         retries = 0
         while True:
             try:
@@ -114,5 +116,7 @@ class MastersDesk:
             if record is not None and tenant not in self._told:
                 self._reach.know(tenant, record)
 
-    def _busy(self) -> set[TenantName]:
-        return {request.tenant for request in self._state.requests.values() if request.jenkins is not None}
+    def _busy(self) -> AbstractSet[TenantName]:
+        """Whose masters have items that wait, or agents."""
+        requests = self._loop.state.requests.values()
+        return self._intake.busy() | {request.tenant for request in requests if request.jenkins is not None}
