@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from framework.core.effects import Effect, Report
-from framework.core.fit import bars, may_take, need_on
+from framework.core.fit import bars, may_take, need_on, unclaimed
 from framework.core.ids import HostId, RequestId, TenantName
 from framework.core.offers import Host, HostOffers
 from framework.core.ordering import Rank
+from framework.core.resources import ZERO
 from framework.core.state import Earmark, State
 from framework.core.tasks import Request
 
@@ -59,7 +60,7 @@ def serve(state: State, hosts: set[HostId], tenants: set[TenantName], now: float
 
 def _holds(state: State, held: HostOffers, request: Request, now: float) -> bool:
     return (
-        need_on(state, request, held.host_id).fits_in(held.available)
+        need_on(state, request, held.host_id).fits_in(sum(unclaimed(state, held), ZERO))
         and may_take(state, request, held) is None
         and not bars(state, request, held.host_id, held.hostname, held.attributes, now)
     )

@@ -9,6 +9,7 @@ import msgspec
 from framework.core.effects import Effect, Kill, Report, SaveRequest, SaveTask
 from framework.core.fit import could_ever
 from framework.core.ids import HostId
+from framework.core.nodes import outcome_of_agent, removal, wanted_again
 from framework.core.promises import lost
 from framework.core.state import Config, State
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, move
@@ -49,11 +50,12 @@ def grace(state: State, task: Task) -> float:
 def end(state: State, task: Task, outcome: Outcome, now: float, dropped: bool = False) -> list[Effect]:
     """The task has ended: its request has too, or waits for another attempt."""
     move(task, "end", now)
+    request = state.requests[task.request_id]
+    outcome = outcome_of_agent(request, outcome)
     task.ended_at = now
     task.outcome = outcome
-    effects: list[Effect] = [SaveTask(task), *lost(state, task, now)]
+    effects: list[Effect] = [SaveTask(task), *lost(state, task, now), *removal(request, task, outcome)]
     state.remove_task(task)
-    request = state.requests[task.request_id]
     image = request.template.image
     if image is not None and outcome.result_class is FailureClass.IMAGE:
         request.image_failures += 1
@@ -69,7 +71,7 @@ def end(state: State, task: Task, outcome: Outcome, now: float, dropped: bool = 
         text = f"template {key} is paused for {until - now:.0f} s: {outcome.message}"
         effects.append(report_on("warning", text, request, task))
     if request.cancel_reason is None:
-        if _try_again(state, request, task, outcome, now, dropped):
+        if wanted_again(request) and _try_again(state, request, task, outcome, now, dropped):
             text = f"attempt {request.attempt} is lost and tried again: {outcome.message}"
             return [*effects, SaveRequest(request), report_on("warning", text, request, task)]
     elif outcome.result_class in _TRIED_AGAIN:
@@ -77,7 +79,7 @@ def end(state: State, task: Task, outcome: Outcome, now: float, dropped: bool = 
     return effects + end_request(state, request, outcome, now, task)
 
 
-_TRIED_AGAIN = (FailureClass.INFRASTRUCTURE, FailureClass.IMAGE, FailureClass.PREEMPTED)
+_TRIED_AGAIN = (FailureClass.INFRASTRUCTURE, FailureClass.IMAGE, FailureClass.PREEMPTED, FailureClass.CONNECT)
 
 
 def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now: float, dropped: bool) -> bool:
@@ -90,7 +92,7 @@ def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now
         again, nth = True, 0
     elif outcome.result_class is FailureClass.INFRASTRUCTURE and task.kill_spares_retry:
         again, nth = True, 0
-    elif outcome.result_class is FailureClass.INFRASTRUCTURE:
+    elif outcome.result_class in (FailureClass.INFRASTRUCTURE, FailureClass.CONNECT):
         request.losses += 1
         again, nth = request.losses <= request.retries, request.losses - 1
         if task.host_id not in request.avoid_hosts and elsewhere(state, request, task.host_id):
@@ -104,6 +106,10 @@ def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now
     request.state = RequestState.WAITING
     request.running_at = None
     request.given = None
+    side = request.jenkins
+    if side is not None:
+        side.node = ""
+        side.node_at = side.online_at = None
     request.not_before = now + _back_off_s(config, nth, task.id)
     state.enqueue(request, now)
     return True

@@ -236,6 +236,17 @@ class Tick(msgspec.Struct, frozen=True):
     """A deadline of ``next_deadline`` has come."""
 
 
+OfMasters: TypeAlias = (
+    NodeReady
+    | NodeFailed
+    | ItemLeft
+    | AgentOnline
+    | AgentOffline
+    | AgentAccepted
+    | AgentServed
+    | BuildTold
+    | MasterObserved
+)
 Event: TypeAlias = (
     Subscribed
     | Disconnected
@@ -255,15 +266,7 @@ Event: TypeAlias = (
     | TenantSet
     | FrameworkRemoved
     | DrainSet
-    | NodeReady
-    | NodeFailed
-    | ItemLeft
-    | AgentOnline
-    | AgentOffline
-    | AgentAccepted
-    | AgentServed
-    | BuildTold
-    | MasterObserved
+    | OfMasters
     | CatalogSet
     | Tick
 )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
+from framework.core.claims import Claim
 from framework.core.constraints import allows, counts, value_of
-from framework.core.ids import HostId
+from framework.core.ids import HostId, TaskId
 from framework.core.offers import Host, HostOffers, drawn
 from framework.core.pieces import ReservedUse
 from framework.core.resources import ZERO, Resources
@@ -11,6 +15,47 @@ from framework.core.rules import rules_of
 from framework.core.state import State
 from framework.core.tasks import Request
 from framework.core.templates import Template
+
+
+class Allotment(NamedTuple):
+    """How what is offered of a host is divided among its claims."""
+
+    roles: dict[TaskId, str]  # of the offers that hold a claim; others have none
+    left: dict[str, tuple[Resources, Resources]]  # by role: unreserved, and reserved for it
+    sharing: str | None  # the role of the Mesos executor that builds of the host share or will
+    serving: bool  # whether one that is launched now would not pay for it
+
+
+def allot(state: State, host_id: HostId) -> Allotment:
+    """Those whose nodes stand come first, in the order in which they were made."""
+    left = {held.role: (held.available - held.reserved, held.reserved) for held in state.offers.of(host_id)}
+    sharing, serving = state.sharing(host_id), state.serving(host_id)
+    roles: dict[TaskId, str] = {}
+    for claim in sorted(state.claims.on(host_id), key=_readiness):
+        request = state.requests[claim.request_id]
+        template, only = request.template, state.tenants[request.tenant].tenant.role
+        need = template.resources if template.shared and serving else template.resources + state.config.overhead
+        for role in sorted(left, key=lambda each: (each != claim.role, each)):
+            if only not in (None, role) or (template.shared and sharing not in (None, role)):
+                continue
+            after = drawn(*left[role], need, template.reserved)
+            if all(map(ZERO.fits_in, after)):
+                left[role], roles[claim.task_id] = after, role
+                if template.shared:
+                    sharing, serving = role, True
+                break
+    return Allotment(roles, left, sharing, serving)
+
+
+def _readiness(claim: Claim) -> tuple[float, float, TaskId]:
+    return (math.inf if claim.ready_at is None else claim.ready_at, claim.claimed_at, claim.task_id)
+
+
+def unclaimed(state: State, held: HostOffers) -> tuple[Resources, Resources]:
+    """What of these offers no claim holds: unreserved, and reserved for their role."""
+    if not state.claims.on(held.host_id):
+        return held.available - held.reserved, held.reserved
+    return allot(state, held.host_id).left[held.role]
 
 
 def need_on(state: State, request: Request, host_id: HostId) -> Resources:
@@ -44,7 +89,7 @@ def may_take(state: State, request: Request, held: HostOffers) -> str | None:
         return "sharing"
     need = need_on(state, request, held.host_id)
     if request.template.reserved in (ReservedUse.ONLY, ReservedUse.NEVER):
-        left = drawn(held.available - held.reserved, held.reserved, need, request.template.reserved)
+        left = drawn(*unclaimed(state, held), need, request.template.reserved)
         return None if all(map(ZERO.fits_in, left)) else f"reserved:{request.template.reserved}"
     return None
 

@@ -90,6 +90,7 @@ class OfferBook:
     def __init__(self) -> None:
         self._hosts: dict[HostId, dict[str, HostOffers]] = {}  # by role
         self._where: dict[OfferId, tuple[HostId, str]] = {}
+        self.changed: set[HostId] = set()  # of which more or less is offered, until somebody has looked at it
 
     def add(self, offer: Offer, held_until: float) -> HostOffers:
         """Takes an offer in; the host's older ones are then held as long as this one."""
@@ -105,6 +106,7 @@ class OfferBook:
             held.reserved += offer.reserved
             held.attributes = offer.attributes
             self._where[offer.id] = (offer.host_id, offer.role)
+            self.changed.add(offer.host_id)
         self.hold(offer.host_id, held_until)
         return held
 
@@ -117,6 +119,7 @@ class OfferBook:
         host_id, role = self._where.pop(offer_id, (None, ""))
         if host_id is None:
             return None
+        self.changed.add(host_id)
         held = self._hosts[host_id][role]
         offer = held.offers.pop(offer_id)
         held.available -= offer.resources
@@ -134,9 +137,12 @@ class OfferBook:
                 self._drop(host_id, held.role)
         for offer_id in taken:
             del self._where[offer_id]
+        if taken:
+            self.changed.add(host_id)
         return tuple(taken)
 
     def clear(self) -> None:
+        self.changed |= self._hosts.keys()
         self._hosts.clear()
         self._where.clear()
 

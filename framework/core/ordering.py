@@ -38,6 +38,7 @@ class TenantQueue:
         self.cpu_millis = 0  # of all that wait, as their shapes have it
         self.mem_mib = 0
         self.own_executors = 0  # those that are to run in a Mesos executor of their own
+        self.nodes = 0  # those that need a node in Jenkins first
 
     def add(self, request_id: RequestId, shape: Shape, rank: Rank) -> None:
         self._where[request_id] = (shape, rank)
@@ -49,6 +50,7 @@ class TenantQueue:
         self.cpu_millis += shape.cpu_millis
         self.mem_mib += shape.mem_mib
         self.own_executors += not shape.shared
+        self.nodes += shape.node
 
     def remove(self, request_id: RequestId) -> None:
         """Takes a request out, wherever in the queue it is. Raises KeyError where it is not in it."""
@@ -56,6 +58,7 @@ class TenantQueue:
         self.cpu_millis -= shape.cpu_millis
         self.mem_mib -= shape.mem_mib
         self.own_executors -= not shape.shared
+        self.nodes -= shape.node
         group = self._groups[shape]
         group.live -= 1
         if group.live == 0:
@@ -98,7 +101,7 @@ class TenantQueue:
     def clear(self) -> None:
         self._groups.clear()
         self._where.clear()
-        self.cpu_millis = self.mem_mib = self.own_executors = 0
+        self.cpu_millis = self.mem_mib = self.own_executors = self.nodes = 0
 
     def head(self, shape: Shape) -> Entry | None:
         """The first request of the shape."""
@@ -214,4 +217,13 @@ def shape_of(request: Request, overhead: Resources, role: str | None = None) -> 
     wanted = template.resources if template.shared else template.resources + overhead
     lasts_s = template.timeout_s + template.grace_s
     rules = rules_of(request, role)
-    return Shape(wanted.cpu_millis, wanted.mem_mib, wanted.disk_mib, lasts_s, template.image, rules, template.kind)
+    return Shape(
+        wanted.cpu_millis,
+        wanted.mem_mib,
+        wanted.disk_mib,
+        lasts_s,
+        template.image,
+        rules,
+        template.kind,
+        request.jenkins is not None,
+    )

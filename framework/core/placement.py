@@ -35,6 +35,7 @@ class Shape(NamedTuple):
     image: str | None = None
     rules: Rules | None = None  # None: it may go to every host that has room
     kind: str = ""  # of its template in the catalogue, which may have reached a limit or be paused
+    node: bool = False  # whether a node in Jenkins has to be made for it first
 
     @property
     def shared(self) -> bool:

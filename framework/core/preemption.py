@@ -10,7 +10,7 @@ from __future__ import annotations
 from framework.core import earmarks
 from framework.core.effects import Effect, Report, Tell
 from framework.core.endings import kill
-from framework.core.fit import need_on
+from framework.core.fit import need_on, unclaimed
 from framework.core.ids import HostId, RequestId, TenantName
 from framework.core.offers import Host
 from framework.core.pieces import ReservedUse
@@ -196,7 +196,7 @@ def _victims(state: State, request: Request, host: Host, shares: Shares) -> list
     """The cheapest choice on the host; None where no build's end would let the request fit."""
     wanted = earmarks.only_role(state, request, host.id)
     tasks = _on(state, host.id)
-    offered = {held.role: held.available for held in state.offers.of(host.id)}
+    offered = {held.role: sum(unclaimed(state, held), ZERO) for held in state.offers.of(host.id)}
     choices = []
     for role in sorted({task.role for task in tasks} if wanted is None else {wanted}):  # which cannot be used together
         of_role = [task for task in tasks if task.role == role]

@@ -55,7 +55,7 @@ def serves(task: Task) -> bool:
 
 def _next(state: State, book: TenantBook, free: dict[str, list[TaskId]], now: float) -> tuple[Request, Task] | None:
     """The tenant's first request that a spare can serve, and the spare."""
-    if book.quota_kept_for is not None:
+    if book.quota_kept_for is not None or not state.masters.open(book.tenant.name, now):
         return None
     for _, request_id, shape in sorted(each for each in book.queue.heads() if each[2].kind in free):
         request = state.requests[request_id]

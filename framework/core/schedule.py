@@ -5,15 +5,16 @@ from __future__ import annotations
 import heapq
 import math
 
-from framework.core import earmarks, preemption
-from framework.core.effects import Decline, Effect, Launch, Revive, SaveRequest, SaveTask, Suppress
-from framework.core.fit import need_on
-from framework.core.ids import HostId, OfferId, RequestId, TenantName, task_id
+from framework.core import claiming, earmarks, preemption, promises
+from framework.core.effects import Decline, Effect, Revive, Suppress
+from framework.core.fit import allot, need_on
+from framework.core.ids import HostId, OfferId, RequestId, TenantName
+from framework.core.launching import launch
 from framework.core.offers import HostOffers, drawn
 from framework.core.ordering import TenantBook
 from framework.core.placement import Candidate, Placer, Shape
 from framework.core.state import State
-from framework.core.tasks import Request, RequestState, Task, TaskState
+from framework.core.tasks import Request
 
 
 def settle(state: State, stale: list[HostId], now: float) -> list[Effect]:
@@ -25,15 +26,21 @@ def settle(state: State, stale: list[HostId], now: float) -> list[Effect]:
     if not state.connected:
         return effects
     if state.draining:
-        return _want_nothing(state)
+        return [*claiming.give_up_all(state, "the scheduler drains", now), *_want_nothing(state)]
+    effects += promises.promise(state, now)
+    effects += claiming.launch_ready(state, now)
     while state.dirty or state.attention:  # again where a launch has ended an earmark elsewhere
         effects += _round(state, now)
     effects += give_back(state, [host_id for host_id in stale if not _kept(state, host_id, now)])
+    claiming.cover(state, now)
     return effects + _appetite(state, now)
 
 
 def _kept(state: State, host_id: HostId, now: float) -> bool:
-    """Whether an earmark holds the host's offers for longer."""
+    """Whether a claim or an earmark holds the host's offers for longer."""
+    if state.claims.on(host_id):
+        state.hold(host_id, now + state.config.hold_idle_s)
+        return True
     earmark = state.earmarks.get(host_id)
     if earmark is None or earmark.until <= now:
         return False
@@ -81,7 +88,7 @@ def _round(state: State, now: float) -> list[Effect]:
     books = [book for book in (state.tenants.values() if candidates else changed) if len(book.queue)]
     for name in tenants:
         attention.starving.pop(name, None)
-    placed = _everybody(state, books, candidates)
+    placed = _everybody(state, books, candidates, now)
     if placed is None:
         placed = _in_turn(state, books, candidates, tenants, now, at_all=at_all)
     for index, request in placed:
@@ -90,7 +97,7 @@ def _round(state: State, now: float) -> list[Effect]:
     if chosen:
         state.demand_at = now
     for (host_id, role), requests in chosen.items():
-        effects += _launch(state, host_id, role, requests, now)
+        effects += _go(state, host_id, role, requests, now)
     state.unserved = bool(attention.starving)
     effects += earmarks.keep(state, now)
     starved = [each for heads in attention.starving.values() for each in heads] if state.preemptible else []
@@ -102,7 +109,7 @@ def _looks_at_others(state: State, request: Request) -> bool:
     return shape is not None and shape.rules is not None and shape.rules.in_turn
 
 
-def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate]) -> list[_Placed] | None:
+def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate], now: float) -> list[_Placed] | None:
     """All that wait, packed together, where each of them may go and finds room: it is then nobody's turn before
 
     another's. None where that is not so.
@@ -114,6 +121,8 @@ def _everybody(state: State, books: list[TenantBook], candidates: list[Candidate
         if book.over_quota(cpu_millis, mem_mib, len(queue)) is not None or queue.any_in_turn():
             return None
         if not all(state.breakers.closed(image) for image in queue.images()):
+            return None
+        if queue.nodes > claiming.room(state, book.tenant.name, now):
             return None
         kinds = queue.kinds()
         if state.caps.limits_any(kinds) or not state.paused.closed(kinds, book.tenant.name):
@@ -204,6 +213,7 @@ def _next_of(state: State, cursor: _Cursor, placer: Placer, now: float) -> _Plac
                 return None
         allowed = (
             over is None
+            and (not shape.node or claiming.room(state, book.tenant.name, now) > 0)
             and (shape.image is None or state.breakers.allows(shape.image, now))
             and (not shape.kind or _template_allows(state, state.requests[request_id], now))
         )
@@ -244,6 +254,11 @@ def _candidates(state: State, hosts: set[HostId], claimed: earmarks.Claimed, now
         state.groups.know(host_id, held.hostname, held.attributes)
         window, sharing, serving = state.window_of(host_id, now), state.sharing(host_id), state.serving(host_id)
         available, reserved = held.available, held.reserved
+        if state.claims.on(host_id):
+            allotment = allot(state, host_id)
+            reserved = allotment.left[role][1]
+            available = allotment.left[role][0] + reserved
+            sharing, serving = allotment.sharing, allotment.serving
         for request in claimed.get((host_id, role), ()):
             need, use = need_on(state, request, host_id), request.template.reserved
             left = drawn(available - reserved, reserved, need, use)
@@ -257,50 +272,20 @@ def _candidates(state: State, hosts: set[HostId], claimed: earmarks.Claimed, now
     return candidates
 
 
-def _launch(state: State, host_id: HostId, role: str, requests: list[Request], now: float) -> list[Effect]:
-    held = next(each for each in state.offers.of(host_id) if each.role == role)
-    ports = held.ports(sum(request.template.resources.ports for request in requests))
-    offer_ids = state.offers.take(host_id, role)
-    if not state.offers.of(host_id):
-        state.deadlines.drop("host", host_id)
-    state.returned = True
-    tasks: list[Task] = []
-    saves: list[Effect] = []
-    for request in requests:
-        request.attempt += 1
-        request.state = RequestState.LAUNCHING
-        request.launched_at = now
-        request.hostname = held.hostname
-        template, its_id = request.template, task_id(request.id, request.attempt)
-        own_ports, ports = ports[: template.resources.ports], ports[template.resources.ports :]
-        task = Task(
-            id=its_id,
-            request_id=request.id,
-            tenant=request.tenant,
-            host_id=host_id,
-            hostname=held.hostname,
-            offer_ids=list(offer_ids),
-            resources=template.resources,
-            state=TaskState.LAUNCHING,
-            launched_at=now,
-            deadline=now + state.config.launch_timeout_s,
-            role=role,
-            reserved=template.reserved,
-            ports=list(own_ports),
-            mesos_executor_id=state.shared_executor_id(host_id, role) if template.shared else its_id,
-        )
-        state.adopt(task)
-        if state.earmarks:
-            state.release_for(request, now)
-        tasks.append(task)
-        saves += (SaveTask(task), SaveRequest(request))
-    return [*saves, Launch(offer_ids, host_id, tuple(tasks))]
+def _go(state: State, host_id: HostId, role: str, requests: list[Request], now: float) -> list[Effect]:
+    """Launches what may be, and claims the place of what needs a node in Jenkins first."""
+    claiming_ones = [request for request in requests if request.jenkins is not None]
+    effects: list[Effect] = []
+    if claiming_ones:
+        requests = [request for request in requests if request.jenkins is None]
+        effects += claiming.claim(state, host_id, role, claiming_ones, now)
+    return effects + launch(state, host_id, role, requests, now) if requests else effects
 
 
 def _appetite(state: State, now: float) -> list[Effect]:
     """Asks Mesos for offers while there is demand for them, and for none when there is not."""
     effects: list[Effect] = []
-    if state.unserved:
+    if state.unserved or state.claims.uncovered:
         state.demand_at = now
         state.deadlines.drop("idle", "")
         if state.suppressed or (state.fresh_demand and state.returned):
@@ -316,7 +301,10 @@ def _appetite(state: State, now: float) -> list[Effect]:
             state.fresh_demand = False  # it has seen all there is: nothing went back that a REVIVE could bring
     else:
         state.fresh_demand = False
-        if not state.suppressed:
+        if state.claims:
+            state.demand_at = now
+            state.deadlines.drop("idle", "")
+        elif not state.suppressed:
             idle_at = state.demand_at + state.config.hold_idle_s
             if idle_at <= now:
                 effects += _want_nothing(state)

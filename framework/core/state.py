@@ -8,13 +8,16 @@ from agents.shared import SHARED_EXECUTOR_ID
 from framework.core.attention import Attention
 from framework.core.breakers import Breakers
 from framework.core.caps import Caps
+from framework.core.claims import ClaimBook
 from framework.core.deadlines import Deadlines
 from framework.core.groups import Groups
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName, task_id
+from framework.core.masters import Masters
 from framework.core.offers import Host, OfferBook, Window
 from framework.core.ordering import SparesBook, TenantBook, shape_of
 from framework.core.paused import Paused
 from framework.core.resources import ZERO, Resources
+from framework.core.spares import Spares
 from framework.core.tasks import SPARES, Request, RequestState, Task, TaskState, Tenant
 
 
@@ -87,9 +90,13 @@ class State:
         self.tasks_on: dict[HostId, dict[TaskId, Task]] = {}
         self.preemptible: dict[HostId, set[TaskId]] = {}  # live tasks whose templates say so
         self.groups = Groups()
+        self.claims = ClaimBook()
+        self.masters = Masters()
+        self.offline: dict[TaskId, float] = {}  # agents that came to their masters and are not there now: since when
         self.breakers = Breakers(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
         self.caps = Caps()
         self.paused = Paused(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
+        self.spares = Spares()
         self.versions: dict[str, str] = {}  # of the catalogue's templates, by name
         self.deadlines = Deadlines()
         self.earmarks: dict[HostId, Earmark] = {}
@@ -122,7 +129,8 @@ class State:
             if host.active:
                 total += host.total
         self._total = total
-        self.groups.observe(hosts.values(), self.tasks_on)
+        in_use = {*self.tasks_on, *self.claims.hosts()} if self.claims else self.tasks_on
+        self.groups.observe(hosts.values(), in_use)
 
     def set_tenant(self, tenant: Tenant) -> TenantBook:
         book = self.tenants.get(tenant.name)
@@ -227,7 +235,21 @@ class State:
             self.preemptible.setdefault(task.host_id, set()).add(task.id)
         self.deadlines.set("task", task.id, task.deadline)
 
+    def hand_over(self, task: Task, request: Request) -> None:
+        """The task, so far of another tenant's request alike, is the request's, which its own tenant's use counts."""
+        self.groups.remove(task.id, self.requests[task.request_id])
+        self.groups.add(task.id, request, task.host_id)
+        self.tenants[task.tenant].give_back(task.resources)
+        self.attention.tenants.add(task.tenant)
+        task.request_id, task.tenant = request.id, request.tenant
+        preemptible = self.preemptible.get(task.host_id, set())
+        if not request.template.preemptible:
+            preemptible.discard(task.id)
+            if not preemptible:
+                self.preemptible.pop(task.host_id, None)
+
     def remove_task(self, task: Task) -> None:
+        self.spares.ended(task.id)
         del self.tasks[task.id]
         on = self.tasks_on[task.host_id]
         del on[task.id]
@@ -249,6 +271,8 @@ class State:
         self.attention.tenants |= self.caps.give_back(request)
         self.deadlines.drop("task", task.id)
         self.warned.pop(task.id, None)
+        self.offline.pop(task.id, None)
+        self.deadlines.drop("agent", task.id)
         self.attention.tenants.add(task.tenant)
 
     def used_on(self, host_id: HostId) -> Resources:
@@ -303,8 +327,21 @@ class State:
             for task in self.tasks_on[host_id].values()
         )
 
+    def await_agent(self, task: Task) -> None:
+        """Notes when the agent that the task is, where it runs, should have come to its master."""
+        request = self.requests[task.request_id]
+        side, within_s = request.jenkins, request.template.connect_timeout_s
+        if side is not None and side.online_at is None and within_s is not None and task.running_at is not None:
+            self.deadlines.set("agent", task.id, task.running_at + within_s)
+
     def live_task(self, request: Request) -> Task | None:
         return self.tasks.get(request.given or task_id(request.id, request.attempt))
+
+    def forget(self, request: Request) -> None:
+        """It has ended."""
+        del self.requests[request.id]
+        if request.jenkins is not None:
+            self.masters.remove(request)
 
     def waiting(self) -> int:
         return len(self.requests) - len(self.tasks)
@@ -334,7 +371,13 @@ def restore(
             state.groups.add(task.id, state.requests[task.request_id], task.host_id)
             state.caps.take(state.requests[task.request_id])
             state.adopt(task)
+            state.await_agent(task)
+            if task.running_at is not None:
+                state.spares.runs(task, state.requests[task.request_id])
     for request in requests:
+        state.masters.add(request)
+        if request.state is RequestState.PREPARING:  # its claim is forgotten, and its node made anew or swept
+            request.state = RequestState.WAITING
         if request.state is RequestState.WAITING:
             state.enqueue(request, now)
     return state

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from framework.core import agents, claiming, handover, maintenance, sweep
 from framework.core import events as ev
-from framework.core import handover, maintenance
 from framework.core.earmarks import look_again
 from framework.core.effects import (
     Acknowledge,
@@ -19,8 +19,8 @@ from framework.core.effects import (
     SaveTask,
     SaveTenant,
 )
-from framework.core.endings import elsewhere, end, end_request, grace, kill, set_deadline
-from framework.core.ids import HostId, RequestId, TaskId, agent_task_id, container_task_id
+from framework.core.endings import elsewhere, end, grace, kill, set_deadline
+from framework.core.ids import HostId, RequestId, TaskId, TenantName, agent_task_id, container_task_id
 from framework.core.outcomes import OUT_OF_SIGHT, TERMINAL, never_started, outcome_of, result_follows
 from framework.core.schedule import settle
 from framework.core.state import State
@@ -71,9 +71,11 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
         case ev.Submitted():
             if event.request.id not in state.requests:
                 state.requests[event.request.id] = event.request
+                state.masters.add(event.request)
                 state.enqueue(event.request, now)
         case ev.CancelAsked():
-            return _cancel(state, event, now)
+            request = state.requests.get(event.request_id)
+            return [] if request is None else agents.cancel(state, request, event.reason, now)
         case ev.TenantSet():
             state.set_tenant(event.tenant)
             return [SaveTenant(event.tenant)]
@@ -112,6 +114,34 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
             return [Report("debug", text, host=event.host_id)]
         case ev.Tick():
             pass
+        case _:
+            return _of_masters(state, event, now)
+    return []
+
+
+def _of_masters(state: State, event: ev.OfMasters, now: float) -> list[Effect]:
+    match event:
+        case ev.NodeReady():
+            claim = state.claims.get(event.task_id)
+            if claim is None:
+                return handover.node_ready(state, event.task_id, now)
+            claiming.node_ready(state, claim, now)
+        case ev.NodeFailed():
+            return claiming.node_failed(state, event, now)
+        case ev.ItemLeft():
+            return agents.item_left(state, event, now)
+        case ev.AgentOnline():
+            return agents.came(state, event.task_id, now)
+        case ev.AgentOffline():
+            return agents.left(state, event, now)
+        case ev.AgentAccepted():
+            return agents.accepted(state, event, now)
+        case ev.AgentServed():
+            return agents.served(state, event, now)
+        case ev.BuildTold():
+            return agents.told(state, event)
+        case ev.MasterObserved():
+            return sweep.observed(state, event, now)
     return []
 
 
@@ -192,6 +222,9 @@ def _hosts(state: State, event: ev.HostsObserved, now: float) -> list[Effect]:
         if host_id not in hosts or not hosts[host_id].active:
             state.release(host_id, now)
     effects: list[Effect] = []
+    for host_id in state.claims.hosts():
+        if host_id not in hosts or not hosts[host_id].active:
+            effects += claiming.on_lost_host(state, host_id, now)
     for request in state.requests.values():
         if request.avoid_hosts and request.state is RequestState.WAITING and not elsewhere(state, request):
             state.dequeue(request, now)
@@ -207,19 +240,8 @@ def _host_lost(state: State, event: ev.HostLost, now: float) -> list[Effect]:
     state.offers.take(event.host_id)
     state.deadlines.drop("host", event.host_id)
     state.release(event.host_id, now)
-    return [Reconcile(gone)] if gone else []
-
-
-def _cancel(state: State, event: ev.CancelAsked, now: float) -> list[Effect]:
-    request = state.requests.get(event.request_id)
-    if request is None or request.cancel_reason is not None:
-        return []
-    request.cancel_reason = event.reason
-    task = state.live_task(request)
-    if task is not None:
-        return [SaveRequest(request), *kill(state, task, FailureClass.CANCELLED, event.reason, now)]
-    state.dequeue(request, now)
-    return end_request(state, request, Outcome(FailureClass.CANCELLED, event.reason), now)
+    effects = claiming.on_lost_host(state, event.host_id, now)
+    return [*effects, Reconcile(gone)] if gone else effects
 
 
 def _task_update(state: State, update: ev.TaskUpdate, now: float) -> list[Effect]:
@@ -282,6 +304,7 @@ def _runs(state: State, task: Task, request: Request, now: float) -> None:
     request.running_at = task.running_at
     template = request.template
     state.spares.runs(task, request)
+    state.await_agent(task)
     if state.shares(task) and state.offers.of(task.host_id):
         state.attention.hosts.add(task.host_id)  # its Mesos executor is known to serve now, where that was in doubt
     if state.window_of(task.host_id, now) is not None:
@@ -301,10 +324,20 @@ def _containers(state: State, task: Task) -> list[tuple[TaskId, HostId]]:
     return [(task.id, task.host_id), *((container_task_id(task.id, each.name), task.host_id) for each in others)]
 
 
-def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:
+def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:  # noqa: C901 - one arm a kind
     match kind:
         case "task":
             return _task_due(state, state.tasks[TaskId(key)], now)
+        case "claim":
+            return claiming.due(state, TaskId(key), now)
+        case "claims":
+            state.claims.due.add(HostId(key))
+        case "master":
+            state.attention.tenants.add(TenantName(key))
+        case "agent":
+            return agents.due(state, TaskId(key), now)
+        case "item":
+            return agents.item_due(state, key, now)
         case "request":
             state.enqueue(state.requests[RequestId(key)], now)
         case "earmark":

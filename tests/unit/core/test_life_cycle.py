@@ -22,7 +22,7 @@ from framework.core.tasks import (
 )
 from tests.unit.core.rig import SMALL, T0, TEAM, Rig
 
-TRIED_AGAIN = (FailureClass.INFRASTRUCTURE, FailureClass.IMAGE, FailureClass.PREEMPTED)
+TRIED_AGAIN = (FailureClass.INFRASTRUCTURE, FailureClass.IMAGE, FailureClass.PREEMPTED, FailureClass.CONNECT)
 MOVES = ("stage", "run", "lose_sight", "kill", "end")
 L, R, U, K, E = TaskState.LAUNCHING, TaskState.RUNNING, TaskState.UNREACHABLE, TaskState.KILLING, TaskState.ENDED
 TABLE = {  # of stage, run, lose_sight, kill, end; None: there is no such move
