@@ -11,15 +11,18 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse
 
 import framework
-from framework.api import demand, files, jobs, leadership, masters, operations, problems
+from framework.api import demand, files, jobs, leadership, masters, operations, problems, webhooks
+from framework.api import templates as template_routes
 from framework.api.auth import Authenticator
 from framework.api.context import Context, Waiters
 from framework.api.forwarding import Forwarder, Forwarding
+from framework.api.hooks import Hooks
 from framework.api.masters import MasterIn
 from framework.api.models import JobIn, TenantIn
 from framework.api.page import STYLE_SHA256, page
 from framework.catalog.matching import Templates
 from framework.ports import Seat
+from framework.serverless_settings import ServerlessSettings
 from framework.settings import ApiSettings
 
 DESCRIPTION = """\
@@ -36,6 +39,8 @@ def create_app(
     settings_api: ApiSettings,
     templates: Templates,
     admin_token_sha256: str,
+    serverless: ServerlessSettings | None = None,
+    hooks: Hooks | None = None,
 ) -> FastAPI:
     """The application, ready for a server.
 
@@ -52,11 +57,19 @@ def create_app(
         redirect_slashes=False,
     )
     authenticator = app.state.authenticator = Authenticator(seat, admin_token_sha256)
-    app.state.context = Context(seat, settings_api, templates, admin_token_sha256, Waiters())
+    app.state.context = Context(
+        seat,
+        settings_api,
+        templates,
+        admin_token_sha256,
+        Waiters(),
+        serverless or ServerlessSettings(),
+        hooks or Hooks(),
+    )
     app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes)
     problems.install(app)
-    for router in (jobs.router, files.router, operations.router, leadership.router, masters.router, demand.router):
-        app.include_router(router)
+    for routes in (jobs, files, operations, leadership, masters, demand, template_routes, webhooks):
+        app.include_router(routes.router)
     policy = {
         "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"
     }

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from framework.serverless_settings import relative_path
+
 COMMAND_MAX_BYTES = 256 << 10
 """Of a command or script. Larger ones are programs, and belong into a repository."""
 VALUE_MAX_BYTES = 128 << 10
@@ -90,6 +92,39 @@ def script(text: str) -> str:
         raise ValueError(
             f"must have at most {COMMAND_MAX_BYTES >> 10} KiB; put the script into the repository and call it there"
         )
+    return text
+
+
+def jenkinsfile(text: str) -> str:
+    """As long as a script may be. Java takes 64 KiB of code in one method, which a Jenkinsfile's body is, so no longer
+
+    one could run.
+    """
+    _without_nul(text)
+    if not text.strip():
+        raise ValueError("must not be empty")
+    if len(text.encode()) > COMMAND_MAX_BYTES:
+        raise ValueError(
+            f"must have at most {COMMAND_MAX_BYTES >> 10} KiB; put the bulk of it into the repository, as scripts or "
+            "as a shared library, and call it there"
+        )
+    return text
+
+
+def repository_path(text: str) -> str:
+    """Of a file below a repository's root."""
+    return relative_path(text)
+
+
+def parameter_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,254}", text):
+        raise ValueError("the name must begin with a letter or _ and hold only A-Z a-z 0-9 _ . -")
+    return text
+
+
+def parameter_value(text: str) -> str:
+    if re.search(r"[\x00\r\n]", text) or len(text.encode()) > VALUE_MAX_BYTES >> 1:
+        raise ValueError(f"must be one line of at most {VALUE_MAX_BYTES >> 11} KiB")
     return text
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
 
 from framework.api.auth import Principal
+from framework.api.hooks import Hooks
 from framework.api.problems import unavailable
+from framework.catalog.matching import Templates
 from framework.ports import Control, Seat
-from framework.settings import ApiSettings, TemplateSettings
+from framework.serverless_settings import ServerlessSettings
+from framework.settings import ApiSettings
 
 MAX_WAITERS = 2000
 """Calls that wait at once, for all; each holds a connection and some 10 KiB."""
@@ -46,9 +49,11 @@ class Context(NamedTuple):
 
     seat: Seat
     settings: ApiSettings
-    templates: Mapping[str, TemplateSettings]
+    templates: Templates
     digest_salt: str
     waiters: Waiters
+    serverless: ServerlessSettings
+    hooks: Hooks
 
     @property
     def control(self) -> Control:

@@ -9,12 +9,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from framework.api import serverless
 from framework.api.answers import JobDetail, JobList, JobOut, WhyOut
 from framework.api.auth import Authenticated, Principal
 from framework.api.body import read_object
 from framework.api.context import Context, Serving
 from framework.api.models import Name, digest, sound_part, submission, take_job, template_of
 from framework.api.problems import ProblemError, documented, invalid, not_found
+from framework.catalog.matching import Chosen
 from framework.core import tasks
 from framework.core.ids import RequestId, TenantName
 from framework.core.tasks import RequestState
@@ -74,15 +76,17 @@ async def submit(
     ] = None,
 ) -> JobOut:
     """Taken durably when this answers. Nothing is done where anything is wrong with it."""
-    raw = await read_object(request, context.settings.max_body_bytes)
+    raw = serverless.unfolded(await read_object(request, context.settings.max_body_bytes), context.serverless)
     if idempotency_key is not None and not _KEY.match(idempotency_key):
         raise invalid([Fault("Idempotency-Key", "must be 1 to 255 visible ASCII characters")])
+    catalog = context.templates.catalog
     try:
-        job = take_job(raw, context.templates, context.settings.allow_file_urls)
+        job, chosen = take_job(raw, catalog, principal.tenant, context.settings.allow_file_urls)
     except InputError as error:
         raise invalid([*error.faults, *_refusals_beside(error.faults, raw, principal, context)]) from error
     tenant = _tenant_of(principal, job.tenant)
-    sent = submission(job, tenant, context.templates, idempotency_key, digest(job, tenant, context.digest_salt))
+    sent = submission(job, tenant, chosen, idempotency_key, digest(job, tenant, context.digest_salt))
+    sent = serverless.with_jenkinsfile(sent, job, context.serverless)
     try:
         return JobOut.of(await context.control.submit(sent))
     except InputError as error:
@@ -102,7 +106,8 @@ def _refusals_beside(
     found = []
     if tenant is None and "tenant" not in wrong:
         found.append(_NO_TENANT)
-    template = template_of(job, context.templates)
+    label = context.templates.catalog.match(job.label, tenant) if job.label is not None else None
+    template = template_of(job, label if isinstance(label, Chosen) else None)
     found += [_in_words_of_the_api(fault) for fault in context.control.refusals(tenant, template)]
     return [fault for fault in found if fault.where == "tenant" or _field(fault) in raw.keys() - wrong]
 

@@ -8,21 +8,24 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema
 
-from agents.shared import RUNNER_MEM_MIB
-from agents.spec import BuildSpec, ContainerSpec, GitSource
+from agents.spec import GitSource
 from framework.api import checks
 from framework.api.faults import faults_of
-from framework.core import constraints
+from framework.catalog.matching import Catalog, Chosen, NoTemplate
+from framework.catalog.model import ContainerSettings, TemplateSettings
+from framework.catalog.parts import build_spec, core_template
+from framework.catalog.repository import RepositoryFile
+from framework.core import labels
 from framework.core.ids import TenantName
 from framework.core.pieces import ReservedUse
-from framework.core.resources import GROUP_DISK_MIB, Resources
-from framework.core.templates import Container, Neighbour, Template
+from framework.core.resources import Resources
+from framework.core.templates import Neighbour, Template
 from framework.errors import Fault, InputError
 from framework.ports import Submission
 from framework.setting_types import ConstraintParts, Role
-from framework.settings import TemplateSettings
 
 DEFAULT_GRACE_S = 10.0
 DEFAULT_RETRIES = 2
@@ -51,9 +54,14 @@ EnvValue = Annotated[str, *_text(checks.env_value)]
 SecretValue = Annotated[str, *_text(checks.secret_value)]
 Command = Annotated[str, *_text(checks.command, r"^[^\r\n\x00]*$", checks.COMMAND_MAX_BYTES)]
 Script = Annotated[str, *_text(checks.script, None, checks.COMMAND_MAX_BYTES)]
+Jenkinsfile = Annotated[str, *_text(checks.jenkinsfile, None, checks.COMMAND_MAX_BYTES)]
+JenkinsfilePath = Annotated[str, *_text(checks.repository_path, None, 1000)]
+ParameterName = Annotated[str, *_text(checks.parameter_name, None, checks.ENV_NAME_MAX_CHARS)]
+ParameterValue = Annotated[str, *_text(checks.parameter_value)]
 Image = Annotated[str, *_text(checks.image, checks.IMAGE_PATTERN)]
 AttributeValue = Annotated[str, *_text(checks.attribute_value, None, 255)]
 Artifact = Annotated[str, *_text(checks.artifact, None, 1000)]
+Label = Annotated[str, Field(min_length=1, max_length=labels.MAX_CHARS)]
 GitRef = Annotated[str, *_text(checks.git_ref, None, checks.REF_MAX_CHARS)]
 
 
@@ -103,14 +111,29 @@ class ContainerIn(Input):
 
 
 class JobIn(Input):
-    """A build to run. Exactly one of `command` and `script` is given."""
+    """A build to run. Exactly one of `command`, `script`, `jenkinsfile` and `jenkinsfile_path` is given."""
 
     tenant: Name | None = Field(None, description="For whom; a tenant's own token implies it.")
     name: Name = Field(description="The job's name; several builds may have the same.")
     command: Command | None = Field(None, description="One line for /bin/sh.")
     script: Script | None = Field(None, description="Lines for /bin/sh, or for the interpreter its `#!` line names.")
+    jenkinsfile: Jenkinsfile | None = Field(
+        None, description="A Jenkinsfile, which the command of the settings (`serverless.command`) runs."
+    )
+    jenkinsfile_path: JenkinsfilePath | None = Field(
+        None, description="Path of a Jenkinsfile in the repository of `git`, which is run as `jenkinsfile` is."
+    )
+    parameters: dict[ParameterName, ParameterValue] = Field(
+        default_factory=dict, max_length=MAX_ENTRIES, repr=False, description="Of the Jenkinsfile."
+    )
+    overrides: RepositoryFile | None = Field(
+        None, description="What the repository's `.butlery.yaml` asks for, within the bounds of the label's template."
+    )
     image: Image | None = Field(None, description="Docker image; by default the label's, else the host's file system.")
-    label: Name | None = Field(None, description="Template from the settings; what the job says itself goes before it.")
+    label: Label | None = Field(
+        None,
+        description="Label expression, as of Jenkins, that a template serves; what the job says itself goes before it.",
+    )
     git: GitIn | None = Field(None, description="What to check out first.")
     cpus: Annotated[float, Field(ge=0.01, le=1024)] | None = Field(None, description="CPUs, to a thousandth.")
     mem_mib: Annotated[int, Field(ge=16, le=16 << 20)] | None = Field(None, description="Memory in MiB; no swap.")
@@ -210,10 +233,15 @@ def _taken(model: type[Taken], raw: Mapping[str, Any], context: Mapping[str, Any
         return None, faults_of(error.errors(include_url=False), known=list(model.model_fields))
 
 
-def take_job(raw: Mapping[str, Any], templates: Mapping[str, TemplateSettings], allow_file_urls: bool) -> JobIn:
-    """A job as it was sent. Raises InputError with every fault, of single fields and of what contradicts itself."""
+def take_job(
+    raw: Mapping[str, Any], catalog: Catalog, tenant: TenantName | None, allow_file_urls: bool
+) -> tuple[JobIn, Chosen | None]:
+    """A job as it was sent, and the template of its label. ``tenant``: whose token it came with, if that says so.
+
+    Raises InputError with every fault, of single fields and of what contradicts itself.
+    """
     job, faults = _taken(JobIn, raw, {"allow_file_urls": allow_file_urls})
-    faults += _faults_of_command(raw, "") + _faults_of_containers(raw.get("containers"))
+    faults += _faults_of_what(raw) + _faults_of_containers(raw.get("containers"))
     env, secrets = raw.get("env"), raw.get("secrets")
     if isinstance(env, dict) and isinstance(secrets, dict):
         both = sorted(set(env) & set(secrets))
@@ -221,12 +249,35 @@ def take_job(raw: Mapping[str, Any], templates: Mapping[str, TemplateSettings], 
             Fault(f"secrets.{key}", "stands in `env` too; give it once") for key in both if key.isidentifier()
         )
     faults += _faults_of_their_env(raw.get("containers"), secrets)
-    label = raw.get("label")
-    if isinstance(label, str) and label not in templates:
-        faults.append(Fault("label", f"is not known; {_known_labels(templates)}"))
+    chosen = _chosen(raw, catalog, tenant)
+    if isinstance(chosen, NoTemplate):
+        faults.append(Fault("label", f"cannot be served: {chosen.reason}"))
+        raise InputError(faults)
     if job is None or faults:
         raise InputError(faults)
-    return job
+    return job, chosen
+
+
+def _chosen(raw: Mapping[str, Any], catalog: Catalog, tenant: TenantName | None) -> Chosen | NoTemplate | None:
+    label, named = raw.get("label"), raw.get("tenant")
+    if not isinstance(label, str) or not 0 < len(label) <= labels.MAX_CHARS:
+        return None
+    return catalog.match(label, tenant or (TenantName(named) if isinstance(named, str) else None))
+
+
+def _faults_of_what(raw: Mapping[str, Any]) -> list[Fault]:
+    """Of what there is to run."""
+    given = [key for key in ("jenkinsfile", "jenkinsfile_path") if raw.get(key) is not None]
+    faults = []
+    if not given:
+        faults += _faults_of_command(raw, "")
+        if raw.get("parameters"):
+            faults.append(Fault("parameters", "are those of a Jenkinsfile; give one"))
+    elif len(given) == 2 or raw.get("command") is not None or raw.get("script") is not None:
+        faults.append(Fault(given[0], "give exactly one of `command`, `script`, `jenkinsfile` and `jenkinsfile_path`"))
+    if raw.get("jenkinsfile_path") is not None and raw.get("git") is None:
+        faults.append(Fault("jenkinsfile_path", "is a path in the repository of `git`, which is missing"))
+    return faults
 
 
 def _faults_of_command(raw: Mapping[str, Any], under: str) -> list[Fault]:
@@ -272,7 +323,7 @@ def sound_part(
     and for the constraints that are wrong by themselves.
     """
     sound = {key: value for key, value in raw.items() if key in JobIn.model_fields.keys() - wrong}
-    sound |= {"name": "stand-in", "command": "true", "script": None}
+    sound |= {"name": "stand-in", "command": "true", "script": None, "jenkinsfile": None, "jenkinsfile_path": None}
     if wrong_constraints and "constraints" in sound:
         given = enumerate(sound["constraints"])
         sound["constraints"] = [_ANY_HOST if index in wrong_constraints else one for index, one in given]
@@ -282,97 +333,88 @@ def sound_part(
 _ANY_HOST = ["hostname", "LIKE", ".*"]
 
 
-def _known_labels(templates: Mapping[str, TemplateSettings]) -> str:
-    return f"known are {', '.join(sorted(templates))}" if templates else "the settings have no templates"
-
-
-def template_of(job: JobIn, templates: Mapping[str, TemplateSettings]) -> Template:
-    """What the job asks for, with its label's values where it gave none of its own."""
-    base = templates[job.label] if job.label is not None else TemplateSettings()
-    own = Resources(
-        cpu_millis=round(job.cpus * 1000) if job.cpus is not None else base.cpu_millis,
-        mem_mib=job.mem_mib if job.mem_mib is not None else base.mem_mib,
-        disk_mib=job.disk_mib if job.disk_mib is not None else base.disk_mib,
-        gpus=job.gpus if job.gpus is not None else base.gpus,
-        ports=job.ports,
+def template_of(job: JobIn, chosen: Chosen | None) -> Template:
+    """What the job asks for, with its template's values where it gave none of its own."""
+    made = core_template(
+        _settings(job, chosen), "" if chosen is None else chosen.template.name, "" if chosen is None else chosen.version
     )
-    containers = tuple(_container(one) for one in job.containers)
-    shared = (job.mesos_executor or base.mesos_executor) == "shared" and not containers
-    return Template(
-        resources=sum((one.resources for one in containers), own + _watching(len(containers), shared)),
-        image=job.image if job.image is not None else base.image,
-        attributes={**base.attributes, **job.attributes},
-        timeout_s=job.timeout_s if job.timeout_s is not None else base.timeout_s,
+    return msgspec.structs.replace(
+        made,
+        resources=made.resources + Resources(ports=job.ports),
         grace_s=job.grace_s,
-        constraints=tuple(constraints.parse(parts) for parts in (*base.constraints, *job.constraints)),
         labels=job.labels,
         neighbours=(*_neighbours(job.near, near=True), *_neighbours(job.apart, near=False)),
-        reserved=job.reserved if job.reserved is not None else ReservedUse(base.reserved),
-        preemptible=job.preemptible if job.preemptible is not None else base.preemptible,
-        shared=shared,
-        containers=containers,
     )
 
 
-def _watching(containers: int, shared: bool) -> Resources:
-    """What an agent asks for on top of its containers: memory to watch over them, a group's disk.
+def _settings(job: JobIn, chosen: Chosen | None) -> TemplateSettings:
+    """The job as a template: its own, or that of its label with what the job says itself."""
+    base = TemplateSettings() if chosen is None else chosen.settings
+    given = {name: value for name in _OF_TEMPLATES if (value := getattr(job, name)) is not None}
+    names = {one.name for one in job.containers}
+    beside = [one for one in base.containers if one.name not in names]
+    return base.model_copy(
+        update={
+            **given,
+            "command": job.command or job.script,  # exactly one is given, and not empty
+            "attributes": {**base.attributes, **job.attributes},
+            "constraints": [*base.constraints, *job.constraints],
+            "env": _without(base.env, job.secrets) | job.env,
+            "containers": [
+                *(one.model_copy(update={"env": _without(one.env, job.secrets)}) for one in beside),
+                *map(_container, job.containers),
+            ],
+        }
+    )
 
-    Mesos may hold an executor to the sum of its tasks. Watching over one container is in the executor's own overhead.
-    """
-    return Resources(mem_mib=RUNNER_MEM_MIB * (containers + shared), disk_mib=GROUP_DISK_MIB if containers else 0)
+
+_OF_TEMPLATES = (
+    "image",
+    "cpus",
+    "mem_mib",
+    "disk_mib",
+    "gpus",
+    "timeout_s",
+    "reserved",
+    "preemptible",
+    "mesos_executor",
+)
+
+
+def _without(env: Mapping[str, str], secrets: Collection[str]) -> dict[str, str]:
+    """What a template says of a name that the job has a secret of is not said."""
+    return {name: value for name, value in env.items() if name not in secrets}
+
+
+def _container(given: ContainerIn) -> ContainerSettings:
+    """Checked already."""
+    return ContainerSettings.model_construct(
+        name=given.name,
+        image=given.image,
+        command=given.command or given.script,
+        cpus=given.cpus,
+        mem_mib=given.mem_mib,
+        disk_mib=given.disk_mib,
+        gpus=given.gpus,
+        env=dict(given.env),
+    )
 
 
 def _neighbours(given: list[NeighbourIn], *, near: bool) -> Iterator[Neighbour]:
     return (Neighbour(each.labels, near, each.field) for each in given)
 
 
-def _container(given: ContainerIn) -> Container:
-    resources = Resources(round(given.cpus * 1000), given.mem_mib, given.disk_mib, given.gpus)
-    return Container(given.name, resources, given.image)
-
-
-def _container_spec(given: ContainerIn) -> ContainerSpec:
-    resources = _container(given).resources
-    return ContainerSpec(
-        name=given.name,
-        command=given.command or given.script or "",
-        cpu_millis=resources.cpu_millis,
-        mem_mib=resources.mem_mib,
-        disk_mib=resources.disk_mib,
-        gpus=resources.gpus,
-        image=given.image,
-        env=dict(given.env),
-    )
-
-
-def submission(
-    job: JobIn, tenant: TenantName, templates: Mapping[str, TemplateSettings], key: str | None, digest: str
-) -> Submission:
+def submission(job: JobIn, tenant: TenantName, chosen: Chosen | None, key: str | None, digest: str) -> Submission:
     """The job as the runtime takes it."""
-    template = template_of(job, templates)
-    resources = template.own_resources - _watching(len(template.containers), template.shared)
-    spec = BuildSpec(
-        task_id="",
-        tenant=tenant,
-        job=job.name,
-        command=job.command or job.script or "",  # exactly one is given, and not empty
-        cpu_millis=resources.cpu_millis,
-        mem_mib=resources.mem_mib,
-        disk_mib=resources.disk_mib,
-        image=template.image,
-        git=GitSource(job.git.url, job.git.ref) if job.git is not None else None,
-        env=dict(job.env),
-        secrets=dict(job.secrets),
-        timeout_s=template.timeout_s,
-        grace_s=template.grace_s,
-        artifacts=list(job.artifacts),
-        gpus=resources.gpus,
-        containers=[_container_spec(one) for one in job.containers],
-    )
+    spec = build_spec(_settings(job, chosen), tenant, job.name)
+    spec.git = GitSource(job.git.url, job.git.ref) if job.git is not None else None
+    spec.secrets = dict(job.secrets)
+    spec.grace_s = job.grace_s
+    spec.artifacts = list(job.artifacts)
     return Submission(
         tenant=tenant,
         job=job.name,
-        template=template,
+        template=template_of(job, chosen),
         spec=spec,
         priority=job.priority,
         retries=job.retries,

@@ -6,13 +6,12 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from framework.api.checks import COMMAND_MAX_BYTES
+from framework.catalog.repository import FILE as REPOSITORY_FILE
+from framework.documents import Document, read_document
 from framework.errors import Fault, InputError
-
-if TYPE_CHECKING:
-    from framework.documents import Document
 
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
@@ -22,6 +21,7 @@ class Draft:
 
     def __init__(self, document: Document | None) -> None:
         self._document = document
+        self._overrides: Document | None = None  # the repository's own file
         self._faults: list[Fault] = []
         data = document.data if document is not None else {}
         if not isinstance(data, dict):
@@ -39,15 +39,32 @@ class Draft:
         if given:
             self.body["git"] = self._under("git") | given
 
-    def put_command(self, command: str | None, script: Path | None) -> None:
-        """Either of the two options takes the place of both of the file's fields."""
-        if command is None and script is None:
+    def put_command(
+        self, command: str | None, script: Path | None, jenkinsfile: Path | None, jenkinsfile_path: str | None
+    ) -> None:
+        """Any of these options takes the place of all of the file's fields of what to run."""
+        if all(given is None for given in (command, script, jenkinsfile, jenkinsfile_path)):
             return
-        self.body.pop("command", None)
-        self.body.pop("script", None)
+        for field in ("command", "script", "jenkinsfile", "jenkinsfile_path"):
+            self.body.pop(field, None)
         self.put("command", command)
+        self.put("jenkinsfile_path", jenkinsfile_path)
         if script is not None:
             self.put("script", self._text(script, "--script"))
+        if jenkinsfile is not None:
+            self.put("jenkinsfile", self._text(jenkinsfile, "--jenkinsfile"))
+            self._put_overrides(jenkinsfile.parent / REPOSITORY_FILE)
+
+    def _put_overrides(self, path: Path) -> None:
+        """What the repository's own file asks for, where there is one and the job says nothing of it."""
+        if "overrides" in self.body or not path.exists():
+            return
+        try:
+            self._overrides = read_document(path)
+        except InputError as error:
+            self._faults += error.faults
+        else:
+            self.body["overrides"] = self._overrides.data
 
     def put_list(self, field: str, values: Sequence[object]) -> None:
         if values:
@@ -97,6 +114,8 @@ class Draft:
 
     def _place(self, where: str) -> str:
         path = tuple(int(index) if index else name for index, name in _STEP.findall(where))
+        if self._overrides is not None and path[:1] == ("overrides",):
+            return self._overrides.where(path[1:])
         if self._document is None or not path or path[:1] not in self._document.lines:
             return where
         return self._document.where(path)

@@ -45,6 +45,16 @@ def submit(
     script: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A script to run; its `#!` line is kept to.")
     ] = None,
+    jenkinsfile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A Jenkinsfile to run; `.butlery.yaml` beside it is taken too."),
+    ] = None,
+    jenkinsfile_path: Annotated[
+        str | None, typer.Option(metavar="PATH", help="A Jenkinsfile of the repository to run.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Parameter of the Jenkinsfile; may be repeated.")
+    ] = None,
     image: Annotated[str | None, typer.Option(help="Docker image.")] = None,
     label: Annotated[str | None, typer.Option(help="Template of the settings.")] = None,
     git_url: Annotated[str | None, typer.Option(metavar="URL", help="Repository to check out first.")] = None,
@@ -105,7 +115,8 @@ def submit(
         ("mesos_executor", mesos_executor),
     ):  # fmt: skip
         draft.put(field, value)
-    draft.put_command(command, script)
+    draft.put_command(command, script, jenkinsfile, jenkinsfile_path)
+    draft.put_pairs("parameters", "--param", param or ())
     draft.put_git(git_url, git_ref)
     draft.put_list("artifacts", artifact or ())
     draft.put_list("constraints", [text.split(":", 2) for text in constraint or ()])

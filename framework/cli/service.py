@@ -13,10 +13,13 @@ import uvloop
 
 from agents import pack
 from framework.api.app import create_app
+from framework.api.hooks import Hooks
 from framework.cli.state import SharedState, open_state
-from framework.core.ids import FrameworkId
+from framework.core.ids import FrameworkId, TenantName
 from framework.core.resources import Resources
 from framework.core.state import Config
+from framework.edges.forges.client import Forges
+from framework.edges.jenkins.edge import JenkinsEdge
 from framework.edges.mesos.access import Access, basic, tls_context
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
@@ -27,10 +30,13 @@ from framework.log import configure, get_logger, protect
 from framework.ports import Chance, Clock, SchedulerDriver, Snapshot
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.garbage import look_seldom
+from framework.runtime.jenkins.desk import MastersAccess
 from framework.runtime.leadership import Leadership
 from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
 from framework.runtime.serving import HttpServer, allow_files, http_config, listen, own_user, url_of
+from framework.runtime.statuses import Statuses
+from framework.runtime.templates import TemplateWatch
 from framework.settings import Settings
 
 log = get_logger(__name__)
@@ -39,8 +45,8 @@ STOP_GRACE_S = 5
 """For API calls under way, such as somebody's wait for a build, when the scheduler is told to stop."""
 
 
-def run(settings: Settings) -> int:
-    """Runs until SIGTERM or SIGINT; the exit code. Builds run on without us.
+def run(settings: Settings, config: Path | None) -> int:
+    """Runs until SIGTERM or SIGINT; the exit code. Builds run on without us. ``config`` is the settings' file.
 
     Raises InputError for what the settings' author must mend, and other ButleryErrors as they are.
     """
@@ -50,13 +56,14 @@ def run(settings: Settings) -> int:
     digest = settings.admin_token_sha256()
     allow_files()
     clock, chance = SystemClock(), SystemChance()
+    templates = TemplateWatch(config, settings.templates_path, clock)
     with closing(listen(settings.api.host, settings.api.port, "api")) as listener:
         url = settings.api.advertise_url or url_of(listener)
         with open_state(settings, url, clock, chance) as state:
             for notice in state.store.notices:
                 log.error(notice)
             look_seldom()
-            return uvloop.run(_serve(settings, state, listener, url, digest, clock, chance))
+            return uvloop.run(_serve(settings, state, listener, url, digest, templates, clock, chance))
 
 
 def core_config(settings: Settings) -> Config:
@@ -94,6 +101,7 @@ async def _serve(
     listener: socket.socket,
     url: str,
     admin_token_sha256: str,
+    templates: TemplateWatch,
     clock: Clock,
     chance: Chance,
 ) -> int:
@@ -104,16 +112,26 @@ async def _serve(
     )
     driver_kind = mesos_driver(settings, access)
     cluster = MesosOperator(mesos.urls, access)
+    edge = JenkinsEdge(clock, settings.jenkins.call_timeout_s)
+    masters = MastersAccess(edge, templates, settings.jenkins)
+
+    hooks, forges = settings.webhooks, Forges(settings.webhooks)
+    telling = {one.name: forges.by_hook[one.name] for one in hooks if one.token is not None}
 
     def new_driver(framework_id: FrameworkId | None) -> SchedulerDriver:
         return driver_kind(mesos.urls, told, clock, chance, framework_id, mesos.heartbeats_missed, access)
 
     def new_scheduler(found: Snapshot) -> Scheduler:
         confirm = state.election.confirm if state.shared else None
-        return Scheduler(state.store, found, new_driver, cluster, config, agent, clock, chance, confirm)
+        statuses = Statuses(telling, {TenantName(one.tenant) for one in hooks}, state.store, url, clock, chance)
+        return Scheduler(
+            state.store, found, new_driver, cluster, config, agent, clock, chance, confirm, masters, statuses
+        )
 
     seat = Leadership(state.store, state.revision, state.election, new_scheduler, config, url, clock, chance)
-    app = create_app(seat, settings.api, settings.templates, admin_token_sha256)
+    app = create_app(
+        seat, settings.api, templates, admin_token_sha256, settings.serverless, Hooks(hooks, forges.by_hook)
+    )
     server = HttpServer(http_config(app, STOP_GRACE_S))
     loop = asyncio.get_running_loop()
 
@@ -124,6 +142,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     log.info("serving", url=url, mesos=mesos.url, state=settings.state.zookeeper or str(settings.state.path))
+    watching = asyncio.create_task(templates.run())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     serving.add_done_callback(lambda _: stop())  # a scheduler that nobody can ask is of no use
     try:
@@ -132,9 +151,13 @@ async def _serve(
         raise InputError([Fault("mesos.url", str(error))]) from error
     finally:
         server.should_exit = True
+        templates.stop()
         await serving
+        await watching
         await app.state.forwarder.close()
         await cluster.close()
+        await edge.close()
+        await forges.close()
         await state.election.close()
     return 0
 

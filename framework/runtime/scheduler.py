@@ -17,6 +17,7 @@ from framework.runtime.jenkins.desk import MastersAccess, MastersDesk, Reach
 from framework.runtime.loop import Loop
 from framework.runtime.performer import AgentLaunch, Performer
 from framework.runtime.saved import restored, tokens_of
+from framework.runtime.statuses import Statuses
 from framework.runtime.waiting import until_done, until_set
 
 log = get_logger(__name__)
@@ -55,10 +56,11 @@ class Scheduler:
         chance: Chance,
         confirm: Confirm | None = None,
         masters: MastersAccess | None = None,
+        statuses: Statuses | None = None,
     ) -> None:
         """With ``confirm`` it is asked before every subscription; without, the driver makes them as it sees fit.
 
-        Without ``masters`` nobody's queue is served.
+        Without ``masters`` nobody's queue is served, without ``statuses`` no forge is told how a commit's build goes.
         """
         self._clock = clock
         self._chance = chance
@@ -72,11 +74,16 @@ class Scheduler:
         state = restored(config, snapshot, clock.now())
         reach = None if masters is None else Reach(masters, self._emit, clock, chance)
         self._performer = Performer(self._driver, store, agent, self._emit)
-        self.loop = Loop(state, store, self._performer, clock, chance)
+        self._statuses = statuses or Statuses({}, (), store, "", clock, chance)
+        for request in snapshot.requests:
+            self._statuses.changed(request)
+        self.loop = Loop(state, store, self._performer, clock, chance, self._statuses.changed)
         self._desk = (
             None if reach is None or masters is None else MastersDesk(masters, reach, self.loop, store, clock, chance)
         )
-        self.control = RuntimeControl(self.loop, store, cluster, tokens_of(snapshot), clock, chance, self._desk)
+        self.control = RuntimeControl(
+            self.loop, store, cluster, tokens_of(snapshot), clock, chance, self._desk, self._statuses
+        )
         self._stopped = asyncio.Event()
         self._abandoned = False
         self._subscribed = asyncio.Event()
@@ -96,8 +103,10 @@ class Scheduler:
             hosts = group.create_task(self._watch_hosts())
             driver = group.create_task(self._drive())
             desk = None if self._desk is None else group.create_task(self._desk.run())
+            statuses = group.create_task(self._statuses.run())
             await self._stopped.wait()
             hosts.cancel()
+            statuses.cancel()
             if desk is not None:
                 desk.cancel()
             if self._abandoned:

@@ -7,7 +7,7 @@ found again by the next start.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -104,11 +104,11 @@ class Statuses:
             status = CommitStatus(CommitState.ERROR, reason, f"{self._url}/docs", context_of(origin.hook))
             outbox.put(_Due(origin, status, None, True))
 
-    async def run(self, live: Iterable[Request]) -> None:
-        """For ever; ``live`` are the requests that have not ended as it begins."""
+    async def run(self) -> None:
+        """For ever; to be told of the requests that have not ended before."""
         if not self._outboxes:
             return
-        for request in [*await self._untold(), *live]:
+        for request in await self._untold():
             self.changed(request)
         async with asyncio.TaskGroup() as group:
             for outbox in self._outboxes.values():

@@ -1,0 +1,73 @@
+"""Webhooks of forges, as the settings have them: who a message is from, and whether more of it are taken now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from framework.api.problems import ProblemError, unavailable
+from framework.forge_ports import Forge
+from framework.serverless_settings import WebhookSettings
+
+MAX_READING = 64
+"""Messages that are read at once, of whomever; each may take ``api.max_body_bytes`` of memory."""
+
+
+class Hook(NamedTuple):
+    """One webhook of the settings, and its forge."""
+
+    settings: WebhookSettings
+    forge: Forge
+
+
+class Hooks:
+    """All webhooks, by name. ``now`` in seconds, of any clock that only runs on."""
+
+    def __init__(
+        self,
+        settings: Sequence[WebhookSettings] = (),
+        forges: Mapping[str, Forge] | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hooks = {one.name: Hook(one, (forges or {})[one.name]) for one in settings}
+        self._now = now
+        self._left: dict[str, tuple[float, float]] = {}  # by hook: messages it may send yet, as of when
+        self._reading = 0
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While a message is read of which nobody knows yet who sent it. Raises ProblemError (503)."""
+        if self._reading >= MAX_READING:
+            raise unavailable("Too many messages are read now; send it again.")
+        self._reading += 1
+        try:
+            yield
+        finally:
+            self._reading -= 1
+
+    def sender(self, name: str, headers: Mapping[str, str], body: bytes) -> Hook:
+        """The webhook that the message is signed by. Raises ProblemError (401), of an unknown webhook as of a wrong
+
+        signature, and as late.
+        """
+        hook = self._hooks.get(name)
+        judge = hook or next(iter(self._hooks.values()), None)
+        genuine = judge is not None and judge.forge.genuine(headers, body)
+        if hook is None or not genuine:
+            raise ProblemError(
+                401, "unauthenticated", "There is no such webhook, or its secret signed another message."
+            )
+        return hook
+
+    def count(self, hook: Hook) -> None:
+        """Counts a message. Raises ProblemError (429) for more than the webhook's share."""
+        now, most = self._now(), hook.settings.per_minute
+        left, as_of = self._left.get(hook.settings.name, (float(most), now))
+        left = min(float(most), left + (now - as_of) * most / 60)
+        if left < 1:
+            wait_s = (1 - left) * 60 / most
+            detail = f"More than {most} messages a minute (per_minute of this webhook); send it again later."
+            raise ProblemError(429, "rate", detail, headers={"Retry-After": str(int(wait_s) + 1)})
+        self._left[hook.settings.name] = (left - 1, now)
