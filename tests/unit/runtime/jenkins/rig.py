@@ -32,7 +32,6 @@ class Rig:
         self.masters = FakeMasters()
         self.clock = ManualClock()
         self.events: list[Event] = []
-        self.looks: list[TenantName] = []
         self.busy: set[TenantName] = set()
         self.troubles = Troubles(self.clock)
         self.poller = Poller(self.masters, self.events.append, self.troubles, 5.0, 60.0, self.clock, SeededChance())
