@@ -75,10 +75,17 @@ class Executor:
         marker = "butlery-test-" + secrets.token_hex(8)
         spec = BuildSpec(
             task_id="task-1",
-            tenant="acme",
             job="job",
             command=command,
-            **{"cpu_millis": 500, "mem_mib": 64, "timeout_s": 60.0, "grace_s": 2.0, "host": self.policy, **wanted},  # type: ignore[arg-type]
+            **{
+                "tenant": "acme",
+                "cpu_millis": 500,
+                "mem_mib": 64,
+                "timeout_s": 60.0,
+                "grace_s": 2.0,
+                "host": self.policy,
+                **wanted,
+            },  # type: ignore[arg-type]
         )
         spec.env = {**spec.env, "BUTLERY_MARKER": marker}
         path = sandbox / "spec.json"

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from agents.spec import VolumeSpec
 from tests.integration.agents.conftest import DockerDaemon, Executor, until
 
 pytestmark = pytest.mark.root
@@ -72,3 +73,35 @@ def test_a_build_is_cancelled_while_its_image_is_fetched(docker: Executor) -> No
     time.sleep(0.2)
     running.process.terminate()
     assert running.finish().result.result_class in ("cancelled", "image")
+
+
+def test_volumes_and_a_user_of_the_image(docker: Executor, docker_daemon: DockerDaemon) -> None:
+    cache, shown = docker.directory / "cache", docker.directory / "shown"
+    cache.mkdir(mode=0o777)
+    cache.chmod(0o777)
+    shown.mkdir()
+    (shown / "file").write_text("of the host")
+    ended = docker.run(
+        "id -u; id -g; cat /shown/file Jenkinsfile; touch made $HOME/made cache/kept\ntouch /shown/x 2>&- || echo no",
+        image=docker_daemon.image,
+        user="1234:56",
+        files={"Jenkinsfile": "given"},
+        volumes=[VolumeSpec(str(cache), "cache"), VolumeSpec(str(shown), "/shown", read_only=True)],
+    )
+    assert ended.result.result_class == "passed", ended
+    assert ended.log == "1234\n56\nof the hostgivenno\n"
+    assert (cache / "kept").stat().st_uid == 1234
+    assert not (ended.sandbox / "workspace").exists()
+
+
+def test_no_build_runs_as_root_of_its_image(docker: Executor, docker_daemon: DockerDaemon) -> None:
+    for user in ("0", "root", "nobody-knows"):
+        ended = docker.run("id -u", image=docker_daemon.image, user=user)
+        assert ended.result.result_class == "image", ended
+        assert "is root, as whom no build runs" in ended.result.message
+
+
+def test_a_volume_that_the_host_has_not(docker: Executor, docker_daemon: DockerDaemon) -> None:
+    ended = docker.run("true", image=docker_daemon.image, volumes=[VolumeSpec("/no/such/place", "/cache")])
+    assert ended.result.result_class == "infrastructure", ended
+    assert "/no/such/place" in ended.result.message

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from agents.spec import ReadyCheck
 from tests.integration.agents.conftest import DockerDaemon, Executor, read, until
 from tests.integration.agents.test_shared import Shared
 
 pytestmark = pytest.mark.root
 
 SERVE = "mkdir www; echo served > www/index.html; exec httpd -f -p 127.0.0.1:8080 -h www"
-FETCH = "until wget -q -O - http://127.0.0.1:8080/; do sleep 0.1; done"
+FETCH = "wget -q -O - http://127.0.0.1:8080/"
+UP = ReadyCheck(command="[ -e /tmp/up ]", timeout_s=30.0)
 
 
 @pytest.fixture
@@ -27,13 +29,26 @@ def test_the_containers_of_an_agent_share_one_localhost(shared: Shared, docker_d
     image = docker_daemon.image
     shared.launch_group(
         shared.task("agent~db", "exec sleep 600", container="db", image=image),
-        shared.task("agent~web", SERVE, container="web", image=image),
+        shared.task("agent~web", SERVE, container="web", image=image, ready=ReadyCheck(port=8080, timeout_s=30.0)),
+        shared.task("agent~app", "touch /tmp/up; exec sleep 600", container="app", image=image, ready=UP),
         shared.task("agent", FETCH, image=image),
     )
-    ends = dict(shared.end() for _ in range(3))
-    assert ends["agent"].result_class == "passed", ends
-    assert {ends["agent~db"].message, ends["agent~web"].message} == {"ended with its agent"}
+    ends = dict(shared.end() for _ in range(4))
+    assert ends.pop("agent").result_class == "passed", ends
+    assert {one.message for one in ends.values()} == {"ended with its agent"}
     assert read(shared.folder("agent") / "build.log") == "served\n"
+    until(lambda: docker_daemon.names() == [], "the containers to go")
+
+
+def test_one_that_is_not_ready_in_time(shared: Shared, docker_daemon: DockerDaemon) -> None:
+    image = docker_daemon.image
+    check = ReadyCheck(command="exit 3", timeout_s=1.0)
+    shared.launch_group(
+        shared.task("agent~db", "echo warming up; exec sleep 600", container="db", image=image, ready=check),
+        shared.task("agent", "true", image=image),
+    )
+    ends = dict(shared.end() for _ in range(2))
+    assert ends["agent"].message == "its container db ended: failed: not ready within 1 s: warming up"
     until(lambda: docker_daemon.names() == [], "the containers to go")
 
 

@@ -70,7 +70,9 @@ class Framework(TinyFramework):
         self._call("KILL", kill={"task_id": {"value": task_id}, "agent_id": self.agent_id})
 
     def tell(self, executor_id: str, task_id: str, text: str) -> None:
-        said = json.dumps({"tell": {"task_id": task_id, "text": text}}).encode()
+        self.send(executor_id, json.dumps({"tell": {"task_id": task_id, "text": text}}).encode())
+
+    def send(self, executor_id: str, said: bytes) -> None:
         ids = {"agent_id": self.agent_id, "executor_id": {"value": executor_id}}
         self._call("MESSAGE", message={**ids, "data": base64.b64encode(said).decode()})
 
