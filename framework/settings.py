@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, SecretStr, model_validator
 
 from agents.spec import HostPolicy
+from framework.catalog.files import read_catalog
 from framework.documents import Document, DocumentModel, check, parse_document, read_document
 from framework.errors import Fault, InputError
 from framework.secret_files import (
@@ -22,15 +23,13 @@ from framework.secret_files import (
     given_admin_token,
     given_mesos_secret,
     given_zookeeper_auth,
+    resolved,
 )
 from framework.serverless_settings import ServerlessSettings, Webhooks, read_secrets
 from framework.setting_types import (
     DAY_S,
-    ConstraintParts,
     HostPath,
-    Image,
     LocalPath,
-    Name,
     PositiveSeconds,
     Principal,
     Pyz,
@@ -359,50 +358,6 @@ class AgentSettings(DocumentModel):
         )
 
 
-class TemplateSettings(DocumentModel):
-    """What an agent of a label is made of, where the job does not say."""
-
-    image: Image | None = Field(default=None, description="Docker image; ``null`` runs on the host's own file system.")
-    cpus: Annotated[float, Field(ge=0.01, le=1024)] = Field(default=1.0, description="CPUs, to a thousandth.")
-    mem_mib: Annotated[int, Field(ge=16, le=16 << 20)] = Field(
-        default=1024, description="Memory; there is no swap beyond it."
-    )
-    disk_mib: Annotated[int, Field(ge=0, le=64 << 20)] = Field(
-        default=0, description="Disk; 0 asks for none and limits none."
-    )
-    attributes: dict[Name, Text] = Field(
-        default_factory=dict, description="Attributes a host must have, with these values."
-    )
-    timeout_s: Annotated[float, Field(ge=1, le=30 * DAY_S)] = Field(
-        default=3600, description="Longest run; then the build is ended with class ``timeout``."
-    )
-    gpus: Annotated[int, Field(ge=0, le=64)] = Field(default=0, description="GPUs of the host, whole ones.")
-    constraints: list[ConstraintParts] = Field(
-        default_factory=list,
-        description="Which hosts may be taken, ``[FIELD, OPERATOR, VALUE]`` each as Marathon has them; a job's own "
-        "come on top.",
-    )
-    reserved: Literal["last", "first", "only", "never"] = Field(
-        default="last",
-        description="How what is reserved for the Mesos role is used beside what is free to all. ``last`` keeps what "
-        "is guaranteed for as long as there is something else; ``first`` leaves to others what they can use.",
-    )
-    preemptible: bool = Field(
-        default=False,
-        description="Whether builds may be ended, and tried again, to make room for a tenant below its fair share.",
-    )
-    mesos_executor: Literal["own", "shared"] = Field(
-        default="own",
-        description="``shared``: builds run in one Mesos executor a host, which saves short ones its start. Limits "
-        "hold for each build either way.",
-    )
-
-    @property
-    def cpu_millis(self) -> int:
-        """``cpus`` in thousandths of one."""
-        return round(self.cpus * 1000)
-
-
 class JenkinsSettings(DocumentModel):
     """Tenants' masters, as far as their builds are served."""
 
@@ -441,8 +396,13 @@ class Settings(DocumentModel):
     state: StateSettings = Field(default_factory=StateSettings)
     scheduling: SchedulingSettings = Field(default_factory=SchedulingSettings)
     agents: AgentSettings = Field(default_factory=AgentSettings)
-    templates: dict[Name, TemplateSettings] = Field(
-        default_factory=dict, description="By label; a job names one, and what it says itself goes before it."
+    templates: dict[str, Any] = Field(
+        default_factory=dict,
+        description="What agents are made of, by name (:doc:`templates`). Read again while the scheduler runs.",
+    )
+    templates_path: LocalPath | None = Field(
+        default=None,
+        description="More templates: a file, or a directory of files, each with a mapping ``templates`` of its own.",
     )
     jenkins: JenkinsSettings = Field(default_factory=JenkinsSettings)
     serverless: ServerlessSettings = Field(default_factory=ServerlessSettings)
@@ -491,7 +451,10 @@ def load_section(path: Path | None, section: str, model: type[Section]) -> Secti
 
 
 def validate_file(path: Path, environ: Mapping[str, str], sections: Mapping[str, type[BaseModel]]) -> list[Fault]:
-    """Every fault of the file, its ``sections`` that other rooms read included; none where it is right."""
+    """Every fault of the file, its ``sections`` that other rooms read and its templates included; none where it is
+
+    right.
+    """
     try:
         document = _document(path)
     except InputError as error:
@@ -506,7 +469,19 @@ def validate_file(path: Path, environ: Mapping[str, str], sections: Mapping[str,
             check(document, model, (name,), {"base": base})
         except InputError as error:
             faults += error.faults
-    return faults
+    told = {fault.where for fault in faults}
+    return faults + [fault for fault in _faults_of_templates(path, document, base) if fault.where not in told]
+
+
+def _faults_of_templates(path: Path, document: Document, base: Path) -> list[Fault]:
+    given = document.data.get("templates_path") if isinstance(document.data, dict) else None
+    try:
+        read_catalog(path, resolved(given, base) if isinstance(given, str) else None)
+    except InputError as error:
+        return error.faults
+    except ValueError:  # told already: it is no path
+        return []
+    return []
 
 
 def _document(path: Path | None) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -335,11 +336,13 @@ class StatusOut(BaseModel):
     notices: list[str] = Field(description="What an operator should know.")
 
     @classmethod
-    def of(cls, version: str, seat: Seat) -> StatusOut:
-        health, own = seat.control.health(), {"version", "role", "leader"}
+    def of(cls, version: str, seat: Seat, notices: Sequence[str]) -> StatusOut:
+        """``notices`` beside those of the runtime."""
+        health, own = seat.control.health(), {"version", "role", "leader", "notices"}
         named = {name: getattr(health, name) for name in cls.model_fields if name not in own}
         leader = None if seat.leader is None else seat.leader.url
-        return cls(version=version, role=role_of(seat), leader=leader, **named)
+        told = [*health.notices, *notices]
+        return cls(version=version, role=role_of(seat), leader=leader, notices=told, **named)
 
 
 class HealthOut(BaseModel):

@@ -31,7 +31,10 @@ HANDOVER_S = 3.0
 MAX_PASSED = 2000
 """At once, as many as may wait."""
 
-_HERE = re.compile(r"/v1/(?:health|version|status|leader|tenants|jobs|jobs/(?P<job>[A-Za-z0-9._-]{1,100})(?:/wait)?)\Z")
+_HERE = re.compile(
+    r"/v1/(?:health|version|status|leader|tenants|templates(?::match|/[A-Za-z0-9._-]{1,100})?"
+    r"|jobs|jobs/(?P<job>[A-Za-z0-9._-]{1,100})(?:/wait)?)\Z"
+)
 _OF_CONNECTION = frozenset(
     ("connection", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )

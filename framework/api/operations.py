@@ -85,7 +85,7 @@ async def hosts(_: Administrator, context: Serving) -> HostList:
 @router.get("/status", summary="The scheduler in a few numbers", responses=documented(401, 403))
 async def status(_: Administrator, context: Serving) -> StatusOut:
     """For the administrator."""
-    return StatusOut.of(framework.__version__, context.seat)
+    return StatusOut.of(framework.__version__, context.seat, context.templates.notices)
 
 
 @router.get("/version", summary="The scheduler's version", responses=documented(401))

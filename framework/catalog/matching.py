@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -47,7 +48,9 @@ class Chosen(NamedTuple):
     @property
     def version(self) -> str:
         """Agents of one name and version can serve one another's builds."""
-        return "+".join((self.template.version, *self.atoms))
+        if not self.atoms:
+            return self.template.version
+        return f"{self.template.version}+{hashlib.sha256(' '.join(sorted(self.atoms)).encode()).hexdigest()[:6]}"
 
 
 class NoTemplate(NamedTuple):
@@ -133,7 +136,7 @@ class Catalog:
         if blank is not None:
             return f"{_shown(blank)} is one name with blanks in it, which no agent has; {HOW}"
         near = list(dict.fromkeys(one for atom in missing for one in difflib.get_close_matches(atom, known, n=2)))
-        hint = f"the nearest known are {', '.join(near[:5])}; " if near else ""
+        hint = f"the nearest are {', '.join(near[:5])}; " if near else ""
         return f"no template is for {_shown(expression.text)}; {hint}{self._told(tenant)}"
 
     def _refusals(
@@ -156,11 +159,12 @@ class Catalog:
         known = self._known(tenant)
         if not known:
             return "there are no templates"
-        return f"there are {', '.join(known[:MAX_TOLD])}" + (f" and {len(known) - MAX_TOLD} more" if known[20:] else "")
+        more = f" and {len(known) - MAX_TOLD} more" if len(known) > MAX_TOLD else ""
+        return f"known are {', '.join(known[:MAX_TOLD])}{more}"
 
 
 class Templates(Protocol):
-    """The catalogue as it is now, and whether it could be read."""
+    """The catalogue as it is now, and whether its files can be read."""
 
     @property
     def catalog(self) -> Catalog: ...

@@ -34,7 +34,7 @@ def run(config: Config = None) -> None:
     from framework.cli import service
     from framework.settings import load_settings
 
-    raise typer.Exit(service.run(load_settings(config, os.environ)))
+    raise typer.Exit(service.run(load_settings(config, os.environ), config))
 
 
 @scheduler_app.command("teardown")

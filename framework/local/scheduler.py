@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from framework.catalog.files import read_catalog
 from framework.documents import read_document
 from framework.local.cluster import choose_port, get_json
 from framework.local.credentials import Credentials, write_secret
@@ -42,8 +43,9 @@ def write_config(directory: Path, given: Path | None, mesos_url: str, isolation:
     paths = Paths(directory)
     environment = {name: value for name, value in os.environ.items() if name != MESOS_SECRET_VARIABLE}
     settings = load_settings(given, environment)  # that secret is for another Mesos
+    read_catalog(given, settings.templates_path)
     data: dict[str, Any] = dict(read_document(given).data) if given else {}
-    sections = {name: dict(data.get(name) or {}) for name in ("mesos", "api", "state", "agents")}
+    sections: dict[str, Any] = {name: dict(data.get(name) or {}) for name in ("mesos", "api", "state", "agents")}
     port = choose_port(sections["api"].get("port") or None, paths.api_port, API_PORT, "api.port")
     scheduler = Credentials(directory).scheduler
     for key in ("ca_file", "cert_file", "key_file", "zookeeper_auth_file"):  # of another Mesos
@@ -61,6 +63,8 @@ def write_config(directory: Path, given: Path | None, mesos_url: str, isolation:
         name = "masters.ingress.http_port"
         its["http_port"] = choose_port(its.get("http_port") or None, paths.ingress_port, INGRESS_PORT, name)
         ingress_url = url_at(its.get("host") or "127.0.0.1", its["http_port"])
+    if settings.templates_path is not None:
+        sections["templates_path"] = str(settings.templates_path)
     text = yaml.safe_dump({**data, **sections}, sort_keys=True, allow_unicode=True)
     heading = "# Written by `butlery local up` at every start; your own file is given with --config.\n"
     write_whole(paths.config, heading + text, PRIVATE)

@@ -10,12 +10,23 @@ import httpx
 import pytest
 
 from framework.api.app import create_app
-from framework.settings import ApiSettings, TemplateSettings
+from framework.settings import ApiSettings
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
 from tests.fakes.seats import FakeSeat
+from tests.fakes.templates import fixed_templates
 
 ADMIN_TOKEN = "the-administrator-s-own-token"
+TEMPLATES = fixed_templates(
+    small={
+        "cpus": 0.5,
+        "mem_mib": 256,
+        "image": "debian:12",
+        "attributes": {"os": "linux"},
+        "labels": ["small", "linux"],
+    },
+    large={"cpus": 8, "labels": ["large", "linux"], "tenants": ["blue"]},
+)
 JOB = {"name": "unit-tests", "command": "make test"}
 
 
@@ -50,8 +61,7 @@ class Client:
 
 @pytest.fixture
 async def http(control: FakeControl) -> AsyncIterator[httpx.AsyncClient]:
-    templates = {"small": TemplateSettings(cpus=0.5, mem_mib=256, image="debian:12", attributes={"os": "linux"})}
-    app = create_app(FakeSeat(control), ApiSettings(), templates, token_sha256(ADMIN_TOKEN))
+    app = create_app(FakeSeat(control), ApiSettings(), TEMPLATES, token_sha256(ADMIN_TOKEN))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://butlery") as client:
         yield client
 

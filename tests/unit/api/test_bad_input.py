@@ -18,6 +18,7 @@ from framework.settings import ApiSettings
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
 from tests.fakes.seats import FakeSeat
+from tests.fakes.templates import fixed_templates
 from tests.unit.api.conftest import ADMIN_TOKEN, JOB, Client
 
 BAD_NUMBERS: list[Any] = [-101, float("nan"), float("inf"), float("-inf"), 10**30, "1", True, [], {}]
@@ -372,7 +373,7 @@ async def test_a_bad_git_url(red: Client, url: str) -> None:
 
 
 async def test_file_urls_where_the_operator_allows_them(control: FakeControl) -> None:
-    app = create_app(FakeSeat(control), ApiSettings(allow_file_urls=True), {}, token_sha256(ADMIN_TOKEN))
+    app = create_app(FakeSeat(control), ApiSettings(allow_file_urls=True), fixed_templates(), token_sha256(ADMIN_TOKEN))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://butlery") as http:
         red = Client(http, control.token_of("red"))
         assert (await red("POST", "/v1/jobs", {**JOB, "git": {"url": "file:///srv/x.git"}})).status_code == 201

@@ -20,11 +20,13 @@ from schemathesis.specs.openapi.checks import (
 from framework.api.app import create_app
 from framework.api.demand import MEDIA_TYPE
 from framework.api.models import submission, take_job
+from framework.catalog.matching import Catalog
 from framework.core.ids import RequestId, TenantName
-from framework.settings import ApiSettings, TemplateSettings
+from framework.settings import ApiSettings
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
 from tests.fakes.seats import FakeSeat
+from tests.fakes.templates import fixed_templates
 from tests.unit.api.conftest import ADMIN_TOKEN
 
 _JOB = "j000001"
@@ -33,14 +35,14 @@ _JOB = "j000001"
 def _control() -> FakeControl:
     """With one job that has run, so that not every answer is a 404."""
     control = FakeControl("red")
-    job = take_job({"name": "a", "command": "true"}, {}, allow_file_urls=False)
-    asyncio.run(control.submit(submission(job, TenantName("red"), {}, None, "")))
+    job, chosen = take_job({"name": "a", "command": "true"}, Catalog([]), None, allow_file_urls=False)
+    asyncio.run(control.submit(submission(job, TenantName("red"), chosen, None, "")))
     control.run(RequestId(_JOB), b"output")
     control.files[RequestId(_JOB), 1, "artifacts/a"] = b"kept"
     return control
 
 
-_app = create_app(FakeSeat(_control()), ApiSettings(), {"small": TemplateSettings()}, token_sha256(ADMIN_TOKEN))
+_app = create_app(FakeSeat(_control()), ApiSettings(), fixed_templates(small={}), token_sha256(ADMIN_TOKEN))
 
 
 @schemathesis.serializer(MEDIA_TYPE)

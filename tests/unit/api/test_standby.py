@@ -16,6 +16,7 @@ from framework.settings import ApiSettings
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
 from tests.fakes.seats import FakeSeat
+from tests.fakes.templates import fixed_templates
 from tests.unit.api.conftest import ADMIN_TOKEN, JOB, Client
 
 
@@ -71,7 +72,7 @@ def seat(control: FakeControl, leader: FakeLeader) -> FakeSeat:
 
 @pytest.fixture
 async def http(seat: FakeSeat) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(seat, ApiSettings(), {}, token_sha256(ADMIN_TOKEN))
+    app = create_app(seat, ApiSettings(), fixed_templates(), token_sha256(ADMIN_TOKEN))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://standby") as client:
         yield client
     await app.state.forwarder.close()

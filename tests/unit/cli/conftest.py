@@ -17,10 +17,11 @@ import uvicorn
 from framework.api.app import create_app
 from framework.cli import client
 from framework.cli.program import run
-from framework.settings import ApiSettings, TemplateSettings
+from framework.settings import ApiSettings
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
 from tests.fakes.seats import FakeSeat
+from tests.fakes.templates import fixed_templates
 
 ADMIN_TOKEN = "the-administrator-s-own-token"
 STOP_TIMEOUT_S = 10
@@ -36,7 +37,7 @@ class Serving:
         self.seat = FakeSeat(self.control)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        templates = {"small": TemplateSettings(cpus=0.5, mem_mib=256)}
+        templates = fixed_templates(small={"cpus": 0.5, "mem_mib": 256})
         app = create_app(self.seat, ApiSettings(), templates, token_sha256(ADMIN_TOKEN))
         self._server = uvicorn.Server(
             uvicorn.Config(

@@ -120,7 +120,7 @@ def test_the_schedulers_settings_are_the_users_with_what_the_cluster_is(
     assert (settings.api.host, settings.api.port) == ("0.0.0.0", 9123)
     assert settings.state.path == tmp_path / "my.db"
     assert (settings.agents.isolation, settings.agents.pids) == ("watchdog", 99)
-    assert settings.templates["java"].image == "maven:3.9"
+    assert settings.templates == {"java": {"image": "maven:3.9"}}
     assert settings.admin_token is not None
     token = settings.admin_token.get_secret_value()
     assert (directory / "admin.token").read_text().strip() == token

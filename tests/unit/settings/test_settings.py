@@ -8,12 +8,19 @@ import pytest
 from pydantic import Field
 
 from agents.spec import ISOLATIONS, HostPolicy
+from framework.catalog.model import (
+    ContainerSettings,
+    OverrideSettings,
+    ReadySettings,
+    TemplateSettings,
+    VolumeSettings,
+)
 from framework.core.resources import Resources
 from framework.core.state import Config
 from framework.documents import DocumentModel
 from framework.errors import Fault, InputError
 from framework.secret_files import ADMIN_TOKEN_VARIABLE, MESOS_SECRET_VARIABLE
-from framework.settings import AgentSettings, Settings, TemplateSettings, load_section, load_settings, validate_file
+from framework.settings import AgentSettings, Settings, load_section, load_settings, validate_file
 
 TOKEN = "0123456789abcdef0123"
 
@@ -58,7 +65,7 @@ local: {hosts: 3, whatever: [1]}
     settings = load_settings(written(tmp_path, text), {})
     assert settings.mesos.urls == ["http://10.0.0.1:5050", "http://[::1]:5051"]
     assert settings.state.path == tmp_path / "state/s.db"
-    assert settings.templates["maven"].cpu_millis == 250
+    assert settings.templates["maven"]["cpus"] == 0.25
     assert settings.agents.policy("docker") == HostPolicy(isolation="docker", uids=None, pids=100)
     assert settings.local == {"hosts": 3, "whatever": [1]}
 
@@ -104,10 +111,6 @@ local: {hosts: 3, whatever: [1]}
         ("agents", "uids: 5000-99999999999", "must be FIRST-LAST"),
         ("agents", "docker_socket: run/docker.sock", "an absolute path"),
         ("agents", "overhead_mem_mib: 16", "must be at least 32"),
-        ("templates", "a/b: {}", "must be up to 100 letters"),
-        ("templates", "..: {}", "must be up to 100 letters"),
-        ("templates", "x: {cpus: 0}", "must be at least 0.01"),
-        ("templates", "x: {image: '-v /:/host'}", "the name of an image"),
         ("log", "level: loud", "must be one of 'debug'"),
     ],
 )
@@ -229,6 +232,21 @@ def test_validate_reads_every_room(tmp_path: Path) -> None:
     assert len(validate_file(tmp_path / "none.yaml", {}, sections)) == 1
 
 
+def test_a_whole_file_is_validated_with_its_templates_and_those_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text("templates:\n  java: {inherit_from: base, mem_mib: 1}\n")
+    file = written(tmp_path, "templates:\n  base: {cpus: 0}\n  a/b: {}\ntemplates_path: more.yaml\nlog: {level: x}\n")
+    found = [(fault.where.rpartition("/")[2], fault.message.partition(",")[0]) for fault in validate_file(file, {}, {})]
+    assert found == [
+        ("butlery.yaml:5 log.level", "must be one of 'debug'"),
+        ("b", "a template's name must be up to 100 letters"),
+        ("butlery.yaml:2 templates.base.cpus", "must be at least 0.01"),
+        ("more.yaml:2 templates.java.mem_mib", "must be at least 16"),
+    ]
+    (fault,) = validate_file(written(tmp_path, "templates_path: none"), {}, {})
+    assert "none: cannot be read" in f"{fault.where}: {fault.message}"
+    assert len(validate_file(written(tmp_path, "templates_path: ''"), {}, {})) == 1
+
+
 def test_the_scheduling_section_is_what_the_core_is_configured_with() -> None:
     settings = Settings()
     overhead = Resources(cpu_millis=settings.agents.overhead_cpu_millis, mem_mib=settings.agents.overhead_mem_mib)
@@ -241,9 +259,10 @@ def test_isolations_are_those_of_the_executor() -> None:
 
 
 def test_every_key_says_what_it_is_for() -> None:
-    sections = [field.annotation for field in Settings.model_fields.values()] + [TemplateSettings]
+    sections = [field.annotation for field in Settings.model_fields.values()]
     models = [model for model in sections if isinstance(model, type) and issubclass(model, DocumentModel)]
-    assert len(models) == 8
+    assert len(models) >= 8
+    models += [TemplateSettings, ContainerSettings, OverrideSettings, ReadySettings, VolumeSettings]
     for model in models:
         assert model.__doc__
         for name, field in model.model_fields.items():
