@@ -82,8 +82,8 @@ class AgentSpec:
 
     starts it in place of a command. Its secret is in ``BuildSpec.secrets``, as ``AGENT_SECRET``. A command is told of
     it by the environment: JENKINS_URL, JENKINS_AGENT_NAME, JENKINS_SECRET_FILE, JENKINS_AGENT_JAR, and
-    JENKINS_WEB_SOCKET=true or JENKINS_TUNNEL where those are wanted. The node's remote root is to be ``.``, which is
-    the workspace.
+    JENKINS_WEB_SOCKET=true or JENKINS_TUNNEL where those are wanted. It starts in the workspace, to which the remote
+    root of its node is relative.
     """
 
     url: str = ""  # of the master
@@ -119,7 +119,10 @@ class ContainerSpec:
 
 @dataclass
 class BuildSpec:
-    """One build, as the executor needs it. ``command`` is a script for ``/bin/sh`` or, with ``#!``, its interpreter."""
+    """One build, as the executor needs it. ``command`` is a script for ``/bin/sh`` or, with ``#!``, its interpreter.
+
+    An empty one with an image means what that starts.
+    """
 
     task_id: str
     tenant: str

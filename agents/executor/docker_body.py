@@ -303,7 +303,7 @@ def container(
     mounts: list[dict[str, Any]],
     network: str,
 ) -> dict[str, Any]:
-    """The engine's description of a build's container."""
+    """The engine's description of a build's container. Without a ``command`` it starts what its image does."""
     host: dict[str, Any] = {
         "Binds": binds,
         "Mounts": mounts,
@@ -321,17 +321,17 @@ def container(
     }
     if wanted.gpus:
         host["DeviceRequests"] = [{"Count": wanted.gpus, "Capabilities": [["gpu"]]}]  # as of docker run --gpus N
-    return {
+    made: dict[str, Any] = {
         "Image": image,
-        "Entrypoint": command,
-        "Cmd": [],
         "Env": ["%s=%s" % item for item in environment.items()],
         "User": user,
-        "WorkingDir": INSIDE + "/workspace",
         "AttachStdout": True,
         "AttachStderr": True,
         "HostConfig": host,
     }
+    if command:
+        made.update({"Entrypoint": command, "Cmd": [], "WorkingDir": INSIDE + "/workspace"})
+    return made
 
 
 def remove(engine: Engine, name: str) -> bool:

@@ -214,6 +214,8 @@ class _Run:
                 command = jenkins_agent.command(spec.agent, *agent, within, home, spec.mem_mib)
                 return ["/bin/sh", "-c", ONE_STREAM, *command], made  # the shell looks for java
             made = {**jenkins_agent.environment(spec.agent, *agent), **made}
+        elif spec.image is not None and not spec.command:
+            return [], made
         script = "%s/%s" % (root, workspace.SCRIPT)
         return [script] if spec.command.startswith("#!") else ["/bin/sh", script], made
 
@@ -250,7 +252,7 @@ class _Run:
                 shown = "%s/%s" % (inside, workspace.JAR), inside + "/secret"
                 agent, files = shown, list(zip(agent, shown))
             command, made = self._started_by(inside, agent, jvm_sees_limit=True)
-            if command[0] == "/bin/sh" or spec.image is None:
+            if command[:1] == ["/bin/sh"] or spec.image is None:
                 # The engine passes on two streams but not their order: made one where there is a shell to do it.
                 command = ["/bin/sh", "-c", ONE_STREAM, *command]
             network = spec.network or spec.host.docker_network

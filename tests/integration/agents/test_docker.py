@@ -105,3 +105,11 @@ def test_a_volume_that_the_host_has_not(docker: Executor, docker_daemon: DockerD
     ended = docker.run("true", image=docker_daemon.image, volumes=[VolumeSpec("/no/such/place", "/cache")])
     assert ended.result.result_class == "infrastructure", ended
     assert "/no/such/place" in ended.result.message
+
+
+def test_what_its_image_starts(docker: Executor, docker_daemon: DockerDaemon) -> None:
+    command = ["docker", "-H", "unix://" + docker_daemon.socket, "build", "-q", "-t", "butlery-test-starts:1", "-"]
+    dockerfile = f'FROM {docker_daemon.image}\nENTRYPOINT ["/bin/echo", "started by"]\nCMD ["its image"]\n'
+    subprocess.run(command, input=dockerfile, text=True, check=True, capture_output=True, timeout=60)
+    ended = docker.run("", image="butlery-test-starts:1")
+    assert (ended.result.result_class, ended.log) == ("passed", "started by its image\n"), ended
