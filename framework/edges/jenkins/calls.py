@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -63,12 +64,15 @@ class Calls:
         path: str,
         *,
         form: Mapping[str, str] | None = None,
-        json: bytes | None = None,
+        optional: bool = False,
     ) -> Answer:
-        """What it answers, of which 200, 302, 400 and 404 are returned. Raises MasterError."""
+        """What it answers, of which 200, 302, 400 and 404 are returned. Raises MasterError.
+
+        A 404 is taken for the master's own where Jenkins' headers say so, or where it does not matter (``optional``).
+        """
         base = await self._base(master)
-        login = aiohttp.BasicAuth(master.user, master.api_token, "utf-8")
-        answer = await self._ask(base, method, path, login, form, json)
+        login = b64encode(f"{master.user}:{master.api_token}".encode()).decode()
+        answer = await self._ask(base, method, path, login, form)
         self._check_process(master, answer)
         where = f"{method} {path.partition('?')[0]}"
         status = answer.status
@@ -78,7 +82,7 @@ class Calls:
             raise MasterError("down", "it starts, or is not there (HTTP 503)")
         if status == 429 or status >= 500:
             raise MasterError("full", f"it cannot answer now (HTTP {status}, {where})")
-        if status not in (200, 302, 400, 404) or (status == 404 and not answer.of_jenkins):
+        if status not in (200, 302, 400, 404) or (status == 404 and not answer.of_jenkins and not optional):
             raise MasterError("odd", f"what answers is no Jenkins that we know (HTTP {status}, {where})")
         return answer
 
@@ -92,7 +96,7 @@ class Calls:
             return _slashed(master.url)
         base = _slashed(master.direct_url)
         if self._known.get((master.direct_url, master.session), 0.0) < time.monotonic():
-            self._check_process(master, await self._ask(base, "GET", _WHO, None, None, None))
+            self._check_process(master, await self._ask(base, "GET", _WHO, None, None))
         return base
 
     def _check_process(self, master: MasterRecord, answer: Answer) -> None:
@@ -117,15 +121,14 @@ class Calls:
         base: str,
         method: str,
         path: str,
-        login: aiohttp.BasicAuth | None,
+        login: str | None,
         form: Mapping[str, str] | None,
-        json: bytes | None,
     ) -> Answer:
         http = self._session()
-        headers = {"Content-Type": "application/json"} if json is not None else None
+        headers = {} if login is None else {"Authorization": f"Basic {login}"}
         try:
             async with http.request(
-                method, base + path, auth=login, headers=headers, data=form if json is None else json,
+                method, base + path, headers=headers, data=form,
                 allow_redirects=False,
             ) as response:  # fmt: skip
                 return Answer(response.status, response.headers, await _bounded(response))

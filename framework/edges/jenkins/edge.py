@@ -53,10 +53,19 @@ class JenkinsEdge:
         found = await self._found(master, name)
         if found is None or not is_ours(name, found.description):
             return
-        note = json.dumps({"node": name, "reason": reason, "resubmit": resubmit}).encode()
-        await self._calls.call(master, "POST", "butlery/tell", json=note)
+        note = {"node": name, "reason": reason, "resubmit": str(resubmit).lower()}
+        await self._calls.call(master, "POST", "butlery/tell", form=note, optional=True)
+        await self._cordon(master, found, reason)
+
+    async def cordon(self, master: MasterRecord, name: str, reason: str) -> None:
+        found = await self._found(master, name)
+        if found is not None and is_ours(name, found.description):
+            await self._cordon(master, found, reason)
+
+    async def _cordon(self, master: MasterRecord, found: looking.Computer, reason: str) -> None:
         if not found.temporarily_offline:  # toggled once more it would be online
-            await self._calls.call(master, "POST", f"{_path(name)}/toggleOffline", form={"offlineMessage": reason})
+            path = f"{_path(found.display_name)}/toggleOffline"
+            await self._calls.call(master, "POST", path, form={"offlineMessage": reason})
 
     async def look(self, master: MasterRecord, tenant: TenantName, *, labels: bool) -> Look:
         return await looking.look(self._asker(master), master, tenant, self._clock.now(), labels=labels)

@@ -74,13 +74,14 @@ class _Queue(Struct):
 
 
 class _OwnItem(Struct):
-    """As our init script tells it."""
+    """As our init script tells it. Those that wait for something else than an agent are not ``buildable``."""
 
     item: int
     task: str
     in_queue_since_ms: int
     task_url: str = ""
     label: str | None = None
+    buildable: bool = True
 
 
 class _OwnQueue(Struct):
@@ -133,8 +134,9 @@ def _from_script(queue: _OwnQueue) -> tuple[frozenset[QueueItem], list[FoundItem
     items = [
         FoundItem(QueueItem(one.item, one.in_queue_since_ms), one.task, one.task_url, one.label or "")
         for one in queue.items
+        if one.buildable
     ]
-    return frozenset(one.item for one in items), items
+    return frozenset(QueueItem(one.item, one.in_queue_since_ms) for one in queue.items), items
 
 
 async def _from_rest(ask: Asker, master: MasterRecord, *, labels: bool) -> tuple[frozenset[QueueItem], list[FoundItem]]:

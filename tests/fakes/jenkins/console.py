@@ -1,11 +1,13 @@
-"""The script console, of which two scripts are known: the queue's fields as a list, and one that throws.
+"""The script console, of which three scripts are known: the queue's fields as a list, its labels as JSON, and one that
 
-``println(jenkins.model.Jenkins.get().queue.items.collect{[it.id,it.task.name,it.assignedLabel?.toString(),
-it.isStuck()]})`` with any of those fields in any order, and ``throw new RuntimeException('..')``.
+throws: ``println(jenkins.model.Jenkins.get().queue.items.collect{[it.id,it.task.name,it.assignedLabel?.toString(),
+it.isStuck()]})`` with any of those fields in any order, what the scheduler asks, and
+``throw new RuntimeException('..')``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -15,6 +17,10 @@ from tests.fakes.jenkins.queue import Queue, Reasons
 _QUEUE = re.compile(
     r"println\s*\(?\s*(?:jenkins\.model\.)?Jenkins\.(?:get\(\)|instance)\.queue\.items\s*\.collect\s*"
     r"\{\s*\[([^\]]*)\]\s*\}\s*\)?\s*;?"
+)
+_LABELS = (
+    "println(groovy.json.JsonOutput.toJson(jenkins.model.Jenkins.get().queue.items"
+    ".collectEntries { [it.id as String, it.assignedLabel?.expression ?: ''] }))"
 )
 _THROW = re.compile(r"throw\s+new\s+(RuntimeException|IllegalStateException)\s*\(\s*'([^']*)'\s*\)\s*;?")
 
@@ -39,6 +45,8 @@ def run(script: str, queue: Queue) -> str:
         reasons = queue.reasons()
         rows = [[str(_FIELDS[name](item, reasons)) for name in names] for item in queue.listed()]
         return "[" + ", ".join(f"[{', '.join(row)}]" for row in rows) + "]"
+    if script.strip() == _LABELS:
+        return json.dumps({str(item.id): item.label.expression if item.label else "" for item in queue.listed()})
     thrown = _THROW.fullmatch(script.strip())
     if thrown is not None:
         return f"java.lang.{thrown[1]}: {thrown[2]}\n\tat Script1.run(Script1.groovy:1)"
