@@ -52,6 +52,9 @@ class MasterIn(Input):
     """How a tenant's master is to be spoken to; it tells this itself when it has started."""
 
     url: _Url = Field(description="Of the master as it is reached, with its path prefix.")
+    direct_url: _Url | None = Field(
+        None, description="Of the process itself, for calls that are to wake and keep awake nobody."
+    )
     user: _Word = Field(description="A user of it, who may make nodes and read its queue.")
     api_token: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[!-~]+$")] = Field(
         repr=False, description="An API token of that user; told to the administrator alone."
@@ -64,6 +67,7 @@ class MasterOut(BaseModel):
     """How a tenant's master is spoken to."""
 
     url: str
+    direct_url: str | None
     user: str
     api_token: str | None = Field(repr=False, description="Null for a tenant; the administrator is told it.")
     version: str
@@ -72,7 +76,14 @@ class MasterOut(BaseModel):
     @classmethod
     def of(cls, master: MasterRecord, principal: Principal) -> MasterOut:
         token = master.api_token if principal.tenant is None else None
-        return cls(url=master.url, user=master.user, api_token=token, version=master.version, session=master.session)
+        return cls(
+            url=master.url,
+            direct_url=master.direct_url or None,
+            user=master.user,
+            api_token=token,
+            version=master.version,
+            session=master.session,
+        )
 
 
 @router.get("/tenants/{name}", summary="Show a tenant", responses=documented(401, 404))
@@ -111,7 +122,7 @@ async def set_master(name: str, request: Request, principal: Authenticated, cont
         given = take(MasterIn, raw)
     except InputError as error:
         raise invalid(error.faults) from error
-    record = MasterRecord(given.url, given.user, given.api_token, given.version, given.session)
+    record = MasterRecord(given.url, given.user, given.api_token, given.version, given.session, given.direct_url or "")
     await context.control.set_master(known, record)
     return Response(status_code=204)
 

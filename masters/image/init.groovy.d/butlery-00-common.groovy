@@ -9,17 +9,23 @@ import java.util.logging.Logger
 
 import groovy.transform.CompileStatic
 import hudson.init.InitMilestone
+import hudson.model.Run
 import hudson.security.ACL
 import jenkins.model.Jenkins
 
 class Butlery {
   static final int CONNECT_MS = 5000
   static final int READ_MS = 10000
+  static final int ANSWER_BYTES = 1 << 20
+  static final long LONGEST_WAIT_S = 300
 
   final String tenant = System.getenv('BUTLERY_TENANT')
   final String scheduler = System.getenv('BUTLERY_SCHEDULER_URL')
   final String rootUrl = System.getenv('BUTLERY_ROOT_URL') ?:
     "http://${System.getenv('HOST') ?: 'localhost'}:${System.getenv('PORT0')}${System.getenv('BUTLERY_PATH') ?: ''}/"
+  /** Of this process itself, wherever the other leads; empty where nobody tells. */
+  final String directUrl = System.getenv('HOST') && System.getenv('PORT0') ?
+    "http://${System.getenv('HOST')}:${System.getenv('PORT0')}${System.getenv('BUTLERY_PATH') ?: ''}/" : ''
   final String kit = System.getenv('BUTLERY_KIT')
   final File folder = new File(Jenkins.get().rootDir, '.butlery')
   private final String token = handed('tenant-token')
@@ -37,9 +43,16 @@ class Butlery {
 
   boolean isTold() { return scheduler && token }
 
-  /** The status of the scheduler's answer. Throws IOException. What was sent and answered is never logged. */
+  /** What the scheduler answered: text where it took what was sent, and for how long it wants to be left alone. */
+  static class Answer {
+    int status
+    String text = ''
+    long waitMs
+  }
+
+  /** Throws IOException. What was sent and answered is never logged. */
   @CompileStatic
-  int send(String method, String path, String type, String body) {
+  Answer send(String method, String path, String type, String body) {
     HttpURLConnection connection = (HttpURLConnection) new URL(scheduler + path).openConnection()
     connection.requestMethod = method
     connection.connectTimeout = CONNECT_MS
@@ -50,9 +63,23 @@ class Butlery {
     connection.setRequestProperty('Authorization', 'Bearer ' + token)
     try {
       connection.outputStream.write(body.getBytes('UTF-8'))
-      return connection.responseCode
+      Answer answer = new Answer(status: connection.responseCode)
+      if (answer.status < 300) answer.text = new String(connection.inputStream.readNBytes(ANSWER_BYTES), 'UTF-8')
+      String wait = connection.getHeaderField('Retry-After')
+      if (wait ==~ /[0-9]{1,9}/) answer.waitMs = Math.min(Long.parseLong(wait), LONGEST_WAIT_S) * 1000
+      return answer
     } finally {
       connection.disconnect()
+    }
+  }
+
+  /** A line into the log of a build, also of one that has ended. Throws IOException. */
+  static void note(Run run, String text) {
+    String line = "[butlery] ${text}"
+    if (run.metaClass.respondsTo(run, 'asFlowExecutionOwner')) { // a Pipeline's, whose log is kept by a plugin
+      run.asFlowExecutionOwner().listener.logger.println(line)
+    } else { // which Jenkins itself only appends to
+      new FileOutputStream(run.logFile, true).withCloseable { it.write((line + '\n').getBytes('UTF-8')) }
     }
   }
 

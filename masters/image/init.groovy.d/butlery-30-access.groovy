@@ -26,7 +26,8 @@ class ButleryAccess implements Runnable {
   ButleryAccess(butlery) {
     this.butlery = butlery
     body = JsonOutput.toJson([
-      url: butlery.rootUrl, user: USER, api_token: token(), version: Jenkins.VERSION, session: Jenkins.SESSION_HASH,
+      url: butlery.rootUrl, direct_url: butlery.directUrl ?: null, user: USER, api_token: token(), version: Jenkins.VERSION,
+      session: Jenkins.SESSION_HASH,
     ])
   }
 
@@ -76,7 +77,7 @@ class ButleryAccess implements Runnable {
   /** What is in the way; empty where nothing is. */
   private String tell() {
     try {
-      int status = butlery.send('PUT', "/v1/tenants/${butlery.tenant}/master", 'application/json', body)
+      int status = butlery.send('PUT', "/v1/tenants/${butlery.tenant}/master", 'application/json', body).status
       return status >= 200 && status < 300 ? '' : "it answers ${status}"
     } catch (IOException e) {
       return e.class.simpleName

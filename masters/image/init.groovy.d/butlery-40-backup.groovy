@@ -1,17 +1,12 @@
 /*
- * Backups of the home, for administrators, by the script `backup`: POST /butlery/backup?name=NAME starts one,
- * GET /butlery/backups tells of all, as JSON.
+ * Backups of the home, by the script `backup`.
  */
 import java.util.concurrent.TimeUnit
 
-import hudson.model.RootAction
-import jenkins.model.Jenkins
 import org.kohsuke.stapler.HttpResponse
 import org.kohsuke.stapler.HttpResponses
-import org.kohsuke.stapler.QueryParameter
-import org.kohsuke.stapler.interceptor.RequirePOST
 
-class ButleryBackups implements RootAction {
+class ButleryBackups {
   static final long LIST_MS = 30_000
 
   private final def butlery
@@ -19,16 +14,8 @@ class ButleryBackups implements RootAction {
 
   ButleryBackups(butlery) { this.butlery = butlery }
 
-  String getIconFileName() { return null }
-
-  String getDisplayName() { return null }
-
-  String getUrlName() { return 'butlery' }
-
   /** 202 where it has begun. */
-  @RequirePOST
-  synchronized HttpResponse doBackup(@QueryParameter('name') String name) {
-    Jenkins.get().checkPermission(Jenkins.ADMINISTER)
+  synchronized HttpResponse start(String name) {
     if (!(name ==~ /[A-Za-z0-9][A-Za-z0-9._-]{0,99}/) || name.contains('..')) {
       return HttpResponses.errorWithoutStack(400, 'a backup has a name of letters, digits, and . _ - within')
     }
@@ -38,8 +25,8 @@ class ButleryBackups implements RootAction {
     return HttpResponses.status(202)
   }
 
-  HttpResponse doBackups() {
-    Jenkins.get().checkPermission(Jenkins.ADMINISTER)
+  /** As JSON. */
+  HttpResponse list() {
     if (!System.getenv('BUTLERY_BACKUP_TO')) return HttpResponses.text('[]')
     File told = File.createTempFile('backups', '.json', butlery.folder)
     try {
@@ -59,6 +46,4 @@ class ButleryBackups implements RootAction {
   }
 }
 
-def actions = Jenkins.get().actions
-actions.removeAll(actions.findAll { it.urlName == 'butlery' })
-actions.add(new ButleryBackups(butlery))
+butleryBackups = new ButleryBackups(butlery)

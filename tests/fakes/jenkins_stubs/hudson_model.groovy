@@ -39,13 +39,23 @@ class User {
   void save() { saved++ }
 }
 
+class Node {
+  enum Mode { NORMAL, EXCLUSIVE }
+
+  Mode mode = Mode.NORMAL
+  int numExecutors = 1
+}
+
 class Computer {
   String name
   boolean acceptingTasks = true
+  List<Executor> executors = []
 }
 
 class Executor {
   Computer owner
+  Object currentExecutable
+  Object currentWorkUnit
 }
 
 interface ExecutorListener {
@@ -60,8 +70,45 @@ class Job {
   String fullName
 }
 
+class Result {
+  static final Result SUCCESS = new Result(name: 'SUCCESS')
+  static final Result FAILURE = new Result(name: 'FAILURE')
+  static final Result ABORTED = new Result(name: 'ABORTED')
+  String name
+
+  String toString() { return name }
+}
+
+class Cause {
+  static class RemoteCause extends Cause {
+    final String addr
+    final String note
+
+    RemoteCause(String host, String note) {
+      addr = host
+      this.note = note
+    }
+  }
+}
+
+class CauseAction implements Action {
+  final List<Cause> causes
+  final String iconFileName = null
+  final String displayName = null
+  final String urlName = null
+
+  CauseAction(Cause... causes) { this.causes = causes as List }
+}
+
+class ParametersAction implements Action {
+  final String iconFileName = null
+  final String displayName = null
+  final String urlName = null
+}
+
 class Run {
-  Job parent
+  static final Map<String, Run> ALL = [:].asSynchronized()
+  Object parent
   int number
   String url
   long queueId
@@ -69,6 +116,23 @@ class Run {
   Object result
   long startTimeInMillis
   long duration
+  boolean building
+  File logFile
+  List<Action> actions = []
+
+  String getExternalizableId() {
+    String id = "${parent.fullName}#${number}"
+    ALL[id] = this
+    return id
+  }
+
+  static Run fromExternalizableId(String id) { return ALL[id] }
+
+  Action getAction(Class kind) { return actions.find { kind.isInstance(it) } }
+}
+
+class AbstractBuild extends Run {
+  AbstractBuild getRootBuild() { return this }
 }
 
 class Queue {
@@ -77,8 +141,11 @@ class Queue {
     String url
   }
 
+  interface FlyweightTask {}
+
   static class Label {
     String expression
+    Set<Node> nodes = []
   }
 
   static class Item {
@@ -91,6 +158,8 @@ class Queue {
   }
 
   static class BuildableItem extends Item {
+    boolean pending
+
     boolean isBuildable() { return true }
   }
 
@@ -100,6 +169,11 @@ class Queue {
 
   static final Queue instance = new Queue()
   final List<Item> waiting = [].asSynchronized()
+  volatile int maintained
+
+  Item getItem(long id) { return waiting.find { it.id == id } }
+
+  void scheduleMaintenance() { maintained++ }
 
   /** Those that who asks may read. */
   Item[] getItems() { return ACL.CURRENT.get() == ACL.SYSTEM2 ? waiting as Item[] : new Item[0] }

@@ -7,3 +7,11 @@ abstract class QueueListener {
 
   void onLeft(Queue.LeftItem item) {}
 }
+
+abstract class CauseOfBlockage {
+  abstract String getShortDescription()
+}
+
+abstract class QueueTaskDispatcher {
+  CauseOfBlockage canRun(Queue.Item item) { return null }
+}

@@ -1,12 +1,14 @@
 package jenkins.model
 
 import hudson.init.InitMilestone
+import hudson.model.Computer
+import hudson.model.Node
 import hudson.security.AuthorizationStrategy
 import hudson.security.Permission
 import hudson.security.SecurityRealm
 import java.util.concurrent.CopyOnWriteArrayList
 
-class Jenkins {
+class Jenkins extends Node {
   static String VERSION = '2.463'
   static String SESSION_HASH = 'bd191592'
   static final Permission ADMINISTER = new Permission('Jenkins.ADMINISTER')
@@ -22,10 +24,15 @@ class Jenkins {
   final List<String> checked = [].asSynchronized()
   private final Map<Class, List> extensions = [:].asSynchronized()
   volatile InitMilestone initLevel = InitMilestone.JOB_CONFIG_ADAPTED
-  int numExecutors = 2
+  final List<Node> nodes = []
+  final Map<String, Computer> computers = [:]
   int saved = 0
   SecurityRealm securityRealm = SecurityRealm.NO_AUTHENTICATION
   AuthorizationStrategy authorizationStrategy = AuthorizationStrategy.UNSECURED
+
+  Jenkins() { numExecutors = 2 }
+
+  Computer getComputer(String name) { return computers[name] }
 
   static Jenkins get() { return ONE }
 

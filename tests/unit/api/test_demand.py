@@ -75,6 +75,8 @@ async def test_every_wrong_line_is_told_and_nothing_is_taken(red: Client, contro
     ):
         answer = await red("POST", PATH, lines(BUILDABLE) + broken, Content_Type=NDJSON)
         assert (answer.status_code, [fault["where"] for fault in answer.json()["faults"]]) == (400, ["line 2"])
+    deep = b'{"event":"left","more":' + b"[" * 100_000
+    assert (await red("POST", PATH, deep, Content_Type=NDJSON)).status_code in (400, 422)
     assert control.demanded == {}
 
 

@@ -13,7 +13,8 @@ from tests.unit.api.conftest import Client
 PATH = "/v1/tenants/red/master"
 TOKEN = "11" + "ab" * 16
 MASTER = {
-    "url": "http://10.0.0.1:31000/red",
+    "url": "http://red.jenkins.example",
+    "direct_url": "http://10.0.0.1:31000/red",
     "user": "butlery",
     "api_token": TOKEN,
     "version": "2.463",

@@ -53,6 +53,7 @@ class Scheduler:
 
     url: str = ""
     answers: dict[str, list[int]] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)  # what it answers there
     requests: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -84,9 +85,13 @@ def scheduler() -> Iterator[Scheduler]:
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             status = made.take(self.command, self.path, self.headers.get("Authorization", ""), body)
+            text = made.texts.get(self.path, "").encode()
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            if status == 429:
+                self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", str(len(text)))
             self.end_headers()
+            self.wfile.write(text)
 
         do_POST = do_PUT  # noqa: N815 the base class' name
 
@@ -176,6 +181,7 @@ def start(jenkins_classes: Path, home: Path, scheduler: Scheduler, tmp_path: Pat
                 "BUTLERY_SCHEDULER_URL": scheduler.url,
                 "BUTLERY_ROOT_URL": "http://payments.localhost:8082/",
                 "BUTLERY_KIT": str(IMAGE),
+                "HOST": "10.0.0.7",
                 "PORT0": "31000",
                 **environment,
             },

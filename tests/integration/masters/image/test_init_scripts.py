@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.integration.masters.image.conftest import TIMEOUT_S, TOKEN, Scheduler, StartJenkins
 from tests.integration.zookeeper.clients import until
@@ -14,6 +15,8 @@ BUILDABLE = (
     "new Queue.BuildableItem(id: %d, inQueueSince: 5, task: new Queue.Task(fullDisplayName: 'part of pl #1', "
     "url: 'job/pl/1/'), assignedLabel: new Queue.Label(expression: 'docker&&mesos'))"
 )
+ASKED = "Jenkins.get().actions.find { it.urlName == 'butlery' }"
+DISPATCHER = "Jenkins.get().getExtensionList(hudson.model.queue.QueueTaskDispatcher)[0]"
 LISTENER = "Jenkins.get().getExtensionList(hudson.model.queue.QueueListener)[0]"
 
 
@@ -100,6 +103,7 @@ def test_its_access_is_made_once_and_handed_over_until_it_is_taken(
     assert kept.stat().st_mode & 0o777 == 0o600
     assert json.loads(body) == {
         "url": "http://payments.localhost:8082/",
+        "direct_url": "http://10.0.0.7:31000/",
         "user": "butlery",
         "api_token": token,
         "version": "2.463",
@@ -125,16 +129,16 @@ def test_its_access_is_made_once_and_handed_over_until_it_is_taken(
 
 
 def test_demand_comes_in_order_and_is_tried_until_it_is_taken(start: StartJenkins, scheduler: Scheduler) -> None:
-    scheduler.answers[DEMAND] = [503, 401, 200]
+    scheduler.answers[DEMAND] = [503, 429, 401, 200]
     jenkins = start()
     jenkins.ready()
     jenkins(f"Queue.instance.waiting << {BUILDABLE % 1}; Queue.instance.waiting << new Queue.Item(id: 2); 0")
     jenkins.complete()
-    posts = scheduler.wait(DEMAND, 3)
+    posts = scheduler.wait(DEMAND, 4)
     assert len(set(posts)) == 1
     assert posts[0][:2] == ("POST", f"Bearer {TOKEN}")
     ready, waiting = (json.loads(line) for line in posts[0][2].splitlines())
-    assert (ready["event"], ready["session"]) == ("ready", "bd191592")
+    assert (ready["event"], ready["session"], ready["seq"], waiting["seq"]) == ("ready", "bd191592", 1, 2)
     assert {key: waiting[key] for key in ("event", "item", "task", "label", "in_queue_since_ms")} == {
         "event": "buildable",
         "item": 1,
@@ -142,29 +146,131 @@ def test_demand_comes_in_order_and_is_tried_until_it_is_taken(start: StartJenkin
         "label": "docker&&mesos",
         "in_queue_since_ms": 5,
     }
+    begun = len(scheduler.requests[DEMAND])
+    unit = "currentWorkUnit: [context: [item: [id: 7, inQueueSince: 5]]]"
     run = (
         "run = new Run(parent: new Job(fullName: 'pl'), number: 1, url: 'job/pl/1/', queueId: 7, duration: 9, "
-        "executor: new Executor(owner: new Computer(name: 'butlery-1')), result: 'SUCCESS')"
+        f"executor: new Executor(owner: new Computer(name: 'butlery-1'), {unit}), result: 'SUCCESS')"
     )
     runs = "Jenkins.get().getExtensionList(hudson.model.listeners.RunListener)[0]"
     one = "Jenkins.get().getExtensionList(ExecutorListener)[0]"
     task = "new Queue.Task(fullDisplayName: 'fs', url: 'job/fs/')"
+    flyweight = "new Queue.BuildableItem(id: 8, task: new Flyweight(fullDisplayName: 'pl', url: 'job/pl/'))"
     jenkins(
+        "class Flyweight extends Queue.Task implements Queue.FlyweightTask {}; "
+        f"{LISTENER}.onEnterBuildable({flyweight}); "
+        f"{one}.onOnline(new Computer(name: 'butlery-1'), null); {one}.onOnline(new Computer(name: 'own'), null); "
         f"{LISTENER}.onEnterBuildable({BUILDABLE % 7}); {LISTENER}.onLeft(new Queue.LeftItem(id: 7, cancelled: false, "
         f"task: {task})); {run}; {one}.taskAccepted(run.executor, {task}); {runs}.onStarted(run, null); "
-        f"{one}.taskCompletedWithProblems(run.executor, {task}, 5, new IOException('gone')); {runs}.onFinalized(run); 0"
+        f"{one}.taskCompletedWithProblems(run.executor, {task}, 5, new IOException('gone')); {runs}.onFinalized(run); "
+        f"{one}.onOffline(new Computer(name: 'butlery-1'), null); 0"
     )
-    until(lambda: len(scheduler.records(len(scheduler.requests[DEMAND]))) >= 12, "six records more")
-    rest = scheduler.records(len(scheduler.requests[DEMAND]))[6:]
-    assert [record["event"] for record in rest] == ["buildable", "left", "accepted", "started", "served", "finished"]
-    assert rest[4]["problem"] == "java.io.IOException: gone"
-    assert (rest[5]["result"], rest[5]["queue_item"], rest[5]["node"]) == ("SUCCESS", 7, "butlery-1")
+    expected = ["online", "buildable", "left", "accepted", "started", "served", "finished", "offline"]
+
+    def rest() -> list[dict[str, Any]]:
+        return scheduler.records(len(scheduler.requests[DEMAND]))[2 * begun :]
+
+    until(lambda: len(rest()) >= len(expected), "the records")
+    told = {record["event"]: record for record in rest()}
+    assert [record["event"] for record in rest()] == expected
+    assert [record["seq"] for record in rest()] == list(range(3, 3 + len(expected)))
+    assert {record["session"] for record in rest()} == {"bd191592"}
+    assert told["served"]["problem"] == "java.io.IOException: gone"
+    assert (told["accepted"]["item"], told["accepted"]["in_queue_since_ms"]) == (7, 5)
+    assert (told["finished"]["result"], told["finished"]["queue_item"], told["finished"]["node"]) == (
+        "SUCCESS",
+        7,
+        "butlery-1",
+    )
     assert jenkins("run.executor.owner.acceptingTasks") is False
-    assert jenkins(
-        f"other = new Executor(owner: new Computer(name: 'own')); {one}.taskAccepted(other, {task}); "
-        f"{one}.taskCompleted(other, {task}, 5); other.owner.acceptingTasks"
-    )
+    for name in ("own", "butlery-2-pooled"):
+        assert jenkins(
+            f"other = new Executor(owner: new Computer(name: '{name}')); {one}.taskAccepted(other, {task}); "
+            f"{one}.taskCompleted(other, {task}, 5); other.owner.acceptingTasks"
+        )
+    until(lambda: rest()[-1]["node"] == "butlery-2-pooled", "its end")
     assert jenkins(f"{LISTENER}.demand.records.size()") == 0
+
+
+def test_silence_is_told_too(start: StartJenkins, scheduler: Scheduler) -> None:
+    jenkins = start()
+    jenkins.ready()
+    jenkins(f"{LISTENER}.demand.class.ALIVE_MS = 100; 0")
+    jenkins.complete()
+    events = [(record["event"], record["seq"]) for record in scheduler.records(3)]
+    assert events == [("ready", 1), ("alive", 2), ("alive", 3)]
+
+
+def test_the_queue_shows_why_no_agent_comes(start: StartJenkins, scheduler: Scheduler, tmp_path: Path) -> None:
+    reason = "no template is for 'docker&&mesos'"
+    unserved = [{"item": {"number": number, "since_ms": 5}, "reason": reason} for number in (1, 2, 99)]
+    scheduler.texts[DEMAND] = json.dumps({"taken": 2, "unserved": unserved})
+    scheduler.answers[DEMAND] = [200]
+    jenkins = start()
+    jenkins.ready()
+    log = tmp_path / "log"
+    jenkins(
+        f"class Step extends Queue.Task {{ Run runForDisplay() {{ new Run(logFile: new File('{log}')) }} }}; "
+        f"item = {BUILDABLE % 1}; other = {BUILDABLE % 2}; other.inQueueSince = 6; item.task = new Step(); "
+        "Queue.instance.waiting.addAll([item, other]); 0"
+    )
+    assert jenkins(f"{DISPATCHER}.canRun(item)") is None
+    jenkins.complete()
+    until(lambda: jenkins("Queue.instance.maintained") >= 1, "a look at the queue")
+    assert jenkins(f"{DISPATCHER}.canRun(item).shortDescription") == reason
+    assert jenkins(f"{DISPATCHER}.canRun(other)") is None  # another item of that number
+    assert log.read_text() == f"[butlery] no agent comes: {reason}\n"
+    may_read = "hudson.security.ACL.as2(hudson.security.ACL.SYSTEM2)"  # as an administrator may
+    listed = json.loads(jenkins(f"{may_read}; {ASKED}.doQueue().text"))
+    assert (listed["session"], [(one["item"], one["buildable"]) for one in listed["items"]]) == (
+        "bd191592",
+        [(1, True), (2, True)],
+    )
+    assert listed["items"][0]["label"] == "docker&&mesos"
+    jenkins("item.assignedLabel.nodes << new Node(); other.assignedLabel = null; 0")
+    assert jenkins(f"{DISPATCHER}.canRun(item)") is None  # Jenkins has a node for it after all
+    jenkins("item.assignedLabel.nodes.clear(); 0")
+    assert jenkins(f"{DISPATCHER}.canRun(item) != null") is True
+    assert jenkins(f"{DISPATCHER}.shown.each {{ it.value.until = 1L }}; {DISPATCHER}.canRun(item)") is None
+
+
+def test_a_build_is_told_why_its_agent_ended_and_built_again(start: StartJenkins, tmp_path: Path) -> None:
+    jenkins = start()
+    jenkins.ready()
+    log = tmp_path / "log"
+    runs = "Jenkins.get().getExtensionList(hudson.model.listeners.RunListener)[0]"
+    jenkins(
+        "class Project extends hudson.model.Job { List scheduled = []; "
+        "Object scheduleBuild2(int quiet, Action... actions) { scheduled << (actions as List); actions } }; "
+        f"run = new AbstractBuild(parent: new Project(fullName: 'fs'), number: 3, logFile: new File('{log}'), "
+        "building: true, executor: new Executor(owner: new Computer(name: 'butlery-1'))); "
+        f"run.actions << new ParametersAction(); {runs}.onStarted(run, null); 0"
+    )
+    assert jenkins(f"{ASKED}.doTell('butlery-2', 'gone', true).status") == 404
+    assert jenkins(f"{ASKED}.doTell('butlery-1', 'host h1\\nis lost', true).status") == 200
+    assert log.read_text() == "[butlery] host h1 is lost\n[butlery] it is built again\n"
+    first = "run.parent.scheduled[0]"
+    assert jenkins(f"[{first}*.class*.simpleName, {first}[0].causes[0].addr, {first}[0].causes[0].note]") == [
+        ["CauseAction", "ParametersAction"],
+        "butlery",
+        "#3 was lost, 1 of at most 2 times that it is built again: host h1 is lost",
+    ]
+    # What is built again carries the causes before; the third loss is the last.
+    jenkins(f"run.actions.addAll({first}); {ASKED}.doTell('butlery-1', 'lost', true); 0")
+    jenkins(f"run.actions = run.parent.scheduled[1]; {ASKED}.doTell('butlery-1', 'lost', true); 0")
+    assert jenkins("run.parent.scheduled*.get(0)*.causes*.size()") == [1, 2]
+    assert log.read_text().endswith("[butlery] lost 3 times now: it is not built again\n")
+    for state in ("run.building = false; run.result = Result.ABORTED", "run.result = Result.SUCCESS"):
+        jenkins(f"{state}; run.actions = []; {ASKED}.doTell('butlery-1', '', true); 0")
+    assert jenkins("run.parent.scheduled.size()") == 2
+    # One that began before Jenkins last started, and a Pipeline's step.
+    jenkins(
+        "class Kept { Run runForDisplay() { run }; Run run }; class Part { Object parent }; "
+        "Jenkins.get().computers['butlery-9'] = new Computer(name: 'butlery-9', executors: [new Executor(), "
+        "new Executor(currentExecutable: new Part(parent: new Kept(run: run)))]); 0"
+    )
+    assert jenkins(f"{ASKED}.doTell('butlery-9', 'out of memory', false).status") == 200
+    assert log.read_text().endswith("[butlery] out of memory\n")
 
 
 def test_a_scheduler_that_knows_of_no_demand_is_left_in_peace(start: StartJenkins, scheduler: Scheduler) -> None:
