@@ -97,6 +97,10 @@ class MasterEdge(Protocol):
         """Writes why an agent ended: as its node's offline cause, and into the log of the build that ran there."""
         ...
 
+    async def cordon(self, master: MasterRecord, name: str, reason: str) -> None:
+        """Has the node given no further build; one that runs there goes on. Nothing where it is cordoned or gone."""
+        ...
+
     async def look(self, master: MasterRecord, tenant: TenantName, *, labels: bool) -> Look:
         """``labels``: also of items whose label the queue's own page does not tell, at the cost of one more call."""
         ...

@@ -7,6 +7,7 @@ that leave their queues. What is told may come twice, late, in another order or 
 from __future__ import annotations
 
 from framework.core import events as ev
+from framework.core import pools
 from framework.core.claiming import withdraw
 from framework.core.effects import Effect, LookAt, RemoveNode, SaveRequest
 from framework.core.endings import end_request, kill
@@ -17,6 +18,7 @@ from framework.core.nodes import ITEM_LEFT
 from framework.core.promises import release
 from framework.core.state import State
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState
+from framework.core.templates import Lifetime
 
 TAKEN_S = 5.0
 """After an item has left its queue: for the word of the agent that took it, which the same script sends next."""
@@ -50,6 +52,8 @@ def left(state: State, event: ev.AgentOffline, now: float) -> list[Effect]:
     task, request, side = found
     if event.node_gone:
         return gone(state, task, now)
+    if pools.leaving(state, task.id):
+        return []
     if side.online_at is not None and task.id not in state.offline:
         state.offline[task.id] = now
         state.deadlines.set("agent", task.id, now + _patience_s(request))
@@ -106,6 +110,8 @@ def accepted(state: State, event: ev.AgentAccepted, now: float) -> list[Effect]:
     effects = came(state, task.id, now)
     first = side.accepted_at is None
     side.accepted_at = now if first else side.accepted_at
+    if request.template.lifetime is Lifetime.POOLED:
+        effects += pools.busy(state, task, request, now)
     master = state.masters.of(request.tenant)
     item = event.item or _item_called(master, request, side, event.task)
     if item is None or item == side.item:
@@ -136,20 +142,18 @@ def _took_another(
     now: float,
 ) -> list[Effect]:
     other = master.of_item(item)
-    if other is not None and other.jenkins is not None and alike(request, other):
+    if request.template.lifetime is Lifetime.POOLED and side.item is None and other is not None and _waits(other):
+        effects = pools.taken(state, other, side, now)
+        master.bind(request, item)
+        side.task, side.task_url = event.task or side.task, event.task_url or side.task_url
+        return effects
+    if other is not None and other.jenkins is not None and pools.alike(request, other):
         _swap(master, request, other)
         return [SaveRequest(other)]
     master.bind(request, item)
     effects = [] if other is None else _without_item(state, master, other, now)
     side.task, side.task_url = event.task or side.task, event.task_url or side.task_url
     return [*effects, LookAt(request.tenant)]  # for the item that it came for
-
-
-def alike(request: Request, other: Request) -> bool:
-    """Whether agents of the two can do for each other."""
-    mine, its = request.jenkins, other.jenkins
-    labels = mine is not None and its is not None and mine.node_labels == its.node_labels
-    return labels and request.template == other.template
 
 
 def _swap(master: Master, one: Request, other: Request) -> None:
@@ -173,6 +177,8 @@ def served(state: State, event: ev.AgentServed, now: float) -> list[Effect]:
     if event.problem is not None and task.id in state.offline:
         reason = f"its agent left its master in the middle of the build: {event.problem}"
         return kill(state, task, FailureClass.INFRASTRUCTURE, reason, now)
+    if request.template.lifetime is Lifetime.POOLED:
+        return pools.served(state, task, request, side, now)
     side.served_at = now
     side.accepted_at = side.accepted_at or now
     side.builds += 1
@@ -223,7 +229,7 @@ def _without_item(state: State, master: Master, request: Request, now: float) ->
     """The request's agent, where it is launched, comes for another item that still waits for its own; else it ends."""
     task = state.live_task(request)
     if task is not None and task.kill_class is None:
-        other = next((each for each in master.requests.values() if _waits(each) and alike(request, each)), None)
+        other = next((each for each in master.requests.values() if _waits(each) and pools.alike(request, each)), None)
         if other is not None:
             _swap(master, request, other)
             return [SaveRequest(request), *cancel(state, other, "another agent of its kind comes for its item", now)]

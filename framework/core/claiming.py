@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from framework.core.claims import Claim
 from framework.core.effects import Effect, PrepareNode, RemoveNode, Report, SaveRequest
+from framework.core.endings import kill
 from framework.core.events import NodeFailed
 from framework.core.fit import allot
 from framework.core.ids import HostId, TaskId, TenantName, task_id
@@ -11,7 +12,7 @@ from framework.core.launching import launch
 from framework.core.nodes import node_name
 from framework.core.promises import wait_again
 from framework.core.state import State
-from framework.core.tasks import Request, RequestState
+from framework.core.tasks import FailureClass, Request, RequestState
 
 TOGETHER_S = 0.05
 """A ready claim waits so long for others of its host: an ACCEPT uses up all that is offered of it, and Mesos offers the
@@ -80,6 +81,8 @@ def _spare_failed(state: State, event: NodeFailed, now: float) -> list[Effect]:
     if promised_to is None:
         return []
     request = state.requests[promised_to]
+    if event.name_taken:  # the spare can never have another
+        return kill(state, state.tasks[event.task_id], FailureClass.CANCELLED, event.reason, now)
     close(state, request.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S))
     return wait_again(state, request, now)
 

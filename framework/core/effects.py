@@ -108,13 +108,15 @@ class RemoveNode(msgspec.Struct, frozen=True):
     """Take the node out of its master, once for all: tried until it is gone or the master is.
 
     ``reason`` is told first, as the node's offline cause and in the log of the build that ran there; ``resubmit``: that
-    build is to be built again, where Jenkins does not do so itself.
+    build is to be built again, where Jenkins does not do so itself. ``cordon``: the node stays, but is given no further
+    build; then its master is looked at, for whether it was given one before.
     """
 
     tenant: TenantName
     node: str
     reason: str = ""
     resubmit: bool = False
+    cordon: bool = False
 
 
 class LookAt(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from framework.core import preemption
+from framework.core import pools, preemption
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
 from framework.core.fit import bars, may_take, need_on
 from framework.core.ids import RequestId
@@ -41,8 +41,10 @@ def _blockers(state: State, book: TenantBook, request: Request, now: float) -> l
     found = [] if state.connected else ["no connection to Mesos"]
     if state.draining:
         found.append("the scheduler is draining and launches nothing until: butlery scheduler drain --off")
-    if request.not_before > now:
-        left = request.not_before - now
+    left = request.not_before - now
+    if left > 0 and pools.awaits(state, request):
+        found.append(f"an idle agent of its pool may be given it within {left:.1f} s")
+    elif left > 0:
         found.append(
             f"back-off: attempt {request.attempt + 1} may start in {left:.1f} s, attempt {request.attempt} failed"
         )

@@ -39,7 +39,8 @@ def _give(state: State, task: Task, request: Request, now: float) -> list[Effect
     side = request.jenkins
     assert side is not None, "only requests of masters are promised spares"  # noqa: S101
     side.node, side.node_at = node_of(task.id), now
-    set_deadline(state, task, now + (template.connect_timeout_s or template.timeout_s))
+    set_deadline(state, task, now + template.timeout_s + template.grace_s + state.config.timeout_slack_s)
+    state.await_agent(task)
     given = Outcome(FailureClass.PASSED, f"given to build {request.id} of tenant {request.tenant}")
     return [SaveTask(task), SaveRequest(request), *end_request(state, spare, given, now, task), Assign(task, request)]
 

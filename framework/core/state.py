@@ -19,6 +19,7 @@ from framework.core.paused import Paused
 from framework.core.resources import ZERO, Resources
 from framework.core.spares import Spares
 from framework.core.tasks import SPARES, Request, RequestState, Task, TaskState, Tenant
+from framework.core.templates import Lifetime
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -70,6 +71,14 @@ class Announced(msgspec.Struct, frozen=True):
     inverse_offer: OfferId | None = None
 
 
+class Pooled(msgspec.Struct):
+    """An agent that has served a build and stays for others. Times are seconds since the epoch."""
+
+    idle_since: float | None = None  # None: it builds
+    leaving_at: float | None = None  # since when it is to take no more builds
+    awaited_by: RequestId | None = None
+
+
 class State:
     """Mutable, owned by one thread, changed only inside ``step``. Its size is bounded by what is live."""
 
@@ -97,6 +106,7 @@ class State:
         self.caps = Caps()
         self.paused = Paused(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
         self.spares = Spares()
+        self.pooled: dict[TaskId, Pooled] = {}
         self.versions: dict[str, str] = {}  # of the catalogue's templates, by name
         self.deadlines = Deadlines()
         self.earmarks: dict[HostId, Earmark] = {}
@@ -250,6 +260,8 @@ class State:
 
     def remove_task(self, task: Task) -> None:
         self.spares.ended(task.id)
+        if self.pooled.pop(task.id, None) is not None:
+            self.deadlines.drop("pool", task.id)
         del self.tasks[task.id]
         on = self.tasks_on[task.host_id]
         del on[task.id]
@@ -374,6 +386,7 @@ def restore(
             state.await_agent(task)
             if task.running_at is not None:
                 state.spares.runs(task, state.requests[task.request_id])
+            _rest(state, task, now)
     for request in requests:
         state.masters.add(request)
         if request.state is RequestState.PREPARING:  # its claim is forgotten, and its node made anew or swept
@@ -381,3 +394,12 @@ def restore(
         if request.state is RequestState.WAITING:
             state.enqueue(request, now)
     return state
+
+
+def _rest(state: State, task: Task, now: float) -> None:
+    """An agent of a pool that is not known to build is idle from now on."""
+    request = state.requests[task.request_id]
+    side = request.jenkins
+    if request.template.lifetime is Lifetime.POOLED and side is not None and side.builds and side.accepted_at is None:
+        state.pooled[task.id] = Pooled(idle_since=now)
+        state.deadlines.set("pool", task.id, now + request.template.idle_s)

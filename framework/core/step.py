@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from framework.core import agents, claiming, handover, maintenance, sweep
+from framework.core import agents, claiming, handover, maintenance, pools, sweep
 from framework.core import events as ev
 from framework.core.earmarks import look_again
 from framework.core.effects import (
@@ -72,6 +72,7 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
             if event.request.id not in state.requests:
                 state.requests[event.request.id] = event.request
                 state.masters.add(event.request)
+                pools.hold(state, event.request, now)
                 state.enqueue(event.request, now)
         case ev.CancelAsked():
             request = state.requests.get(event.request_id)
@@ -334,6 +335,8 @@ def _due(state: State, kind: str, key: str, now: float) -> list[Effect]:  # noqa
             state.claims.due.add(HostId(key))
         case "master":
             state.attention.tenants.add(TenantName(key))
+        case "pool":
+            return pools.due(state, TaskId(key), now)
         case "agent":
             return agents.due(state, TaskId(key), now)
         case "item":

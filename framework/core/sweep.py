@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from framework.core import agents
+from framework.core import agents, pools
 from framework.core import events as ev
 from framework.core.claiming import give_up
 from framework.core.effects import Effect, RemoveNode, SaveRequest
@@ -83,6 +83,10 @@ def _look_at_agent(
         return []
     if node is None:
         return agents.gone(state, task, now) if side.node_at is not None and side.node_at < asked_at else []
+    if request.template.lifetime is Lifetime.POOLED and side.online_at is not None:
+        effects = pools.seen(state, task, request, side, node, asked_at, now)
+        if effects or pools.leaving(state, task.id):
+            return effects
     if node.online:
         effects = agents.came(state, task.id, now)
         return effects + _look_at_build(state, event, task, request, node, now)

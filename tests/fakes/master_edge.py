@@ -53,6 +53,10 @@ class FakeMasters:
         await self._called("tell", master, name)
         self.told.append((name, reason, resubmit))
 
+    async def cordon(self, master: MasterRecord, name: str, reason: str) -> None:
+        await self._called("cordon", master, name)
+        self.told.append((name, reason, False))
+
     async def look(self, master: MasterRecord, tenant: TenantName, *, labels: bool) -> Look:
         await self._called("look", master, "")
         items = [FoundItem(item, "job", "job/job/", label) for item, label in self.items.get(master.url, {}).items()]

@@ -115,7 +115,7 @@ class Keeper:
         if known is None and len(master.removals) >= MAX_REMOVALS:
             log.warning("too many nodes wait to be removed; a sweep has to find this one", tenant=effect.tenant)
             return
-        if known is None or (effect.reason and not known.effect.reason):
+        if known is None or known.effect.cordon or (effect.reason and not known.effect.reason and not effect.cordon):
             master.removals[effect.node] = _Removal(effect)
         self._pump(master)
 
@@ -236,7 +236,10 @@ class Keeper:
     async def _remove(self, master: _Master, removal: _Removal) -> None:
         effect, record = removal.effect, master.record
         try:
-            if record is not None:
+            if record is not None and effect.cordon:
+                await self._edge.cordon(record, effect.node, effect.reason)
+                self._look_at(master.tenant)
+            elif record is not None:
                 await self._tell(record, removal)
                 await self._edge.remove_node(record, effect.node)
             if master.removals.get(effect.node) is removal:

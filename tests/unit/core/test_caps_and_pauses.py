@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from framework.core import events as ev
-from framework.core.explain import why_not
-from framework.core.ids import TenantName
+from framework.core.explain import health, why_not
+from framework.core.ids import RequestId, TenantName
+from framework.core.jenkins import JenkinsSide, QueueItem
 from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Request, RequestState
+from framework.core.templates import Template
 from tests.unit.core.rig import TEAM, Rig
 
 OTHER = TenantName("other")
@@ -87,3 +90,101 @@ def test_what_waits_behind_a_limit_keeps_no_others_of_its_size() -> None:
     rig.offer()
     assert launched(*held) == 1
     assert other.state is RequestState.LAUNCHING
+
+
+_numbers = itertools.count(1)
+
+
+def item(rig: Rig, tenant: TenantName = TEAM, version: str = "v1") -> Request:
+    """A request of a queue item, whose agent is launched where it may be."""
+    number = next(_numbers)
+    side = JenkinsSide(QueueItem(number, 1), "build", "job/build/", "maven", "maven", rig.now)
+    template = Template(TINY, connect_timeout_s=60.0, name="maven", version=version)
+    request = Request(
+        RequestId(f"q{number:015}"), tenant, "build", template, rig.now + number / 1e6, retries=0, jenkins=side
+    )
+    rig.send(ev.Submitted(request))
+    rig.offer()
+    if request.state is RequestState.PREPARING:
+        claim = rig.state.claims.of(request.id)
+        assert claim is not None
+        rig.send(ev.NodeReady(claim.task_id))
+    return request
+
+
+def fails(rig: Rig, tenant: TenantName = TEAM, version: str = "v1", what: FailureClass = FailureClass.CONNECT) -> None:
+    request = item(rig, tenant, version)
+    assert request.state is RequestState.LAUNCHING
+    rig.update(rig.task(request), "TASK_RUNNING")
+    rig.update(rig.task(request), "TASK_FAILED", what)
+    assert request.state is RequestState.ENDED
+
+
+def test_a_template_whose_agents_fail_is_paused_for_its_tenant_alone() -> None:
+    rig = Rig()
+    rig.tenant(OTHER)
+    for _ in range(3):
+        fails(rig)
+    held = item(rig)
+    assert held.state is RequestState.WAITING
+    why = why_not(rig.state, held.id, rig.now)
+    assert why is not None
+    assert why.blockers == [
+        "paused: template maven@v1 of team, whose agents fail (said the Mesos executor); tried again in 60 s"
+    ]
+    assert item(rig, OTHER).state is RequestState.LAUNCHING
+    assert any("maven@v1 of team" in notice for notice in health(rig.state, [], rig.now).notices)
+
+
+def test_once_agents_of_several_tenants_fail_in_a_row_all_are_spared() -> None:
+    rig = Rig()
+    names = [TenantName(f"t{i}") for i in range(4)]
+    for name in names:
+        rig.tenant(name)
+    for name in names[:3]:
+        fails(rig, name, what=FailureClass.FAILED if name == "t0" else FailureClass.CONNECT)
+    assert item(rig, names[3]).state is RequestState.WAITING
+
+
+def test_a_new_version_is_tried_at_once() -> None:
+    rig = Rig()
+    for _ in range(3):
+        fails(rig)
+    assert item(rig).state is RequestState.WAITING
+    assert item(rig, version="v2").state is RequestState.LAUNCHING
+
+
+def test_after_the_pause_one_agent_tries_it_and_one_that_comes_online_ends_it() -> None:
+    rig = Rig()
+    for _ in range(3):
+        fails(rig)
+    first, second = item(rig), item(rig)
+    rig.after(61)
+    rig.offer()
+    probing = next(each for each in (first, second) if each.state is RequestState.PREPARING)
+    claim = rig.state.claims.of(probing.id)
+    assert claim is not None
+    other = second if probing is first else first
+    assert other.state is RequestState.WAITING
+    rig.send(ev.NodeReady(claim.task_id))
+    rig.update(rig.task(probing), "TASK_RUNNING")
+    rig.send(ev.AgentOnline(claim.task_id))
+    rig.offer()
+    assert other.state is RequestState.PREPARING
+
+
+def test_losses_that_are_none_of_its_doing_pause_nothing() -> None:
+    rig = Rig()
+    for what in (FailureClass.INFRASTRUCTURE, FailureClass.CANCELLED, FailureClass.PASSED) * 2:
+        fails(rig, what=what)
+    assert item(rig).state is RequestState.LAUNCHING
+
+
+def test_jobs_of_the_api_pause_no_template() -> None:
+    rig = Rig()
+    for _ in range(4):
+        request = submit(rig)
+        rig.offer()
+        rig.update(rig.task(request), "TASK_RUNNING")
+        rig.update(rig.task(request), "TASK_FAILED", FailureClass.FAILED)
+    assert item(rig).state is RequestState.LAUNCHING

@@ -9,7 +9,6 @@ import msgspec
 
 from framework.core import effects as ef
 from framework.core import events as ev
-from framework.core.handover import node_ready
 from framework.core.ids import FrameworkId, RequestId, TenantName, node_of
 from framework.core.jenkins import JenkinsSide, QueueItem
 from framework.core.resources import Resources
@@ -64,7 +63,7 @@ def test_once_its_node_stands_the_spare_is_the_requests_agent() -> None:
     task = spare(rig)
     owner = rig.state.requests[task.request_id]
     request = item(rig)
-    effects = node_ready(rig.state, task.id, rig.now)
+    effects = rig.send(ev.NodeReady(task.id))
     assert [type(each) for each in effects if not isinstance(each, ef.Report)] == [
         ef.SaveTask, ef.SaveRequest, ef.SaveRequest, ef.Assign,
     ]  # fmt: skip
@@ -73,7 +72,9 @@ def test_once_its_node_stands_the_spare_is_the_requests_agent() -> None:
     assert (request.state, request.attempt, request.given) == (RequestState.RUNNING, 1, task.id)
     assert owner.state is RequestState.ENDED and owner.id not in rig.state.requests
     assert (rig.state.tenants[SPARES].builds, rig.state.tenants[TEAM].builds) == (0, 1)
-    rig.update(task, "TASK_FINISHED", FailureClass.PASSED)
+    rig.send(ev.AgentOnline(task.id))
+    rig.send(ev.AgentServed(task.id))
+    rig.update(task, "TASK_KILLED", FailureClass.CANCELLED)
     assert request.outcome is not None and request.outcome.result_class is FailureClass.PASSED
     assert (rig.state.tenants[SPARES].builds, rig.state.tenants[TEAM].builds) == (0, 0)
     assert not rig.state.tasks and not rig.state.preemptible and not rig.state.spares.ready
@@ -81,11 +82,11 @@ def test_once_its_node_stands_the_spare_is_the_requests_agent() -> None:
 
 def test_only_requests_of_its_version_take_it() -> None:
     rig = Rig()
-    spare(rig)
+    task = spare(rig)
     item(rig, version="v2")
-    assert prepared(rig) == []
+    assert prepared(rig)[0][0] != task.id
     item(rig, version="v1+cpus=2")
-    assert prepared(rig) == []
+    assert prepared(rig)[0][0] != task.id
 
 
 def test_a_quota_holds_for_spares_too() -> None:
@@ -122,7 +123,8 @@ def test_a_spare_that_ends_while_it_is_promised_leaves_the_request_waiting() -> 
     rig.update(task, "TASK_LOST")
     assert rig.effects(ef.RemoveNode) == [ef.RemoveNode(TEAM, node_of(task.id))]
     assert request.attempt == 0
-    assert node_ready(rig.state, task.id, rig.now) == []
+    rig.send(ev.NodeReady(task.id))
+    assert not rig.effects(ef.Assign)
     assert not rig.state.spares.promised and not rig.state.spares.ready
 
 
@@ -155,10 +157,62 @@ def test_a_crash_before_the_spare_was_told_has_it_told_again() -> None:
     rig = Rig()
     task = spare(rig)
     request = item(rig)
-    node_ready(rig.state, task.id, rig.now)
+    rig.send(ev.NodeReady(task.id))
     again = saved(rig)
     assert prepared(again) == [(task.id, request.id)]
-    [assigned] = [each for each in node_ready(again.state, task.id, rig.now) if isinstance(each, ef.Assign)]
+    again.send(ev.NodeReady(task.id))
+    [assigned] = again.effects(ef.Assign)
     assert (assigned.task.id, assigned.request.id) == (task.id, request.id)
     assert set(again.state.tasks) == {task.id}
     assert set(again.state.requests) == {request.id}
+
+
+def test_a_message_that_is_lost_is_found_by_the_time_to_connect() -> None:
+    rig = Rig()
+    task = spare(rig)
+    request = item(rig)
+    rig.send(ev.NodeReady(task.id))
+    rig.after(61)
+    assert rig.effects(ef.LookAt) == [ef.LookAt(TEAM)]
+    node = ev.SeenNode(task.id, node_of(task.id), online=False, idle=True)
+    assert request.jenkins is not None and request.jenkins.item is not None
+    rig.send(ev.MasterObserved(TEAM, rig.now, frozenset({request.jenkins.item}), (node,)))
+    assert [each.task_id for each in rig.effects(ef.Kill)] == [task.id]
+    rig.update(task, "TASK_KILLED", FailureClass.CANCELLED)
+    assert (request.state, request.given, request.losses) == (RequestState.WAITING, None, 1)
+    assert rig.effects(ef.RemoveNode)[0].node == node_of(task.id)
+
+
+def test_a_master_that_fails_leaves_the_spare_to_others() -> None:
+    rig = Rig()
+    rig.tenant(OTHER)
+    task = spare(rig)
+    request = item(rig)
+    rig.send(ev.NodeFailed(task.id, "it does not answer", 10.0))
+    assert request.state is RequestState.WAITING
+    theirs = item(rig, OTHER)
+    assert prepared(rig) == [(task.id, theirs.id)]
+    assert (rig.state.tenants[TEAM].builds, rig.state.tenants[OTHER].builds) == (0, 1)
+
+
+def test_a_spare_whose_node_somebody_made_by_hand_is_ended() -> None:
+    rig = Rig()
+    task = spare(rig)
+    request = item(rig)
+    rig.send(ev.NodeFailed(task.id, "made by hand", name_taken=True))
+    assert [each.task_id for each in rig.effects(ef.Kill)] == [task.id]
+    assert not rig.state.spares.promised
+    assert request.jenkins is not None
+
+
+def test_an_item_that_leaves_meanwhile_lets_the_spare_go() -> None:
+    rig = Rig()
+    task = spare(rig)
+    request = item(rig)
+    assert request.jenkins is not None and request.jenkins.item is not None
+    rig.send(ev.ItemLeft(TEAM, request.jenkins.item, cancelled=True))
+    assert rig.effects(ef.RemoveNode) == [ef.RemoveNode(TEAM, node_of(task.id))]
+    assert request.state is RequestState.ENDED
+    assert not rig.state.spares.promised
+    assert task.id in rig.state.spares.ready
+    assert rig.state.tenants[TEAM].builds == 0
