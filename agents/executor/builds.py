@@ -58,6 +58,8 @@ class Container:
         """Raises OSError."""
         if self.spec.container:
             os.makedirs(self.directory, mode=0o750)
+        if self.spec.agent is not None:
+            from agents.executor import jenkins_agent  # noqa: F401 - so that those after it need not import it again
         self.build = guard.start(replace(self.spec, network=network), self.directory)
 
     def assign(self, given: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import time
 
 from agents.executor.fetching import FetchError, fetch, pause
@@ -115,9 +114,9 @@ def _alone(directory: str, interrupted: Callable[[], bool]) -> Iterator[None]:
 
 
 def _add(source: str, kept: str, interrupted: Callable[[], bool]) -> None:
-    handle, scratch = tempfile.mkstemp(dir=os.path.dirname(kept), prefix=".")
+    scratch = os.path.join(os.path.dirname(kept), ".%d" % os.getpid())
     try:
-        with open(handle, "w+b") as file:
+        with open(scratch, "w+b") as file:
             _fetch(source, file, interrupted)
         os.replace(scratch, kept)
     except BaseException:

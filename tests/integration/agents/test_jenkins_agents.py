@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from agents.executor.jar_cache import ROOTS_DIR
+from agents.executor.jar_cache import ROOTS_DIR, USERS_DIR
 from agents.spec import AGENT_SECRET, AgentSpec, BuildSpec, assignment
 from tests.contract.jenkins.client import Jenkins, new_name
 from tests.contract.jenkins.started import StartedJenkins
-from tests.integration.agents.conftest import KERNEL, Executor, assert_nothing_left, processes_marked, read
+from tests.integration.agents.conftest import KERNEL, OTHER_USER, Executor, assert_nothing_left, processes_marked, read
+from tests.integration.agents.test_guard import assert_cleared, executors_of
 from tests.integration.agents.test_hogs import MEMORY_HOG
 from tests.integration.agents.test_mesos_shared import MARKER, Framework, spec
 from tests.integration.conftest import ClusterFactory
@@ -43,7 +46,8 @@ def jenkins(master: StartedJenkins) -> Iterator[Jenkins]:
 def tenant() -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield name
-    shutil.rmtree(Path(ROOTS_DIR, name), ignore_errors=True)
+    for directory in (ROOTS_DIR, USERS_DIR % OTHER_USER):
+        shutil.rmtree(Path(directory, name), ignore_errors=True)
 
 
 @pytest.fixture
@@ -120,6 +124,23 @@ def test_a_master_that_restarts_finds_its_agent_again(watchdog: Executor, tmp_pa
         assert running.finish().log.count("INFO: Connected") == 2
     finally:
         master.stop()
+
+
+def test_a_killed_runners_secret_goes_with_it(watchdog: Executor, jenkins: Jenkins, tenant: str) -> None:
+    wanted = agent_of(jenkins, new_name("label"), tenant)
+    running = watchdog.start("", **wanted)
+    jenkins.online(wanted["agent"].node)
+    ((secret, mode, uid),) = secret_files()
+    assert (secret.read_text(), mode, uid // 1000) == (wanted["secrets"][AGENT_SECRET], 0o400, 300)
+    os.kill(executors_of(running)[2], signal.SIGKILL)
+    assert running.finish().result.result_class == "infrastructure"
+    assert_cleared(running)
+    assert secret_files() == []
+
+
+def secret_files() -> list[tuple[Path, int, int]]:
+    found = Path("/run/butlery/services").glob("butlery-u300*/*")
+    return [(path, path.stat().st_mode & 0o777, path.stat().st_uid) for path in found]
 
 
 def test_without_java_the_agent_says_so(watchdog: Executor, jenkins: Jenkins, tenant: str) -> None:

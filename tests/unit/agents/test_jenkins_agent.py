@@ -83,10 +83,11 @@ def test_by_tcp_and_with_another_collector() -> None:
 def test_a_template_has_a_command_of_its_own(
     start: Start, agent: OddAgent, sandbox: Path, master: JarServer, tenant: str
 ) -> None:
-    start()
+    started = start()
     agent.next("SUBSCRIBE")
     agent.send(launch(SHOW + "env", tenant=tenant, **agent_of(master)))
     assert [agent.state()["state"] for _ in range(2)] == ["TASK_RUNNING", "TASK_FINISHED"]
+    assert started.code() == 0
     log = (sandbox / "build.log").read_text()
     assert log.startswith(f"{master.url} butlery-x.1 true\n64\nPK")
     assert SECRET not in log
