@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeVar
@@ -31,6 +32,8 @@ DEFAULT_GRACE_S = 10.0
 DEFAULT_RETRIES = 2
 MAX_GRACE_S = 600.0
 """A build that needs longer to end holds its host's resources from others; Docker's own default is 10 s."""
+JENKINSFILE_VARIABLES = ("JENKINSFILE", "JENKINSFILE_PARAMETERS")
+"""Tell the command that runs a Jenkinsfile where it and its parameters are."""
 MAX_ENTRIES = 1000
 """Of env, and of secrets."""
 
@@ -275,6 +278,9 @@ def _faults_of_what(raw: Mapping[str, Any]) -> list[Fault]:
             faults.append(Fault("parameters", "are those of a Jenkinsfile; give one"))
     elif len(given) == 2 or raw.get("command") is not None or raw.get("script") is not None:
         faults.append(Fault(given[0], "give exactly one of `command`, `script`, `jenkinsfile` and `jenkinsfile_path`"))
+    for field, name in itertools.product(("env", "secrets"), JENKINSFILE_VARIABLES if given else ()):
+        if isinstance(raw.get(field), dict) and name in raw[field]:
+            faults.append(Fault(f"{field}.{name}", "is set for the command that runs the Jenkinsfile; drop it"))
     if raw.get("jenkinsfile_path") is not None and raw.get("git") is None:
         faults.append(Fault("jenkinsfile_path", "is a path in the repository of `git`, which is missing"))
     return faults

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
-from framework.api.models import JobIn
+from framework.api.models import JENKINSFILE_VARIABLES, JobIn
 from framework.catalog.repository import RepositoryFile
 from framework.ports import Submission
 from framework.serverless_settings import ServerlessSettings
@@ -50,7 +50,7 @@ def with_jenkinsfile(submission: Submission, job: JobIn, settings: ServerlessSet
     spec, image = submission.spec, submission.template.image or settings.image
     parameters = "".join(f"{name}={value}\n" for name, value in job.parameters.items())
     files = {PARAMETERS: parameters} | ({JENKINSFILE: job.jenkinsfile} if job.jenkinsfile is not None else {})
-    paths = {"JENKINSFILE": job.jenkinsfile_path or JENKINSFILE, "JENKINSFILE_PARAMETERS": PARAMETERS}
+    paths = dict(zip(JENKINSFILE_VARIABLES, (job.jenkinsfile_path or JENKINSFILE, PARAMETERS), strict=True))
     return msgspec.structs.replace(
         submission,
         template=msgspec.structs.replace(submission.template, image=image),

@@ -110,7 +110,7 @@ def test_github_sends_forms_too() -> None:
 )
 def test_names_that_could_mean_something_else(kind: Kind, changes: dict[str, str]) -> None:
     with pytest.raises(InputError):
-        pushed(kind, messages.push(kind, **changes))  # type: ignore[arg-type]
+        pushed(kind, messages.push(kind, **changes))
 
 
 @every_forge
