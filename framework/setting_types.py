@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,7 @@ class Matching:
 
 def different(values: list[str]) -> list[str]:
     """The values, none of which stands twice. Raises ValueError."""
-    twice = sorted({value for value in values if values.count(value) > 1})
+    twice = sorted(value for value, times in Counter(values).items() if times > 1)
     if twice:
         raise ValueError(f"names {', '.join(twice)} more than once")
     return values

@@ -6,8 +6,6 @@ Each file of ``templates_path``, which is one or a directory of ``*.yaml``, ``*.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -78,7 +76,7 @@ def _collect(document: Document, documents: dict[str, Document], faults: list[Fa
         faults.append(Fault(document.where(()), f"must be a mapping with the key {SECTION}"))
         return
     if whole:
-        alone = f"unknown key; a file of templates has {SECTION} alone, in which they stand by name"
+        alone = f"unknown key: a file of templates holds {SECTION} alone"
         faults += [Fault(document.where((key,)), alone) for key in data if key != SECTION]
     templates = data.get(SECTION)
     if templates is None:
@@ -107,14 +105,7 @@ def _template(name: str, document: Document, faults: list[Fault]) -> CatalogTemp
     except InputError as error:
         faults += error.faults
         return None
-    labels = (name,) if settings.labels is None else tuple(settings.labels)
-    return CatalogTemplate(name, version_of(settings), settings, () if settings.abstract else labels)
-
-
-def version_of(settings: TemplateSettings) -> str:
-    """First 12 hex digits of the SHA-256 of all that the template says, as JSON with its keys in order."""
-    content = json.dumps(settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    return CatalogTemplate.of(name, settings)
 
 
 def _defaults(templates: list[CatalogTemplate], documents: dict[str, Document]) -> list[Fault]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -27,10 +28,24 @@ class CatalogTemplate(NamedTuple):
     version: str  # first 12 hex digits of the SHA-256 of its content
     settings: TemplateSettings
     labels: tuple[str, ...]  # of its agents' nodes; none where it is abstract
+    tenants: frozenset[str] | None  # whom it serves; None: all
+
+    @staticmethod
+    def of(name: str, settings: TemplateSettings) -> CatalogTemplate:
+        """The content is all keys, as JSON with the keys in order."""
+        content = json.dumps(settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        own = (name,) if settings.labels is None else tuple(settings.labels)
+        return CatalogTemplate(
+            name,
+            hashlib.sha256(content.encode()).hexdigest()[:12],
+            settings,
+            () if settings.abstract else own,
+            None if settings.tenants is None else frozenset(settings.tenants),
+        )
 
     def serves(self, tenant: TenantName | None) -> bool:
         """``tenant`` None: whoever it is."""
-        return tenant is None or self.settings.tenants is None or tenant in self.settings.tenants
+        return tenant is None or self.tenants is None or tenant in self.tenants
 
 
 class Chosen(NamedTuple):

@@ -18,6 +18,10 @@ from framework.core.resources import GROUP_DISK_MIB, Resources
 from framework.core.templates import Container, Lifetime, Template
 
 
+POOLED_S = 1e9
+"""A pooled agent lasts for as long as it is used: the scheduler holds each of its builds to the template's time."""
+
+
 class AgentParts(NamedTuple):
     """Of a Submission, but for its idempotency key."""
 
@@ -70,6 +74,8 @@ def agent_spec(chosen: Chosen, tenant: str, job: str) -> BuildSpec:
     settings = chosen.settings
     spec = build_spec(settings, tenant, job)
     spec.keep_failed_h = settings.keep_failed_h
+    if settings.lifetime == "pooled":
+        spec.timeout_s = POOLED_S
     spec.agent = AgentSpec(
         web_socket=settings.web_socket,
         tunnel=settings.tunnel,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from framework.catalog.files import version_of
 from framework.catalog.matching import Catalog, CatalogTemplate
 from framework.catalog.model import TemplateSettings
 
@@ -24,12 +23,10 @@ class FakeTemplates:
 
 def catalog_of(**templates: dict[str, Any]) -> Catalog:
     """Of templates by name, whose keys are those of the file; a ``_`` in a name is a ``-``."""
-    found = []
-    for name, given in templates.items():
-        settings = TemplateSettings.model_validate(given)
-        labels = (name.replace("_", "-"),) if settings.labels is None else tuple(settings.labels)
-        found.append(CatalogTemplate(name.replace("_", "-"), version_of(settings), settings, labels))
-    return Catalog(found)
+    return Catalog(
+        CatalogTemplate.of(name.replace("_", "-"), TemplateSettings.model_validate(given))
+        for name, given in templates.items()
+    )
 
 
 def fixed_templates(**templates: dict[str, Any]) -> FakeTemplates:

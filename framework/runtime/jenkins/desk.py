@@ -16,6 +16,7 @@ from framework.runtime.jenkins.keeper import Keeper
 from framework.runtime.jenkins.poller import Poller
 from framework.runtime.jenkins.troubles import Troubles
 from framework.runtime.loop import Loop
+from framework.runtime.spares import SparesKeeper
 from framework.runtime.templates import TemplateWatch
 from framework.settings import JenkinsSettings
 
@@ -64,6 +65,7 @@ class MastersDesk:
         self._clock = clock
         self._chance = chance
         self._told: set[TenantName] = set()  # of whom we were told since we began
+        self._spares = SparesKeeper(loop, access.templates, clock, chance)
         self._intake = DemandIntake(
             loop,
             store,
@@ -86,7 +88,7 @@ class MastersDesk:
 
     def notices(self) -> list[str]:
         """For the operator."""
-        return [*self._templates.notices, *self._reach.troubles.notices(self._busy().__contains__)]
+        return [*self._reach.troubles.notices(self._busy().__contains__), *self._spares.notices()]
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -95,6 +97,7 @@ class MastersDesk:
             await self._load()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._reach.keeper.run())
+                group.create_task(self._spares.run())
                 group.create_task(self._reach.poller.run(self._intake.found, self._busy))
         finally:
             unfollow()

@@ -100,7 +100,7 @@ def test_circles_and_strangers_are_told_with_all_else(faults: Faults) -> None:
         """,
         more="templates: {maven: {}, e: {imag: x}}\nother: 1",
     ) == [
-        "templates/more.yaml:2 other: unknown key; a file of templates has templates alone, in which they stand by name",
+        "templates/more.yaml:2 other: unknown key: a file of templates holds templates alone",
         "templates/more.yaml:1 templates.maven: stands twice; first at butlery.yaml:7 templates.maven",
         "butlery.yaml:5 templates.c.inherit_from: makes a circle: a -> b -> c -> a",
         "butlery.yaml:6 templates.d.inherit_from: makes a circle: d -> d",
