@@ -130,17 +130,15 @@ def test_a_killed_runners_secret_goes_with_it(watchdog: Executor, jenkins: Jenki
     wanted = agent_of(jenkins, new_name("label"), tenant)
     running = watchdog.start("", **wanted)
     jenkins.online(wanted["agent"].node)
-    ((secret, mode, uid),) = secret_files()
-    assert (secret.read_text(), mode, uid // 1000) == (wanted["secrets"][AGENT_SECRET], 0o400, 300)
+    shown = [read(Path(f"/proc/{pid}/cmdline")).split("\0") for pid in processes_marked(running.marker)]
+    secret = Path(next(one[one.index("-secret") + 1] for one in shown if "-secret" in one).removeprefix("@"))
+    found = secret.stat()
+    assert (secret.read_text(), found.st_mode & 0o777) == (wanted["secrets"][AGENT_SECRET], 0o400)
+    assert found.st_uid // 1000 == 300
     os.kill(executors_of(running)[2], signal.SIGKILL)
     assert running.finish().result.result_class == "infrastructure"
     assert_cleared(running)
-    assert secret_files() == []
-
-
-def secret_files() -> list[tuple[Path, int, int]]:
-    found = Path("/run/butlery/services").glob("butlery-u300*/*")
-    return [(path, path.stat().st_mode & 0o777, path.stat().st_uid) for path in found]
+    assert not secret.exists()
 
 
 def test_without_java_the_agent_says_so(watchdog: Executor, jenkins: Jenkins, tenant: str) -> None:
