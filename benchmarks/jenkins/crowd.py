@@ -255,24 +255,27 @@ class _Watch(threading.Thread):
         sampling.join(PROBE_TIMEOUT_S)
 
     def _sample(self) -> None:
-        """A node is beyond claims where its request waited before it was seen, and still does."""
+        """A node is beyond claims where its request waits for one, after the node was seen and before it is again."""
         while not self._over.wait(SAMPLE_S):
-            before = self._waiting()
             nodes = self._nodes.nodes()
             self.most_nodes = max(self.most_nodes, len(nodes))
-            requests = {str(task_of_node(node)).partition(".")[0] for node in nodes}
-            beyond = requests & before
-            if beyond:
-                self.beyond = max(self.beyond, len(beyond & self._waiting()))
+            listed = {job["id"] for job in self._api.jobs(state="waiting")}  # as saved: claims are not
+            waiting = {node for node in nodes if (request := _request_of(node)) in listed and self._waits(request)}
+            if waiting:
+                self.beyond = max(self.beyond, len(waiting.intersection(self._nodes.nodes())))
 
-    def _waiting(self) -> set[str]:
-        return {job["id"] for job in self._api.jobs(state="waiting")}
+    def _waits(self, request_id: str) -> bool:
+        return bool(self._api.job(request_id)["state"] == "waiting")
 
     def stop(self) -> None:
         self._over.set()
         self.join(2 * PROBE_TIMEOUT_S)
         self._page.close()
         self._nodes.close()
+
+
+def _request_of(node: str) -> str:
+    return str(task_of_node(node)).partition(".")[0]
 
 
 def _cpu_s(pid: int) -> float:
