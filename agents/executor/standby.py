@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 
+from agents.executor import jenkins_agent  # noqa: F401 - what it is to be starts the sooner
 from agents.spec import assigned
 
 TYPE_CHECKING = False
