@@ -64,12 +64,16 @@ class Butlery {
     try {
       connection.outputStream.write(body.getBytes('UTF-8'))
       Answer answer = new Answer(status: connection.responseCode)
-      if (answer.status < 300) answer.text = new String(connection.inputStream.readNBytes(ANSWER_BYTES), 'UTF-8')
+      InputStream stream = answer.status < 400 ? connection.inputStream : connection.errorStream
+      String text = stream == null ? '' : new String(stream.readNBytes(ANSWER_BYTES), 'UTF-8')
+      stream?.close() // Java keeps the connection for what is sent next, as all of the answer was read
+      if (answer.status < 300) answer.text = text
       String wait = connection.getHeaderField('Retry-After')
       if (wait ==~ /[0-9]{1,9}/) answer.waitMs = Math.min(Long.parseLong(wait), LONGEST_WAIT_S) * 1000
       return answer
-    } finally {
+    } catch (IOException problem) {
       connection.disconnect()
+      throw problem
     }
   }
 

@@ -88,8 +88,7 @@ class Running:
         LOG.info("a stand-in for Jenkins %s listens on %s:%d%s", VERSION, options.listen, port, options.prefix or "/")
         await asyncio.sleep(options.boot_s)
         home = Home(options.home)
-        endpoint = Endpoint(options.scheduler_url, options.tenant_token) if options.scheduler_url else None
-        outbox = Outbox(endpoint) if endpoint is not None else None
+        outbox = Outbox(Endpoint(options.scheduler_url, options.tenant_token)) if options.scheduler_url else None
         master = self._master = Master(options, home, outbox)
         if options.agent_port is not None:
             self._listener = AgentListener(master)
@@ -100,14 +99,15 @@ class Running:
         routes_master.add_backups(self._backups)
         self._app.ready(master, Security(users, secured=options.admin_password is not None))
         self._keep(master.queue.keep_looking())
-        if endpoint is not None and outbox is not None:
+        if options.scheduler_url:
             own = f"http://{options.listen}:{port}{options.prefix}/"
             access = {
-                "url": options.root_url or own, "user": SCHEDULER_USER, "api_token": token,
+                "url": options.root_url or own, "direct_url": own, "user": SCHEDULER_USER, "api_token": token,
                 "version": VERSION, "session": master.session,
             }  # fmt: skip
-            self._keep(hand_over(endpoint, options.tenant, access))
-            self._keep(outbox.run(master.announced))
+            own_endpoint = Endpoint(options.scheduler_url, options.tenant_token)
+            self._keep(hand_over(own_endpoint, options.tenant, access))
+            self._keep(master.tell_scheduler())
         LOG.info("Jenkins is fully up and running")
 
     @property

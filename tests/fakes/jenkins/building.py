@@ -39,7 +39,9 @@ class BuildLog:
 def started_by(users: list[str | None]) -> Iterator[str]:
     """The first lines of a log."""
     for user in users:
-        yield f"Started by user {user or 'unknown or anonymous'}"
+        host, _, note = (user or "").partition("\n")
+        by_user = f"Started by user {user or 'unknown or anonymous'}"
+        yield f"Started by remote host {host} with note: {note}" if note else by_user
 
 
 def interpreter_of(command: str) -> str:

@@ -18,9 +18,18 @@ _CAUSE = Kind("hudson.model.Cause$UserIdCause", (
     shown("userId", lambda of: of.thing, EVER),
     shown("userName", lambda of: of.thing or "anonymous", EVER),
 ))  # fmt: skip
-_CAUSES = Kind("hudson.model.CauseAction", (
-    shown("causes", lambda of: [of.bean(_CAUSE, user) for user in of.thing], EVER),
+_REMOTE_CAUSE = Kind("hudson.model.Cause$RemoteCause", (
+    shown("shortDescription", lambda of: "Started by remote host {} with note: {}".format(*of.thing.split("\n")), EVER),
+    shown("addr", lambda of: of.thing.partition("\n")[0], EVER),
+    shown("note", lambda of: of.thing.partition("\n")[2], EVER),
 ))  # fmt: skip
+_CAUSES = Kind("hudson.model.CauseAction", (
+    shown("causes", lambda of: [of.bean(_kind_of_cause(one), one) for one in of.thing], EVER),
+))  # fmt: skip
+
+
+def _kind_of_cause(cause: str | None) -> Kind:
+    return _REMOTE_CAUSE if "\n" in (cause or "") else _CAUSE
 
 
 def _value_kind(class_name: str, boolean: bool) -> Kind:

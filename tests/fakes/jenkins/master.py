@@ -11,7 +11,7 @@ from typing import Any
 from tests.fakes.jenkins.agents import AgentLink
 from tests.fakes.jenkins.building import BuildLog, ended, freestyle, variables_of
 from tests.fakes.jenkins.definitions import JobDefinition, NodeDefinition, job_definition, without_declaration
-from tests.fakes.jenkins.demand import Outbox, Record
+from tests.fakes.jenkins.demand import Outbox
 from tests.fakes.jenkins.home import Home, SavedItem
 from tests.fakes.jenkins.interpreter import PipelineRun, StepFailedError, Surroundings
 from tests.fakes.jenkins.labels import Label, LabelSyntaxError, parse
@@ -19,7 +19,6 @@ from tests.fakes.jenkins.model import (
     BROKEN,
     Build,
     Item,
-    ItemState,
     JenkinsExecutor,
     Job,
     Node,
@@ -29,6 +28,7 @@ from tests.fakes.jenkins.model import (
 )
 from tests.fakes.jenkins.options import Options
 from tests.fakes.jenkins.queue import Queue, now_ms
+from tests.fakes.jenkins.scripts import MAX_AGAIN, Scripts, is_lost, remote_cause
 
 LOG = logging.getLogger("jenkins")
 VERSION = "2.463"
@@ -40,8 +40,9 @@ class Master:
     """One that is started; ``outbox`` is where events of demand go, None without a scheduler."""
 
     def __init__(self, options: Options, home: Home, outbox: Outbox | None) -> None:
-        self.options, self.home, self._outbox = options, home, outbox
+        self.options, self.home = options, home
         self.session = secrets.token_hex(4)
+        self.scripts = Scripts(outbox, options.node_prefix, VERSION, self.session)
         self.jobs: dict[str, Job] = {}
         self.nodes: dict[str, Node] = {}
         self.agent_port = -1  # of the TCP listener; -1: off
@@ -49,7 +50,7 @@ class Master:
         self._stopping = False
         self.restarting = False  # what is to come of it once it stopped
         self._parts: dict[tuple[str, int, str], SavedItem] = {}  # restored items of Pipelines not yet asked for again
-        self.queue = Queue(self.nodes, self._begin, self._entered, self._left)
+        self.queue = Queue(self.nodes, self._begin, self.scripts.entered, self.scripts.left, self.scripts.refusal)
 
     def load(self) -> None:
         """What the home holds, the queue's items and Pipelines that had not ended too. Raises OSError, ValueError."""
@@ -162,12 +163,14 @@ class Master:
         if not node.temporarily_offline:
             node.cause = None
         self.queue.nodes_changed()
+        self.scripts.online(node.name)
         try:
             await link.serve()
         finally:
             node.link = None
             node.cause = OfflineCause("ChannelTermination", BROKEN, None, now_ms())
             if not self._stopping:
+                self.scripts.offline(node.name, BROKEN)
                 self.queue.nodes_changed()
 
     # What the queue calls
@@ -179,6 +182,7 @@ class Master:
             assert executor is not None
             executor.running, executor.since_ms = item.task, now_ms()
             item.build = item.task.build
+            self.scripts.runs(executor.node.name, item.build)
             item.task.given.set_result(executor)
             return
         job = item.task
@@ -191,6 +195,7 @@ class Master:
             build.task = asyncio.create_task(self._run_pipeline(build, set()))
         else:
             build.node = executor.node.name
+            self.scripts.runs(build.node, build)
             executor.running, executor.since_ms = build, build.started_ms
             build.task = asyncio.create_task(self._run_freestyle(build, executor))
 
@@ -198,22 +203,16 @@ class Master:
     def _with_defaults(job: Job, item: Item) -> dict[str, str]:
         return {one.name: one.default for one in job.definition.parameters} | item.parameters
 
-    def _entered(self, item: Item) -> None:
-        self._tell("buildable", **_described(item))
-
-    def _left(self, item: Item) -> None:
-        self._tell("left", cancelled=item.cancelled, **_described(item))
-
     def _accepted(self, executor: JenkinsExecutor, item: Item) -> None:
-        """One build an agent: a node of the scheduler's takes no second task."""
-        if self._outbox is not None and executor.node.name.startswith(self.options.node_prefix):
-            executor.node.accepting = False
-            self._tell("accepted", node=executor.node.name, task=item.task_name, task_url=item.task_url)
+        """One build an agent: a node of the scheduler's takes no second task, but where it is pooled."""
+        node = executor.node
+        node.accepting = self.scripts.accepts_more(node.name)
+        self.scripts.accepted(node.name, item)
 
     # Builds
 
     async def _run_freestyle(self, build: Build, executor: JenkinsExecutor) -> None:
-        self._tell("started", started_ms=build.started_ms, **_described_build(build))
+        self.scripts.tell("started", started_ms=build.started_ms, **_described_build(build))
         log = BuildLog(self.home.build_directory(build.job.name, build.number))
         try:
             result = await freestyle(build, executor, log, self.options.root_url)
@@ -229,7 +228,7 @@ class Master:
     async def _run_pipeline(self, build: Build, journal: set[str]) -> None:
         fresh = not journal
         if fresh:
-            self._tell("started", started_ms=build.started_ms, **_described_build(build))
+            self.scripts.tell("started", started_ms=build.started_ms, **_described_build(build))
         log = BuildLog(self.home.build_directory(build.job.name, build.number))
         around = Surroundings(self._ask, self._give_back, lambda: self._save(build, journal))
         try:
@@ -272,8 +271,8 @@ class Master:
     def _release(self, executor: JenkinsExecutor, task: str) -> None:
         took_ms = now_ms() - executor.since_ms
         executor.running = None
-        if not executor.node.accepting and not self._stopping:
-            self._tell("served", node=executor.node.name, task=task, duration_ms=took_ms, problem=None)
+        if not self._stopping:
+            self.scripts.served(executor.node.name, task, took_ms)
         self.queue.look()
 
     def _finish(self, build: Build, result: str, log: BuildLog) -> None:
@@ -284,7 +283,7 @@ class Master:
         build.task = None
         build.job.live.pop(build.number, None)
         self._save(build, set())
-        self._tell("finished", result=result, duration_ms=build.duration_ms, **_described_build(build))
+        self.scripts.tell("finished", result=result, duration_ms=build.duration_ms, **_described_build(build))
         self.queue.look()
         self._look_idle()
 
@@ -301,15 +300,34 @@ class Master:
         if self._then is not None and not any(job.live for job in self.jobs.values()):
             self._then()
 
-    def announced(self) -> list[Record]:
-        """What the scheduler must know first: that it is up, and what is buildable."""
-        items = [item for item in reversed(self.queue.listed()) if item.state is ItemState.BUILDABLE]
-        ready = {"event": "ready", "version": VERSION, "session": self.session}
-        return [ready, *({"event": "buildable", **_described(item)} for item in items)]
+    # What the init scripts do
 
-    def _tell(self, event: str, **record: Any) -> None:
-        if self._outbox is not None:
-            self._outbox.put({"event": event, **record})
+    async def tell_scheduler(self) -> None:
+        await self.scripts.run(self.queue.listed, self.queue.find, self.note, self.queue.look)
+
+    def note(self, build: Build, text: str) -> None:
+        """A line into its log, also where it has ended."""
+        log = BuildLog(self.home.build_directory(build.job.name, build.number))
+        log.line(f"[butlery] {text}")
+        log.close()
+
+    def tell_build(self, node: str, reason: str, resubmit: bool) -> bool:
+        """Whether the build is known that ran there."""
+        build = self.scripts.ran_on(node)
+        if build is None:
+            return False
+        line = " ".join(reason.split())[:500]
+        if line:
+            self.note(build, line)
+        if resubmit and is_lost(build) and self.jobs.get(build.job.name) is build.job:
+            again = remote_cause(build, line)
+            if again is None:
+                self.note(build, f"lost {MAX_AGAIN + 1} times now: it is not built again")
+            else:
+                item = self.schedule(build.job, 0, again, dict(build.parameters))
+                item.causes[:0] = [one for one in build.causes if one not in item.causes]
+                self.note(build, "it is built again")
+        return True
 
 
 def _job(name: str, config: str, number: int) -> Job:
@@ -330,16 +348,6 @@ def _saved(item: Item) -> SavedItem:
     part = (task.build.number, task.path) if isinstance(task, NodePart) else None
     job = task.build.job.name if isinstance(task, NodePart) else task.name
     return SavedItem(item.id, job, item.since_ms, item.due_ms, item.causes, item.parameters, part)
-
-
-def _described(item: Item) -> dict[str, Any]:
-    return {
-        "item": item.id,
-        "task": item.task_name,
-        "task_url": item.task_url,
-        "label": item.label.expression if item.label is not None else None,
-        "in_queue_since_ms": item.since_ms,
-    }
 
 
 def _described_build(build: Build) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Build:
     number: int
     queue_id: int
     started_ms: int
-    causes: list[str | None]  # the user of each; None: nobody who logged in
+    causes: list[str | None]  # the user of each; None: nobody who logged in; or a remote host, a newline and its note
     parameters: dict[str, str]
     node: str = ""
     result: str | None = None

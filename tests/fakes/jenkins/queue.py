@@ -31,7 +31,10 @@ class Why(NamedTuple):
 
 
 class Queue:
-    """``begin`` starts what an item is of, on the executor or (flyweight) on none; what came and went is told."""
+    """``begin`` starts what an item is of, on the executor or (flyweight) on none; what came and went is told.
+
+    ``refusal``: why an item is kept back where no node could take it, as a QueueTaskDispatcher says.
+    """
 
     def __init__(
         self,
@@ -39,8 +42,10 @@ class Queue:
         begin: Callable[[Item, JenkinsExecutor | None], None],
         entered: Callable[[Item], None],
         left: Callable[[Item], None],
+        refusal: Callable[[Item], str | None],
     ) -> None:
         self._nodes, self._begin, self._entered, self._left_told = nodes, begin, entered, left
+        self._refusal = refusal
         self.last_id = 0
         self.quieting = False
         self._waiting: dict[int, Item] = {}
@@ -195,9 +200,13 @@ class Queue:
                 return
             del self._left[item.id]
 
-    @staticmethod
-    def _is_blocked(item: Item) -> bool:
-        return isinstance(item.task, Job) and not item.task.definition.concurrent and bool(item.task.running())
+    def _is_blocked(self, item: Item) -> bool:
+        return _is_building(item) or self.refused(item) is not None
+
+    def refused(self, item: Item) -> str | None:
+        """Why it is kept back."""
+        reason = self._refusal(item)
+        return None if reason is None or any(node.executors for node in self.nodes_of(item.label)) else reason
 
     def nodes_of(self, label: Label | None) -> list[Node]:
         """Those that have it; all where there is none."""
@@ -228,7 +237,9 @@ class Reasons:
             left_ms = item.due_ms - now_ms()
             text = f"In the quiet period. Expires in {_span(left_ms)}" if left_ms > 0 else "Finished waiting"
             return Why(text, stuck=False)
-        if item.state is ItemState.BLOCKED and isinstance(item.task, Job):
+        if item.state is ItemState.BLOCKED and (reason := self._queue.refused(item)) is not None:
+            return Why(reason, stuck=False)
+        if item.state is ItemState.BLOCKED and isinstance(item.task, Job) and item.task.running():
             return Why(f"Build #{item.task.running()[-1].number} is already in progress (ETA: N/A)", stuck=False)
         stuck = self._is_stuck(item)
         if self._queue.quieting:
@@ -271,6 +282,11 @@ class Reasons:
             online = label.matches(BUILT_IN) or any(not node.offline for node in self._queue.nodes_of(label))
             self._offline[key] = not online
         return self._offline[key]
+
+
+def _is_building(item: Item) -> bool:
+    """Whether an earlier build of its job must end first."""
+    return isinstance(item.task, Job) and not item.task.definition.concurrent and bool(item.task.running())
 
 
 def _key(task: Job | NodePart, parameters: dict[str, str]) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -13,6 +13,7 @@ from tests.fakes.jenkins import console, jar, kinds_master, pages
 from tests.fakes.jenkins.backups import Backups
 from tests.fakes.jenkins.http import Response
 from tests.fakes.jenkins.routing import Call, Routes
+from tests.fakes.jenkins.scripts import described
 
 routes = Routes()
 
@@ -171,3 +172,24 @@ def add_backups(backups: Backups) -> None:
     @routes.any("/butlery/backups")
     async def listed(call: Call) -> Response:
         return pages.text(json.dumps(await backups.listed()))
+
+
+@routes.any("/butlery/queue")
+def own_queue(call: Call) -> Response:
+    master = call.master
+    if not master.scripts.there:
+        return call.not_found()
+    items = [
+        described(item) | {"buildable": master.scripts.waits(item)}
+        for item in master.queue.listed()
+        if not item.flyweight
+    ]
+    return pages.text(json.dumps({"session": master.session, "items": items}))
+
+
+@routes.post("/butlery/tell")
+def tell(call: Call) -> Response:
+    form = call.request.form()
+    if not call.master.tell_build(form.get("node", ""), form.get("reason", ""), form.get("resubmit") == "true"):
+        return pages.jetty_error(404, "no build of this node is known", call.request.path)
+    return pages.text("")

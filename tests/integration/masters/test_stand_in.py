@@ -35,6 +35,7 @@ class SchedulerStub:
         self.events: list[dict[str, Any]] = []
         self.access: list[dict[str, Any]] = []
         self.tokens: set[str] = set()
+        self.hopeless: dict[str, str] = {}  # why no agent comes, by label
         self._refuse = refuse
         stub = self
 
@@ -55,6 +56,7 @@ class SchedulerStub:
     def _take(self, call: http.server.BaseHTTPRequestHandler) -> None:
         body = call.rfile.read(int(call.headers["Content-Length"]))
         self.tokens.add(call.headers["Authorization"])
+        answer = b""
         if self._refuse > 0:
             self._refuse -= 1
             call.send_response(503)
@@ -62,12 +64,21 @@ class SchedulerStub:
             self.access.append(json.loads(body))
             call.send_response(200)
         elif (call.command, call.path) == ("POST", "/v1/demand"):
-            self.events.extend(json.loads(line) for line in body.splitlines())
-            call.send_response(204)
+            events = [json.loads(line) for line in body.splitlines()]
+            self.events.extend(events)
+            call.send_response(200)
+            answer = json.dumps({"taken": len(events), "unserved": list(self._unserved(events))}).encode()
         else:
             call.send_response(404)
-        call.send_header("Content-Length", "0")
+        call.send_header("Content-Length", str(len(answer)))
         call.end_headers()
+        call.wfile.write(answer)
+
+    def _unserved(self, events: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for one in events:
+            if one["event"] == "buildable" and one["label"] in self.hopeless:
+                item = {"number": one["item"], "since_ms": one["in_queue_since_ms"]}
+                yield {"item": item, "task": one["task"], "reason": self.hopeless[one["label"]]}
 
     def told(self, event: str) -> list[dict[str, Any]]:
         return [one for one in self.events if one["event"] == event]
@@ -134,17 +145,21 @@ def test_it_hands_its_access_over_and_tells_of_demand(
     session = jenkins.get("api/json").headers["X-Jenkins-Session"]
     assert access == {
         "url": "https://jenkins.example/payments/", "user": "butlery", "api_token": jenkins.auth[1],
-        "version": "2.463", "session": session,
+        "version": "2.463", "session": session, "direct_url": started.url,
     }  # fmt: skip
 
     freestyle = jenkins.job("docker && mesos", "true")
     item = jenkins.build(freestyle)
     pipeline = jenkins.pipeline("node('maven') { sh 'true' }")
     jenkins.build(pipeline)
-    jenkins.eventually(lambda: len(scheduler.told("buildable")) == 3, "items that are buildable")
+    jenkins.eventually(lambda: len(scheduler.told("buildable")) == 2, "items that are buildable")
     assert scheduler.events[0]["event"] == "ready"
+    assert [one["seq"] for one in scheduler.events] == list(range(1, len(scheduler.events) + 1))
+    assert {one["session"] for one in scheduler.events} == {session}
+    queue = jenkins.json("butlery/queue")
+    assert (queue["session"], {one["label"] for one in queue["items"]}) == (session, {"docker&&mesos", "maven"})
     wanted = {(one["task"], one["label"]) for one in scheduler.told("buildable")}
-    assert wanted == {(freestyle, "docker&&mesos"), (pipeline, "built-in"), (f"part of {pipeline} #1", "maven")}
+    assert wanted == {(freestyle, "docker&&mesos"), (f"part of {pipeline} #1", "maven")}
     assert scheduler.told("buildable")[0]["item"] == item
     first = jenkins.item(item)["inQueueSince"]
 
@@ -177,6 +192,8 @@ def test_a_node_of_the_schedulers_serves_one_build(master: Starter, scheduler: S
     jenkins.why(items[1], "Waiting for next available executor on ‘butlery-1’")
     (accepted,), (served,) = scheduler.told("accepted"), scheduler.told("served")
     assert (accepted["node"], accepted["task"], accepted["task_url"]) == ("butlery-1", job, f"job/{job}/")
+    assert accepted["item"] == items[0]
+    assert [one["node"] for one in scheduler.told("online")] == ["butlery-1"]
     assert (served["node"], served["task"], served["problem"]) == ("butlery-1", job, None)
     (begun,) = scheduler.told("started")
     (done,) = scheduler.told("finished")
@@ -185,6 +202,41 @@ def test_a_node_of_the_schedulers_serves_one_build(master: Starter, scheduler: S
     assert (shared | {"result": "SUCCESS"}).items() <= done.items()
     (left,) = scheduler.told("left")
     assert (left["item"], left["cancelled"]) == (items[0], False)
+    jenkins.post("computer/butlery-1/doDelete")
+    jenkins.eventually(lambda: scheduler.told("offline"), "event of the agent that went")
+
+
+def test_it_shows_why_no_agent_comes_and_tells_builds_why_theirs_ended(
+    master: Starter, scheduler: SchedulerStub, tmp_path: Path
+) -> None:
+    started = master({Variable.SCHEDULER_URL: scheduler.url, Variable.TENANT_TOKEN: TOKEN})
+    started.start("--boot-s", "0")
+    jenkins = started.client()
+    scheduler.hopeless["gpu"] = "no template is for gpu"
+    pipeline = jenkins.pipeline("node('gpu') { sh 'true' }")
+    jenkins.build(pipeline)
+    jenkins.eventually(lambda: jenkins.json("queue/api/json")["items"], "the step's item")
+    (waiting,) = jenkins.json("queue/api/json")["items"]
+    jenkins.why(waiting["id"], "no template is for gpu")
+    assert jenkins.log(f"job/{pipeline}/1/").count("[butlery] no agent comes: no template is for gpu") == 1
+    (listed,) = jenkins.json("butlery/queue")["items"]
+    assert (listed["item"], listed["buildable"]) == (waiting["id"], True)
+
+    job = jenkins.job("docker", "sleep 60", parameter=True)
+    jenkins.build(job, N="7")
+    form = {"remoteFS": str(tmp_path), "labelString": "docker", "launcher": {"webSocket": True}}
+    jenkins.create_node("butlery-1", form)
+    agent = jenkins.connect("butlery-1", tmp_path / "agent", "-noReconnect")
+    jenkins.eventually(lambda: scheduler.told("started"), "start of the build")
+    agent.kill()
+    reason = {"node": "butlery-1", "reason": "host h1 is lost", "resubmit": "true"}
+    assert jenkins.post("butlery/tell", data=reason).status_code == 200
+    assert jenkins.post("butlery/tell", data={**reason, "node": "butlery-2"}).status_code == 404
+    jenkins.eventually(lambda: "[butlery] host h1 is lost" in jenkins.log(f"job/{job}/1/"), "the reason")
+    again = next(one for one in jenkins.json("queue/api/json")["items"] if one["task"].get("name") == job)
+    told = str(again["actions"])
+    assert "1 of at most 2 times" in told
+    assert "'value': '7'" in told
 
 
 def test_a_backup_is_made_told_of_and_restored(master: Starter, tmp_path: Path) -> None:
