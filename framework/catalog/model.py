@@ -37,7 +37,7 @@ Atom = Annotated[
         "a label: up to 100 letters, digits and `_.+/@:=-`, and none that names an override, such as cpus=2",
     ),
 ]
-Command = Annotated[str, Matching(r"[^\x00]{0,65536}[^\s\x00][^\x00]{0,65536}", "a command for /bin/sh")]
+Command = Annotated[str, Field(max_length=64 << 10), Matching(r"[^\x00]*[^\s\x00][^\x00]*", "a command for /bin/sh")]
 EnvName = Annotated[
     str,
     Matching(
@@ -45,7 +45,7 @@ EnvName = Annotated[
         "letters, digits and `_`, not beginning with a digit, nor with MESOS_ or BUTLERY_, which the cluster sets",
     ),
 ]
-EnvValue = Annotated[str, Matching(r"[^\x00]{0,100000}", "text of at most 100000 characters without NUL")]
+EnvValue = Annotated[str, Field(max_length=64 << 10), Matching(r"[^\x00]*", "text without NUL")]
 Argument = Annotated[str, Matching(r"[^\x00-\x1f\x7f]{1,4096}", "1 to 4096 characters of one line")]
 Path = Annotated[
     str,

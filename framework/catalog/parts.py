@@ -17,7 +17,6 @@ from framework.core.pieces import ReservedUse
 from framework.core.resources import GROUP_DISK_MIB, Resources
 from framework.core.templates import Container, Lifetime, Template
 
-
 POOLED_S = 1e9
 """A pooled agent lasts for as long as it is used: the scheduler holds each of its builds to the template's time."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from framework.schemas import DRAFT, nullable, tidied
 from masters.spec.files import LIST
 from masters.spec.model import SecretSpec, TenantSpec, VolumeSpec
 
@@ -21,14 +22,14 @@ _ONE_OF = {
 
 def schema() -> dict[str, Any]:
     """Of draft 2020-12."""
-    whole = _tidied(TenantSpec.model_json_schema())
+    whole = tidied(TenantSpec.model_json_schema())
     definitions: dict[str, Any] = whole.pop("$defs")
     definitions[TenantSpec.__name__] = whole
     for definition in definitions.values():
         definition.pop("required", None)
     for name, value in whole["properties"].items():
-        if name != "name" and not _takes_null(value):
-            whole["properties"][name] = _or_null(value)
+        if name != "name":
+            whole["properties"][name] = nullable(value)
     for model, names in _ONE_OF.items():
         definitions[model.__name__]["allOf"] = [
             {"not": {"allOf": [_given(one), _given(other)]}}
@@ -44,31 +45,12 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DRAFT,
         "$id": ID,
         "title": "A tenant of Butlery",
         "anyOf": [tenant, several],
         "$defs": dict(sorted(definitions.items())),
     }
-
-
-def _tidied(value: Any) -> Any:
-    """Without titles, which only repeat the keys, and with keys of mappings held to their pattern."""
-    if isinstance(value, list):
-        return [_tidied(inner) for inner in value]
-    if not isinstance(value, dict):
-        return value
-    closed = {"additionalProperties": False} if "patternProperties" in value else {}
-    return {key: _tidied(inner) for key, inner in value.items() if not (key == "title" and type(inner) is str)} | closed
-
-
-def _takes_null(value: dict[str, Any]) -> bool:
-    return any(branch.get("type") == "null" for branch in value.get("anyOf", ()))
-
-
-def _or_null(value: dict[str, Any]) -> dict[str, Any]:
-    about: dict[str, Any] = {key: value.pop(key) for key in ("description", "default") if key in value}
-    return about | {"anyOf": [value, {"type": "null"}]}
 
 
 def _given(name: str) -> dict[str, Any]:
