@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 from msgspec import structs
 
 from agents.shared import SHARED_EXECUTOR_ID, is_shared
-from agents.spec import BuildSpec, ContainerSpec, HostPolicy
+from agents.spec import AGENT_SECRET, BuildSpec, ContainerSpec, HostPolicy, assignment
 from framework.core import effects as ef
-from framework.core.events import TaskUpdate
+from framework.core.events import NodeFailed, TaskUpdate
 from framework.core.ids import TaskId, container_task_id
 from framework.core.resources import GROUP_DISK_MIB, Resources
 from framework.core.tasks import Task
 from framework.errors import StoreFullError
+from framework.jenkins_ports import NodeKeeper
 from framework.log import get_logger
 from framework.ports import (
     Emit,
@@ -36,6 +37,11 @@ TASKS_AT_ONCE = 32
 """Launches whose builds are in memory together, but for those of one host: a build may have a megabyte."""
 
 
+UNSERVED_S = 60.0
+"""Until a node is asked for again where no masters are served."""
+_NO_ACCESS = "what its agent connects with is not at hand"
+
+
 @dataclass(frozen=True)
 class AgentLaunch:
     """How every Mesos executor is started on its host."""
@@ -49,11 +55,15 @@ class AgentLaunch:
 class Performer:
     """Turns effects into the driver's calls; a launch gets its build from the store first."""
 
-    def __init__(self, driver: SchedulerDriver, store: Store, agent: AgentLaunch, emit: Emit) -> None:
+    def __init__(
+        self, driver: SchedulerDriver, store: Store, agent: AgentLaunch, emit: Emit, nodes: NodeKeeper | None = None
+    ) -> None:
+        """``nodes``: None where no masters are served."""
         self._driver = driver
         self._store = store
         self._agent = agent
         self._emit = emit
+        self._nodes = nodes
 
     def use(self, driver: SchedulerDriver) -> None:
         """Another driver from now on."""
@@ -77,6 +87,10 @@ class Performer:
                     self._driver.message(effect.host_id, effect.mesos_executor_id, note)
                 case ef.Report():
                     report(log, effect)
+                case ef.Assign():
+                    await self._assign(effect)
+                case ef.PrepareNode() | ef.RemoveNode() | ef.LookAt():
+                    self._at_master(effect)
                 case _ if isinstance(effect, PlainCall):
                     call(self._driver, effect)
 
@@ -96,10 +110,52 @@ class Performer:
                 self._emit(
                     TaskUpdate(task.id, "TASK_ERROR", task.host_id, message="its description is not in the store")
                 )
+            elif (spec := self._with_access(task.id, spec)) is None:
+                log.error("what an agent connects with is not at hand", tenant=task.tenant, task_id=task.id)
+                self._emit(TaskUpdate(task.id, "TASK_DROPPED", task.host_id, message=_NO_ACCESS))
             else:
                 spec = replace(spec, task_id=task.id, ports=list(task.ports), host=self._agent.policy)
             specs[task.id] = spec
         return specs
+
+    def _with_access(self, task_id: TaskId, spec: BuildSpec) -> BuildSpec | None:
+        """With what its agent connects with, where it is one; None where that is not at hand."""
+        if spec.agent is None or spec.standby:
+            return spec
+        access = None if self._nodes is None else self._nodes.access(task_id)
+        if self._nodes is None or access is None:
+            return None
+        self._nodes.forget(task_id)
+        agent = replace(spec.agent, url=access.url, node=access.node, jar=access.jar)
+        return replace(spec, agent=agent, secrets={**spec.secrets, AGENT_SECRET: access.secret})
+
+    async def _assign(self, effect: ef.Assign) -> None:
+        """Sends a spare what it is to be. One that does not hear of it never comes to its master, and is ended."""
+        task = effect.task
+        try:
+            spec = await asyncio.to_thread(self._store.payload, effect.request.id)
+        except StoreFullError as error:
+            log.error("a build's description cannot be read now", task_id=task.id, reason=str(error))
+            return
+        given = None if spec is None else self._with_access(task.id, spec)
+        if given is None:
+            log.error("what a spare is given is not at hand", tenant=task.tenant, task_id=task.id)
+            return
+        self._driver.message(task.host_id, task.mesos_executor_id or task.id, assignment(task.id, given))
+        log.info("a spare was given away", tenant=task.tenant, task_id=task.id, host=task.hostname)
+
+    def _at_master(self, effect: ef.PrepareNode | ef.RemoveNode | ef.LookAt) -> None:
+        if self._nodes is None:
+            if isinstance(effect, ef.PrepareNode):
+                self._emit(NodeFailed(effect.task_id, "this scheduler serves no masters", UNSERVED_S))
+            return
+        match effect:
+            case ef.PrepareNode():
+                self._nodes.prepare(effect)
+            case ef.RemoveNode():
+                self._nodes.remove(effect)
+            case ef.LookAt():
+                self._nodes.look_at(effect.tenant)
 
     def _accept(self, launch: ef.Launch, specs: Mapping[TaskId, BuildSpec | None]) -> None:
         operations = self._operations([(task, spec) for task in launch.tasks if (spec := specs[task.id]) is not None])

@@ -73,7 +73,7 @@ class Scheduler:
         self._subscribed_at = 0.0
         state = restored(config, snapshot, clock.now())
         reach = None if masters is None else Reach(masters, self._emit, clock, chance)
-        self._performer = Performer(self._driver, store, agent, self._emit)
+        self._performer = Performer(self._driver, store, agent, self._emit, None if reach is None else reach.keeper)
         self._statuses = statuses or Statuses({}, (), store, "", clock, chance)
         for request in snapshot.requests:
             self._statuses.changed(request)
