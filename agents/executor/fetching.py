@@ -62,7 +62,7 @@ def pause(pause_s: float, interrupted: Callable[[], bool]) -> None:
 
 
 def _attempt(url: str, target: BinaryIO, max_bytes: int, deadline_s: float, interrupted: Callable[[], bool]) -> None:
-    from urllib.parse import urljoin
+    from urllib.parse import urljoin, urlsplit
 
     for _ in range(MAX_REDIRECTS + 1):
         target.seek(0)
@@ -73,7 +73,13 @@ def _attempt(url: str, target: BinaryIO, max_bytes: int, deadline_s: float, inte
         location = response.headers.get("location")
         if response.status not in (301, 302, 303, 307, 308) or not location:
             raise FetchError("HTTP status %d" % response.status, passing=response.status in _PASSING)
-        url = urljoin(url, location)
+        try:
+            before, url = url, urljoin(url, location)
+            elsewhere = urlsplit(url).hostname != urlsplit(before).hostname
+        except ValueError as error:
+            raise FetchError("it sends to what is no URL", passing=False) from error
+        if elsewhere:  # this host may reach what the other side may not
+            raise FetchError("it sends to another host", passing=False)
     raise FetchError("more than %d redirects" % MAX_REDIRECTS, passing=False)
 
 
@@ -95,7 +101,7 @@ def _get(url: str, target: BinaryIO, max_bytes: int, deadline_s: float, interrup
     try:
         made = connect(address, CONNECT_TIMEOUT_S)
     except WireError as error:
-        raise FetchError(str(error), passing=True) from error
+        raise FetchError("no connection: %s" % error.__cause__, passing=True) from error
     try:
         if secure:
             import ssl
@@ -105,7 +111,7 @@ def _get(url: str, target: BinaryIO, max_bytes: int, deadline_s: float, interrup
         made.settimeout(SLICE_S)
     except OSError as error:
         made.close()
-        raise FetchError("%s:%d: %s" % (*address, error), passing=True) from error
+        raise FetchError("no connection: %s" % error, passing=True) from error
     with made:
         return _read(made, target, max_bytes, deadline_s, interrupted)
 

@@ -128,12 +128,17 @@ def _fetch(source: str, file: BinaryIO, interrupted: Callable[[], bool]) -> None
     try:
         fetch(source, file, MAX_JAR_BYTES, FETCH_TIMEOUT_S, interrupted)
     except FetchError as error:
-        raise JarError("%s: %s" % (source, error)) from error
+        raise JarError("%s: %s" % (_shown(source), error)) from error
     file.flush()
     beginning = os.pread(file.fileno(), len(_BEGINNING), 0)
     if beginning != _BEGINNING:
-        raise JarError("%s: what the master gave is no jar" % source)
+        raise JarError("%s: what the master gave is no jar" % _shown(source))
     os.fchmod(file.fileno(), 0o444)
+
+
+def _shown(url: str) -> str:
+    """Without what a master may have in it of passwords."""
+    return re.sub("//[^/]*@", "//", url)
 
 
 def _tidy(root: str, now_s: float) -> None:

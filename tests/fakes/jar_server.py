@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,6 +27,10 @@ class JarServer:
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
                 outer.hold()
+                with contextlib.suppress(OSError):  # whoever asked has gone
+                    self._answer()
+
+            def _answer(self) -> None:
                 status = outer.statuses.pop(0) if outer.statuses else 200
                 self.send_response(status)
                 if outer.location and status == 302:

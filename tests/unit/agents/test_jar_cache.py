@@ -98,6 +98,19 @@ def test_where_the_master_sends_it_is_followed(master: JarServer, kept: Path, tm
     master.statuses = 10 * [302]
     with pytest.raises(JarError, match="more than 3 redirects"):
         provide(master.url, "acme", "2", str(tmp_path / "jar2"), never)
+    for location, said in ((master.url.replace("127.0.0.1", "localhost"), "another host"), ("http://[x", "no URL")):
+        master.location = location
+        with pytest.raises(JarError, match=said):
+            provide(master.url, "acme", "2", str(tmp_path / "jar3"), never)
+
+
+def test_a_password_in_the_url_is_not_told(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jar_cache, "FETCH_TIMEOUT_S", 0.1)
+    with pytest.raises(
+        JarError, match=r"^http://127\.0\.0\.1:1/jnlpJars/agent.jar: no connection: .*refused"
+    ) as caught:
+        provide("http://user:geheim@127.0.0.1:1/", "acme", "1", str(tmp_path / "jar"), never)
+    assert "geheim" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
