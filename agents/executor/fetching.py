@@ -111,7 +111,8 @@ def _get(url: str, target: BinaryIO, max_bytes: int, deadline_s: float, interrup
         made.settimeout(SLICE_S)
     except OSError as error:
         made.close()
-        raise FetchError("no connection: %s" % error, passing=True) from error
+        trusted = type(error).__name__ != "SSLCertVerificationError"
+        raise FetchError("no connection: %s" % error, passing=trusted) from error
     with made:
         return _read(made, target, max_bytes, deadline_s, interrupted)
 

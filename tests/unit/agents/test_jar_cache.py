@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from agents.executor import fetching, jar_cache
 from agents.executor.jar_cache import JarError, provide
@@ -147,6 +149,19 @@ def test_a_url_that_leads_nowhere(kept: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(jar_cache, "FETCH_TIMEOUT_S", 0.1)
     with pytest.raises(JarError):
         provide(url, "acme", "1", str(tmp_path / "jar"), never)
+
+
+def test_by_https_from_whom_the_host_trusts(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with JarServer(tls) as master:
+        with pytest.raises(JarError, match="certificate verify failed"):
+            provide(master.url, "acme", "1", str(tmp_path / "refused"), never)
+        authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+        provide(master.url, "acme", "1", str(tmp_path / "jar"), never)
+    assert (tmp_path / "jar").read_bytes() == JAR
 
 
 def test_an_end_is_not_kept_waiting(master: JarServer, kept: Path, tmp_path: Path) -> None:
