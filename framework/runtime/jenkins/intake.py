@@ -244,24 +244,18 @@ class DemandIntake:
     async def _missing(self, tenant: TenantName, master: _Master, look: Look) -> list[_Wanted]:
         """Items that wait and that no live request is for."""
         now, asked_at = self._clock.now(), look.observed.asked_at
-        requests = self._loop.state.requests
-        elsewhere: dict[QueueItem, RequestId] | None = None
+        core = self._loop.state.masters.of(tenant)
         wanted: list[_Wanted] = []
         again: list[tuple[FoundItem, _Bound]] = []
         for one in look.items:
             bound = master.items.get(one.item)
             if master.left.get(one.item, 0.0) >= asked_at or (bound is not None and bound.at >= asked_at):
                 continue
+            request = core.of_item(one.item)
             if bound is None:
                 wanted.append(_found(one, now))
-                continue
-            if _is_for(requests.get(bound.request), one.item):
-                continue
-            if elsewhere is None:  # requests have swapped their items
-                elsewhere = self._bound_now(tenant)
-            other = elsewhere.get(one.item)
-            if other is not None:
-                bound.request = other
+            elif request is not None:
+                bound.request = request.id  # it may have another's item now
             elif bound.not_before <= now:
                 again.append((one, bound))
         for one, bound in again[:AGAIN_AT_ONCE]:
@@ -269,13 +263,6 @@ class DemandIntake:
             if number is not None:
                 wanted.append(_found(one, now, number))
         return wanted
-
-    def _bound_now(self, tenant: TenantName) -> dict[QueueItem, RequestId]:
-        return {
-            request.jenkins.item: request.id
-            for request in self._loop.state.requests.values()
-            if request.tenant == tenant and request.jenkins is not None and request.jenkins.item is not None
-        }
 
     async def _next_number(self, master: _Master, one: FoundItem, bound: _Bound, asked_at: float) -> int | None:
         """Of the next request for an item whose request ended or serves another; None where none is to be made now."""
@@ -388,10 +375,6 @@ def _of_agent(record: DemandRecord, task: TaskId, item: QueueItem | None) -> Eve
 
 def _found(one: FoundItem, now: float, number: int = 0) -> _Wanted:
     return _Wanted(one.item, _line(one.task), one.task_url[:MAX_TEXT], one.label, now, number)
-
-
-def _is_for(request: Request | None, item: QueueItem) -> bool:
-    return request is not None and request.jenkins is not None and request.jenkins.item == item
 
 
 def _line(text: str) -> str:
