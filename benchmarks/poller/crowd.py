@@ -1,6 +1,6 @@
-"""``python -m benchmarks.poller.crowd COUNT``: masters that only answer looks, each at a port of its own, in one process.
+"""``python -m benchmarks.poller.crowd COUNT``: masters that only answer looks, each at a port of its own.
 
-It prints the ports as one JSON list once all listen, and ends when its standard input does.
+It is one process. It prints the ports as one JSON list once all listen, and ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from functools import partial
 
 from framework.runtime.serving import allow_files
 
@@ -95,9 +96,10 @@ async def _serve(count: int) -> None:
     ports: list[int] = []
     for number in range(count):
         pages = _pages(session_of(number))
-        server = await loop.create_server(lambda pages=pages: _Master(pages), "127.0.0.1", 0, backlog=_BACKLOG)
+        server = await loop.create_server(partial(_Master, pages), "127.0.0.1", 0, backlog=_BACKLOG)
         ports.append(server.sockets[0].getsockname()[1])
-    print(json.dumps(ports), flush=True)
+    sys.stdout.write(json.dumps(ports) + "\n")
+    sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
 
 

@@ -169,10 +169,27 @@ async def test_looks_of_very_many_are_bounded_at_once_and_in_a_second(rig: Watch
         rig.clock.advance(0.1)
         await quiet(5)
     assert rig.masters.count("look") - begun <= 2.2 * LOOKS_PER_S
-    for _ in range(120):
-        rig.clock.advance(0.1)
+    for _ in range(140):
+        rig.clock.advance(0.2)
         await quiet(3)
     assert rig.masters.count("look") == len(tenants)
+
+
+async def test_a_look_that_is_asked_for_goes_before_all_that_are_due(rig: Watching) -> None:
+    rig.poller.know(PAYMENTS, record_of(PAYMENTS))
+    await rig.looked(1)
+    await rig.pass_s(2)
+    for number in range(1000):
+        tenant = TenantName(f"t{number}")
+        rig.poller.know(tenant, record_of(tenant))
+    late = TenantName("t999")
+    await quiet(5)
+    for tenant in (PAYMENTS, late):
+        rig.poller.look_soon(tenant)
+    await rig.pass_s(2, 0.1)
+    assert rig.looks(late) == 1
+    assert rig.looks() == 2
+    assert rig.masters.count("look") < 200
 
 
 async def test_troubles_of_masters_that_have_builds_waiting_are_told(rig: Watching) -> None:
