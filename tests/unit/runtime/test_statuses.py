@@ -175,11 +175,14 @@ async def test_losses_are_tried_again_later_each_time(told: Told) -> None:
         told.ended(request)
         await eventually(lambda: told.forge.tries == 1)
         assert "cannot be set: 502" in told.statuses.notices[0]
-        while told.forge.tries < 4:
-            tries = told.forge.tries
+
+        async def until(tries: int) -> None:
             await quiet()
             told.clock.advance(2.0**tries)
-            await eventually(lambda: told.forge.tries > tries)
+            await eventually(lambda: told.forge.tries == tries)
+
+        for tries in (2, 3, 4):
+            await until(tries)
         told.forge.failing = None
         await quiet()
         told.clock.advance(60)
