@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import struct
 
@@ -65,7 +64,7 @@ class WebSocket:
         return bool(first & 0x80), first & 0x0F, _masked(payload, mask) if mask else payload
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):
+        if not self._writer.is_closing():
             self._writer.write(_frame(_CLOSE, struct.pack(">H", 1000)))
         self._writer.close()
 
