@@ -37,8 +37,8 @@ class Serving:
         self.seat = FakeSeat(self.control)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        templates = fixed_templates(small={"cpus": 0.5, "mem_mib": 256})
-        app = create_app(self.seat, ApiSettings(), templates, token_sha256(ADMIN_TOKEN))
+        self.templates = fixed_templates(small={"cpus": 0.5, "mem_mib": 256})
+        app = create_app(self.seat, ApiSettings(), self.templates, token_sha256(ADMIN_TOKEN))
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
