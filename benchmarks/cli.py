@@ -220,6 +220,24 @@ def poller(
         poller_benchmark.show(figures, Console(highlight=False))
 
 
+@bench.command()
+def demand(
+    as_json: JsonOption = False,
+    masters: Annotated[int, typer.Option(min=1, max=2000, help="Masters that tell of their queues.")] = 200,
+    seconds: Annotated[int, typer.Option(min=1, max=600, help="For so long.")] = 15,
+    rate: Annotated[int, typer.Option(min=8, max=100_000, help="Events a second, of all together.")] = 5500,
+) -> None:
+    """Tell how soon the scheduler takes what masters tell of their queues and builds, on one core."""
+    from benchmarks.demand import run as demand_benchmark
+
+    with ended_by_signals():
+        figures = demand_benchmark.run(masters, seconds, rate, _progress())
+    if as_json:
+        _tell(figures)
+    else:
+        demand_benchmark.show(figures, Console(highlight=False))
+
+
 @bench.command("all")
 def everything() -> None:
     """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""
