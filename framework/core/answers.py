@@ -27,7 +27,8 @@ class WhyNot(msgspec.Struct, frozen=True):
     hosts_looked_at: int
     offers_looked_at: int
     turned_away: dict[str, int]
-    blockers: list[str]  # what holds it before any host is looked at: quota, breaker, back-off, no connection to Mesos
+    blockers: list[str]  # what holds it before any host is looked at: quota, breaker, back-off, no connection to Mesos,
+    # its master; or, once it has a place, what its launch waits for: its node, or the host's next offer
     ahead: int  # requests that go before it in its own tenant
     summary: str  # all of it in one sentence for a person
 

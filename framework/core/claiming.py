@@ -71,7 +71,7 @@ def node_failed(state: State, event: NodeFailed, now: float) -> list[Effect]:
         request.attempt += 1  # for another name
         saves.append(SaveRequest(request))
     else:
-        close(state, found.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S))
+        close(state, found.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S), now)
     _wait_again(state, request, now)
     return [*saves, _report(found, event.reason)]
 
@@ -83,14 +83,17 @@ def _spare_failed(state: State, event: NodeFailed, now: float) -> list[Effect]:
     request = state.requests[promised_to]
     if event.name_taken:  # the spare can never have another
         return kill(state, state.tasks[event.task_id], FailureClass.CANCELLED, event.reason, now)
-    close(state, request.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S))
+    close(state, request.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S), now)
     return wait_again(state, request, now)
 
 
-def close(state: State, tenant: TenantName, reason: str, until: float) -> None:
-    """Asks no more nodes of the tenant's master for a while."""
+def close(state: State, tenant: TenantName, reason: str, until: float, now: float) -> None:
+    """Asks no more nodes of the tenant's master for a while, in which no host is kept for its requests either."""
     master = state.masters.of(tenant)
     master.trouble = reason
+    kept = state.tenants[tenant].kept
+    for request_id in [each for each in kept if state.requests[each].jenkins is not None]:
+        state.release(kept[request_id], now)
     if until > master.closed_until:
         master.closed_until = until
         state.deadlines.set("master", tenant, until)
@@ -128,7 +131,7 @@ def due(state: State, its_id: TaskId, now: float) -> list[Effect]:
     if found.uncovered_at is not None and found.uncovered_at + COVER_S <= now:
         return give_up(state, found, f"nothing of its host was offered within {COVER_S:.0f} s", now)
     reason = f"its node was not made within {NODE_S:.0f} s"
-    close(state, found.tenant, reason, now + CLOSED_S)
+    close(state, found.tenant, reason, now + CLOSED_S, now)
     return give_up(state, found, reason, now)
 
 

@@ -40,10 +40,17 @@ class ClaimBook:
         self._of_request: dict[RequestId, Claim] = {}
         self._on: dict[HostId, dict[TaskId, Claim]] = {}  # the oldest first
         self._making: Counter[TenantName] = Counter()
+        self._placed: Counter[TenantName] = Counter()  # that are added before the turn is over
         self.uncovered: set[TaskId] = set()
         self.due: set[HostId] = set()  # where ready ones may be launched now
 
+    def placed(self, tenant: TenantName) -> None:
+        """A request of the tenant has found its place, and a claim for it is to follow."""
+        self._placed[tenant] += 1
+
     def add(self, claim: Claim) -> None:
+        """Of a request that was ``placed``."""
+        _less(self._placed, claim.tenant)
         self._by_task[claim.task_id] = claim
         self._of_request[claim.request_id] = claim
         self._on.setdefault(claim.host_id, {})[claim.task_id] = claim
@@ -52,7 +59,7 @@ class ClaimBook:
     def ready(self, claim: Claim, now: float) -> None:
         """Its node stands."""
         claim.ready_at = now
-        self._made(claim)
+        _less(self._making, claim.tenant)
         self.due.add(claim.host_id)
 
     def remove(self, claim: Claim) -> None:
@@ -64,13 +71,8 @@ class ClaimBook:
             del self._on[claim.host_id]
             self.due.discard(claim.host_id)
         if claim.ready_at is None:
-            self._made(claim)
+            _less(self._making, claim.tenant)
         self.uncovered.discard(claim.task_id)
-
-    def _made(self, claim: Claim) -> None:
-        self._making[claim.tenant] -= 1
-        if not self._making[claim.tenant]:
-            del self._making[claim.tenant]
 
     def get(self, task_id: TaskId) -> Claim | None:
         return self._by_task.get(task_id)
@@ -92,10 +94,16 @@ class ClaimBook:
 
     def room(self, tenant: TenantName) -> int:
         """How many more nodes may be made at once in the tenant's master."""
-        return MAKING_AT_MOST - self._making[tenant]
+        return MAKING_AT_MOST - self._making[tenant] - self._placed[tenant]
 
     def __iter__(self) -> Iterator[Claim]:
         return iter(list(self._by_task.values()))
 
     def __len__(self) -> int:
         return len(self._by_task)
+
+
+def _less(counts: Counter[TenantName], tenant: TenantName) -> None:
+    counts[tenant] -= 1
+    if not counts[tenant]:
+        del counts[tenant]

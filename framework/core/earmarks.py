@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from framework.core import claiming
 from framework.core.effects import Effect, Report
 from framework.core.fit import bars, may_take, need_on, unclaimed
 from framework.core.ids import HostId, RequestId, TenantName
@@ -162,6 +163,8 @@ def may_go(state: State, request: Request, now: float) -> bool:
     need, image = request.template.resources, request.template.image
     book = state.tenants[request.tenant]
     if not state.config.offers_role(book.tenant.role) or book.over_quota(need.cpu_millis, need.mem_mib) is not None:
+        return False
+    if request.jenkins is not None and claiming.room(state, request.tenant, now) <= 0:
         return False
     return image is None or state.breakers.allows(image, now)
 

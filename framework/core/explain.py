@@ -15,8 +15,10 @@ from framework.core.tasks import SPARES, Request, RequestState
 
 
 def why_not(state: State, request_id: RequestId, now: float) -> WhyNot | None:
-    """Why the request waits; None where it does not wait (unknown, launched or ended)."""
+    """Why the request waits, or is not launched yet; None where that is not so (unknown, launched or ended)."""
     request = state.requests.get(request_id)
+    if request is not None and request.state is RequestState.PREPARING:
+        return _prepares(state, request, now)
     if request is None or request.state is not RequestState.WAITING:
         return None
     book = state.tenants[request.tenant]
@@ -35,6 +37,32 @@ def why_not(state: State, request_id: RequestId, now: float) -> WhyNot | None:
         ahead=ahead,
         summary=_summary(state, blockers, turned_away, ahead),
     )
+
+
+def _prepares(state: State, request: Request, now: float) -> WhyNot:
+    claim = state.claims.of(request.id)
+    making = f"its node is made in the Jenkins of {request.tenant}"
+    if claim is None:
+        text = f"node: a spare is kept for it while {making}"
+    elif claim.uncovered_at is not None:
+        stands = "its node stands" if claim.ready_at is not None else making
+        text = f"offer: {stands}; for {now - claim.uncovered_at:.1f} s host {claim.hostname} has not been offered again"
+    elif claim.ready_at is not None:
+        text = f"node: its node stands; about to be launched on host {claim.hostname}"
+    else:
+        text = f"node: its place on host {claim.hostname} is kept while {making}, for {now - claim.claimed_at:.1f} s"
+    return WhyNot(request.id, now - request.submitted_at, 0, len(state.offers), {}, [text], 0, text)
+
+
+def _at_master(state: State, request: Request, now: float) -> list[str]:
+    """What keeps nodes from being made for it."""
+    if request.jenkins is None:
+        return []
+    master = state.masters.of(request.tenant)
+    if master.closed_until > now:
+        return [f"master: {master.trouble}; tried again in {master.closed_until - now:.0f} s"]
+    making = state.claims.making(request.tenant)
+    return [] if state.claims.room(request.tenant) > 0 else [f"master: {making} nodes are made in it already"]
 
 
 def _blockers(state: State, book: TenantBook, request: Request, now: float) -> list[str]:
@@ -64,7 +92,7 @@ def _blockers(state: State, book: TenantBook, request: Request, now: float) -> l
         left = state.breakers.open(now)[image]
         said = state.breakers.last_message(image)
         found.append(f"breaker: image {image} could not be had ({said}); tried again in {left:.0f} s")
-    return found + state.caps.why(request) + state.paused.why(request, now)
+    return found + state.caps.why(request) + state.paused.why(request, now) + _at_master(state, request, now)
 
 
 def _turned_away(state: State, request: Request, host: Host, now: float) -> list[str]:
@@ -153,7 +181,7 @@ def tenant_uses(state: State) -> list[TenantUse]:
             TenantUse(
                 tenant=book.tenant,
                 waiting=_waits(counts, book),
-                launching=counts[name, RequestState.LAUNCHING],
+                launching=counts[name, RequestState.LAUNCHING] + counts[name, RequestState.PREPARING],
                 running=counts[name, RequestState.RUNNING] + counts[name, RequestState.ENDING],
                 used=book.used,
                 dominant_share=book.share(state.total),
@@ -187,7 +215,7 @@ def health(state: State, notices: list[str], now: float) -> Health:
         framework_id=state.framework_id,
         tenants=len(state.tenants) - 1,  # without the owner of spares
         waiting=counts[RequestState.WAITING],
-        launching=counts[RequestState.LAUNCHING],
+        launching=counts[RequestState.LAUNCHING] + counts[RequestState.PREPARING],
         running=counts[RequestState.RUNNING] + counts[RequestState.ENDING],
         hosts=len(state.hosts),
         offers_held=len(state.offers),

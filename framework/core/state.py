@@ -187,6 +187,8 @@ class State:
         template = request.template
         task = task_id(request.id, request.attempt + 1)
         self.tenants[request.tenant].take(template.resources)
+        if request.jenkins is not None:
+            self.claims.placed(request.tenant)
         self.groups.add(task, request, host_id)
         self.caps.take(request)
         self.paused.launched(request, task)

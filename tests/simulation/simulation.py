@@ -142,9 +142,12 @@ class Simulation:
         for save in saves:
             self.disk.save(save)
         for call in calls if crash_at is None else calls[: crash_at - 1]:
-            self.mesos.call(call)
+            self.call(call)
         if crash_at is not None:
             raise Crashed
+
+    def call(self, call: ef.Call) -> None:
+        self.mesos.call(call)
 
     def restart(self) -> None:
         self.mesos.scheduler_died()
@@ -312,15 +315,22 @@ class Simulation:
         for _ in range(rounds):
             self.connect()
             self.deliver(len(self.mesos.inbox))
-            for task in list(self.mesos.tasks.values()):
-                if task.state == "TASK_STAGING":
-                    self.mesos.run(task)
-                elif task.alive and task.id in self.state.tasks:
-                    self.mesos.end(task, "TASK_FINISHED", Outcome(FailureClass.PASSED))
+            self.live_on()
             if self.at_rest:
                 return True
             self.advance(2.0)
         return False
+
+    def live_on(self) -> None:
+        """What waits on hosts runs, and what runs passes."""
+        for task in list(self.mesos.tasks.values()):
+            if task.state == "TASK_STAGING":
+                self.mesos.run(task)
+            elif task.alive and task.id in self.state.tasks:
+                self.pass_one(task)
+
+    def pass_one(self, task: FakeTask) -> None:
+        self.mesos.end(task, "TASK_FINISHED", Outcome(FailureClass.PASSED))
 
     @property
     def at_rest(self) -> bool:
