@@ -15,8 +15,8 @@ import pytest
 from agents.executor import processes
 from agents.pack import command
 from agents.shared import RUNNER_MEM_MIB, SHARED_EXECUTOR_ID, folder_of
-from agents.spec import BuildResult, BuildSpec, HostPolicy
-from framework.local.cluster import MesosCluster
+from agents.spec import BuildResult, BuildSpec, HostPolicy, ReadyCheck
+from framework.local.cluster import MesosCluster, free_port
 from tests.integration.agents.conftest import KERNEL, TEST_UIDS, assert_nothing_left, processes_marked, read, until
 from tests.integration.agents.test_hogs import FORK_BOMB, MEMORY_HOG
 from tests.integration.agents.test_mesos import sandbox_of
@@ -192,13 +192,13 @@ def test_a_killed_executor_leaves_nothing_of_any_build(framework: Framework) -> 
 
 
 def test_the_containers_of_an_agent(cluster: MesosCluster, framework: Framework) -> None:
-    port = 42733
+    port = free_port()
     serve = f"exec python3 -m http.server --bind 127.0.0.1 {port}"
-    fetch = f"until python3 -c \"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}')\"; do sleep 0.2; done"
+    fetch = f"python3 -c \"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}')\""
     framework.builds(
         "agent-1",
-        spec("agent-1~web", serve, container="web"),
-        spec("agent-1", fetch + "\necho fetched", mem_mib=96),
+        spec("agent-1~web", serve, container="web", ready=ReadyCheck(port=port)),
+        spec("agent-1", fetch + " && echo fetched", mem_mib=96),
         group=True,
     )
     assert framework.running(2) == {"agent-1", "agent-1~web"}

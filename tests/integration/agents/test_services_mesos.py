@@ -94,7 +94,7 @@ def framework(cluster: MesosCluster, pyz: Path) -> Iterator[Framework]:
 def executor_of(framework: Framework) -> tuple[int, int]:
     """Process ids of a service's guard, which is what Mesos knows, and its driver."""
     marked = processes_marked("MESOS_FRAMEWORK_ID=" + framework.framework_id)
-    found = [pid for pid in marked if b"main(sys.argv" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    found = [pid for pid in marked if "main(sys.argv" in read(Path(f"/proc/{pid}/cmdline"))]
     return int(Path(f"/proc/{found[0]}/stat").read_text().rpartition(")")[2].split()[1]), found[0]
 
 
