@@ -131,10 +131,8 @@ def test_a_spare_that_ends_while_it_is_promised_leaves_the_request_waiting() -> 
 def saved(rig: Rig) -> Rig:
     """A scheduler that starts from what the other has saved, which is all but promises."""
     again = Rig(0)
-    requests, tasks = (
-        msgspec.json.decode(msgspec.json.encode(list(values.values())), type=list[made])
-        for values, made in ((rig.state.requests, Request), (rig.state.tasks, Task))
-    )
+    requests = msgspec.json.decode(msgspec.json.encode(list(rig.state.requests.values())), type=list[Request])
+    tasks = msgspec.json.decode(msgspec.json.encode(list(rig.state.tasks.values())), type=list[Task])
     for request in requests:
         request.state = RequestState.WAITING if request.state is RequestState.PREPARING else request.state
     tenants = [book.tenant for book in rig.state.tenants.values()]
