@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from framework.catalog.model import TemplateSettings
-from framework.catalog.overriding import MAX_ATOMS, Override, changed, choices, overrides_of
+from framework.catalog.overriding import Override, changed, choices, overrides_of, repeated
 from framework.core import labels
 from framework.core.events import TemplateLimits
 from framework.core.ids import TenantName
@@ -126,41 +126,34 @@ class Catalog:
         return NoTemplate(f"it names no label, and no template is for such builds; {self._told(tenant)}")
 
     def _remember(self, expression: labels.Label) -> tuple[Chosen, ...]:
-        overrides = overrides_of(expression.atoms)
-        found = () if len(overrides) > MAX_ATOMS else tuple(self._suit(expression, overrides))
+        ways = _Ways(expression)
+        found = [one for template in self._served if (one := _within(template, ways)) is not None]
         if len(self._suiting) >= MAX_REMEMBERED:
             self._suiting.clear()
-        self._suiting[expression.text] = found
-        return found
-
-    def _suit(self, expression: labels.Label, overrides: Sequence[Override]) -> list[Chosen]:
-        ways = list(choices(overrides))
-        found = [one for template in self._served if (one := _with(template, expression, ways)) is not None]
-        return sorted(found, key=lambda one: _order(one, expression))
+        self._suiting[expression.text] = ordered = tuple(sorted(found, key=lambda one: _order(one, expression)))
+        return ordered
 
     def _why_none(self, expression: labels.Label, tenant: TenantName | None) -> str:
-        overrides = overrides_of(expression.atoms)
-        if len(overrides) > MAX_ATOMS:
-            return f"{_shown(expression.text)} has more than {MAX_ATOMS} atoms that change its agent"
-        refusals = list(dict.fromkeys(self._refusals(expression, overrides, tenant)))
+        ways = _Ways(expression)
+        if ways.repeated is not None:
+            return f"{_shown(expression.text)} asks for {ways.repeated} more than once; ask for one"
+        refusals = list(dict.fromkeys(self._refusals(ways, tenant)))
         if refusals:
             return "; ".join(refusals[:3]) + ": ask for what it takes, or have its operator allow more"
         known = self._known(tenant)
-        missing = [atom for atom in expression.atoms if atom not in known and atom not in {o.atom for o in overrides}]
+        changes = {one.atom for one in ways.overrides}
+        missing = [atom for atom in expression.atoms if atom not in known and atom not in changes]
         blank = next((atom for atom in missing if any(char.isspace() for char in atom)), None)
         if blank is not None:
             return f"{_shown(blank)} is one name with blanks in it, which no agent has; {HOW}"
-        near = list(dict.fromkeys(one for atom in missing for one in difflib.get_close_matches(atom, known, n=2)))
+        near = list(dict.fromkeys(one for atom in missing[:5] for one in difflib.get_close_matches(atom, known, n=2)))
         hint = f"the nearest are {', '.join(near[:5])}; " if near else ""
         return f"no template is for {_shown(expression.text)}; {hint}{self._told(tenant)}"
 
-    def _refusals(
-        self, expression: labels.Label, overrides: Sequence[Override], tenant: TenantName | None
-    ) -> Iterator[str]:
+    def _refusals(self, ways: _Ways, tenant: TenantName | None) -> Iterator[str]:
         """Of templates that would serve it but for their bounds."""
-        for template in self._served if overrides else ():
-            if template.serves(tenant):
-                way = next((one for one in choices(overrides) if _true(expression, template, one)), ())
+        for template in self._served if ways.overrides else ():
+            for way in ways.serving(template)[:1] if template.serves(tenant) else ():
                 for override in way:
                     try:
                         changed(template.settings, [override])
@@ -197,19 +190,38 @@ class Templates(Protocol):
 HOW = "write it as Jenkins takes it, such as `maven && !windows`"
 
 
-def _with(template: CatalogTemplate, expression: labels.Label, ways: Sequence[tuple[Override, ...]]) -> Chosen | None:
-    for way in ways:
-        if _true(expression, template, way):
-            try:
-                settings = changed(template.settings, way)
-            except ValueError:
-                continue
-            return Chosen(template, settings, tuple(one.atom for one in way))
+class _Ways:
+    """With which of its changes an expression is true of which templates; the same for all whose labels it names
+
+    alike, and so soon told of hundreds.
+    """
+
+    def __init__(self, expression: labels.Label) -> None:
+        self.overrides = overrides_of(expression.atoms)
+        self.repeated = repeated(self.overrides)
+        self._expression = expression
+        self._atoms = frozenset(expression.atoms)
+        self._choices = choices(self.overrides) if self.repeated is None else []
+        self._true: dict[frozenset[str], list[tuple[Override, ...]]] = {}
+
+    def serving(self, template: CatalogTemplate) -> list[tuple[Override, ...]]:
+        """The changes with which the template serves it, the fewest first."""
+        named = self._atoms.intersection(template.labels)
+        if named not in self._true:
+            self._true[named] = [
+                way for way in self._choices if self._expression.matches(named.union(one.atom for one in way))
+            ]
+        return self._true[named]
+
+
+def _within(template: CatalogTemplate, ways: _Ways) -> Chosen | None:
+    """With the fewest changes that the template takes."""
+    for way in ways.serving(template):
+        try:
+            return Chosen(template, changed(template.settings, way), tuple(one.atom for one in way))
+        except ValueError:
+            continue
     return None
-
-
-def _true(expression: labels.Label, template: CatalogTemplate, way: Sequence[Override]) -> bool:
-    return expression.matches({*template.labels, *(one.atom for one in way)})
 
 
 def _order(chosen: Chosen, expression: labels.Label) -> tuple[object, ...]:

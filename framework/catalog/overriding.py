@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import re2
 
 from framework.catalog.model import OVERRIDES, TemplateSettings
-
-MAX_ATOMS = 8
-"""Of one label: the ways to choose among them are tried, and five of them are all there is to change."""
 
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
 _LEAST = {"cpus": 0.01, "mem_mib": 16, "disk_mib": 0, "timeout_s": 1}
@@ -33,13 +30,15 @@ def overrides_of(atoms: Sequence[str]) -> list[Override]:
     return [Override(name, value, atom) for atom, (name, sign, value) in parts if sign and name in OVERRIDES]
 
 
-def choices(overrides: Sequence[Override]) -> Iterator[tuple[Override, ...]]:
-    """All ways to have of each name one or none, the fewest first, in the order of the label."""
-    by_name = [
-        [None, *(one for one in overrides if one.name == name)] for name in dict.fromkeys(o.name for o in overrides)
-    ]
-    found = [tuple(one for one in choice if one is not None) for choice in itertools.product(*by_name)]
-    yield from sorted(found, key=len)
+def choices(overrides: Sequence[Override]) -> list[tuple[Override, ...]]:
+    """All ways to have some of them, the fewest first, in the order of the label; of five names there are 32."""
+    return [way for size in range(len(overrides) + 1) for way in itertools.combinations(overrides, size)]
+
+
+def repeated(overrides: Sequence[Override]) -> str | None:
+    """A name that stands more than once, with different values; which was meant?"""
+    names = [one.name for one in overrides]
+    return next((name for name in names if names.count(name) > 1), None)
 
 
 def taken(settings: TemplateSettings, override: Override) -> Any:
