@@ -79,7 +79,7 @@ async def http(seat: FakeSeat) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_what_its_copy_holds_it_answers_itself(admin: Client, red: Client, leader: FakeLeader) -> None:
-    for path in ("/v1/jobs", "/v1/tenants", "/v1/version", "/v1/health"):
+    for path in ("/v1/jobs", "/v1/tenants", "/v1/version", "/v1/health", "/v1/templates", "/v1/templates:match?label=a"):
         assert (await red("GET", path)).status_code == 200, path
     told = (await admin("GET", "/v1/leader")).json()
     assert (told["role"], told["leader"]["url"], told["url"]) == ("standby", leader.url, "http://here:8080")
