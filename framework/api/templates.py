@@ -23,7 +23,7 @@ class TemplateOut(BaseModel):
     """A template in a few words. Resources are of all its containers together."""
 
     name: str
-    version: str = Field(description="Of its content, with all that it inherits.")
+    version: str = Field(description="Of what its agents are made of.")
     labels: list[str] = Field(description="Of its agents; none where it is only inherited from.")
     default: bool = Field(description="Serves builds that name no label.")
     image: str | None

@@ -17,6 +17,8 @@ from framework.core.ids import TenantName
 
 MAX_REMEMBERED = 4096
 """Labels whose templates are known; there are far fewer of them in use than jobs."""
+NOT_OF_AGENTS = {"inherit_from", "abstract", "tenants", "spares", "max_agents", "max_agents_per_tenant", "overrides"}
+"""Keys that change no agent: where only they change, spares and pooled agents stay."""
 MAX_TOLD = 20
 """Labels that a reason lists."""
 
@@ -25,15 +27,16 @@ class CatalogTemplate(NamedTuple):
     """A template with all that it inherits."""
 
     name: str
-    version: str  # first 12 hex digits of the SHA-256 of its content
+    version: str  # first 12 hex digits of the SHA-256 of what its agents are made of
     settings: TemplateSettings
     labels: tuple[str, ...]  # of its agents' nodes; none where it is abstract
     tenants: frozenset[str] | None  # whom it serves; None: all
 
     @staticmethod
     def of(name: str, settings: TemplateSettings) -> CatalogTemplate:
-        """The content is all keys, as JSON with the keys in order."""
-        content = json.dumps(settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """The content is all that its agents are made of, as JSON with the keys in order."""
+        made_of = settings.model_dump(mode="json", exclude=NOT_OF_AGENTS)
+        content = json.dumps(made_of, sort_keys=True, separators=(",", ":"))
         own = (name,) if settings.labels is None else tuple(settings.labels)
         return CatalogTemplate(
             name,

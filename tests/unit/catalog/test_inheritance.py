@@ -78,11 +78,12 @@ def test_templates_inherit_across_files(read: Read) -> None:
     assert catalog.templates["java"].settings.cpus == 4
 
 
-def test_a_version_is_of_the_content_alone(read: Read) -> None:
+def test_a_version_is_of_what_agents_are_made_of_alone(read: Read) -> None:
     one = read("templates: {a: {cpus: 2}, b: {inherit_from: a}}").versions
     other = read("templates:\n  b: {cpus: 2.0}\n  a:\n    inherit_from: []\n    cpus: 2\n").versions
     changed = read("templates: {a: {cpus: 2, mem_mib: 99}, b: {inherit_from: a}}").versions
-    assert one["a"] == other["a"] == other["b"] and len(one["a"]) == 12
+    more = read("templates: {a: {cpus: 2, spares: 3, max_agents: 9, tenants: [x], overrides: {cpus_max: 4}}}").versions
+    assert one["a"] == one["b"] == other["a"] == other["b"] == more["a"] and len(one["a"]) == 12
     assert changed["a"] != one["a"] and changed["b"] != one["b"]
 
 
