@@ -209,6 +209,8 @@ def cover(state: State, now: float) -> None:
         roles = allot(state, host_id).roles
         for each in claims:
             if each.task_id in roles:
+                if each.uncovered_at is not None and each.ready_at is not None:
+                    state.deadlines.set("claims", host_id, now + TOGETHER_S)
                 each.uncovered_at = None
                 state.claims.uncovered.discard(each.task_id)
             elif each.uncovered_at is None:

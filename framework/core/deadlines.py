@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 
 Key = tuple[str, str]
 
@@ -41,14 +42,23 @@ class Deadlines:
         self._when = {key: when + by_s for key, when in self._when.items()}
         self._forget_stale()
 
-    def due(self, now: float) -> list[Key]:
-        """Takes out every key whose time has come, the earliest first."""
-        keys: list[Key] = []
+    def due(self, now: float) -> Iterator[Key]:
+        """Takes out every key whose time has come, one after the other, the earliest first and each once.
+
+        What is done for one may drop or move others.
+        """
+        taken: set[Key] = set()
+        again: list[tuple[float, Key]] = []
         while (when := self.next()) is not None and when <= now:
             key = heapq.heappop(self._heap)[1]
             del self._when[key]
-            keys.append(key)
-        return keys
+            if key in taken:
+                again.append((when, key))
+                continue
+            taken.add(key)
+            yield key
+        for when, (kind, key_of_kind) in again:
+            self.set(kind, key_of_kind, when)
 
     def _forget_stale(self) -> None:
         self._heap = [(at, each) for each, at in self._when.items()]

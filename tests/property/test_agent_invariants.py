@@ -123,11 +123,7 @@ def test_invariant_5_after_a_sweep_nodes_and_live_tasks_match_both_ways(history:
     simulation = JenkinsSimulation()
     simulation.play(history)
     for master in simulation.masters.values():
-        master.up = True
-        simulation.advance(0.5)
-        simulation.look(master)
-        simulation.turn(simulation.pending + simulation.desk.work(1000))
-        simulation.pending = []
+        simulation.sweep(master)
         live = simulation.live_agents(master.tenant)
         preparing = {each.task_id for each in simulation.state.claims}
         nodes = {node.task_id for node in master.nodes.values()}

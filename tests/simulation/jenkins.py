@@ -76,6 +76,15 @@ class JenkinsSimulation(Simulation):
             self.demand(master)
             self.turn([observed])
 
+    def sweep(self, master: FakeMaster) -> None:
+        """A look, and all that follows from it done."""
+        self._crash_at = None
+        master.up = True
+        self.advance(0.5)
+        self.look(master)
+        self._tell(self.pending, self.desk.work(1000))
+        self.pending = []
+
     # What a history is made of
 
     def _do_item(self, a: int, b: int) -> None:

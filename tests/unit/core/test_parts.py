@@ -39,9 +39,9 @@ def test_deadlines_move_drop_and_come_due_in_order() -> None:
     deadlines.drop("k", "c")
     deadlines.drop("k", "never")
     assert deadlines.next() == 0.5
-    assert deadlines.due(3.0) == [("k", "a"), ("k", "b")]
+    assert list(deadlines.due(3.0)) == [("k", "a"), ("k", "b")]
     assert (deadlines.next(), len(deadlines), deadlines.has("k", "d")) == (9.0, 1, True)
-    assert deadlines.due(8.9) == []
+    assert list(deadlines.due(8.9)) == []
 
 
 def test_deadlines_can_all_be_moved() -> None:
@@ -50,8 +50,8 @@ def test_deadlines_can_all_be_moved() -> None:
     deadlines.set("k", "b", 5.0)
     deadlines.move(-2.0)
     assert deadlines.next() == 1.0
-    assert deadlines.due(2.9) == [("k", "a")]
-    assert deadlines.due(3.0) == [("k", "b")]
+    assert list(deadlines.due(2.9)) == [("k", "a")]
+    assert list(deadlines.due(3.0)) == [("k", "b")]
 
 
 def test_deadlines_forget_what_was_dropped() -> None:
