@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,8 +12,9 @@ from benchmarks.jenkins_client import freestyle, pipeline
 from framework.local.cluster import MesosCluster
 from framework.local.spec import HostShape
 from tests.acceptance.conftest import MasterFactory, SchedulerFactory
-from tests.acceptance.jenkins_masters import AGENT
-from tests.acceptance.scheduler_process import SchedulerProcess, eventually
+from tests.acceptance.jenkins_masters import AGENT, witnessed
+from tests.acceptance.scheduler_process import PATIENCE_S, SchedulerProcess, eventually
+from tests.acceptance.witness import Witness
 from tests.integration.conftest import ClusterFactory
 
 SHAPES = [HostShape(count=2, cpus=8, mem_mib=8192)]
@@ -102,10 +104,8 @@ def test_masters_that_refuse_or_do_not_answer_slow_only_their_own(
     butlery.start()
     refusing, silent, good = (master(butlery, name) for name in ("refusing", "silent", "good"))
     with socket.create_server(("127.0.0.1", 0)) as nobody:  # takes connections and never says a word
-        spoilt = {
-            "refusing": {"api_token": "0" * 34},
-            "silent": {"url": f"http://127.0.0.1:{nobody.getsockname()[1]}/", "direct_url": ""},
-        }
+        deaf = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
+        spoilt = {"refusing": {"api_token": "0" * 34}, "silent": {"url": deaf, "direct_url": deaf}}
         for one in (refusing, silent):
             told = {**(one.told() or {}), **spoilt[one.tenant]}
             answer = butlery.call("PUT", f"/v1/tenants/{one.tenant}/master", json=told)
@@ -123,25 +123,35 @@ def test_masters_that_refuse_or_do_not_answer_slow_only_their_own(
 
 def wait_mentioned(butlery: SchedulerProcess, request_id: str, words: str) -> None:
     """In why the request waits."""
-    eventually(lambda: words in butlery.get(f"/v1/jobs/{request_id}/why")["summary"], f"{words} in why it waits")
+
+    def why() -> str:
+        return str(butlery.get(f"/v1/jobs/{request_id}/why")["summary"])
+
+    eventually(lambda: words in why(), f"{words} in why it waits, which is: {why()}", PATIENCE_S / 4)
 
 
 def test_a_node_that_was_made_by_hand_is_left_alone(
-    mesos_cluster: ClusterFactory, scheduler: SchedulerFactory, master: MasterFactory
+    mesos_cluster: ClusterFactory, scheduler: SchedulerFactory, master: MasterFactory, open_dir: Path
 ) -> None:
-    butlery = scheduler(mesos_cluster(shapes=SHAPES), templates=TEMPLATES)
+    butlery, witness = scheduler(mesos_cluster(shapes=SHAPES), templates=TEMPLATES), Witness(open_dir)
     butlery.start()
-    payments = master(butlery, "payments", quota={"builds": 0})
-    payments.jenkins.create_job("maven", freestyle("maven", "true"))
+    payments = master(butlery, "payments", quota={"builds": 1})
+    payments.jenkins.create_job("maven", witnessed(witness, "maven"))
     payments.jenkins.queue("maven", N="1")
-    found = eventually(lambda: builds_of(butlery, "payments"), "the request that waits for a quota")
+    eventually(lambda: witness.started("maven-1"), "the build that uses up the quota")
+    payments.jenkins.queue("maven", N="2")
+    found = eventually(lambda: waiting(butlery, "payments"), "the request that waits for it")
     own = f"butlery-{found[0]['id']}.1"
     payments.jenkins.create_node(own, "elsewhere")
     payments.jenkins.create_node("butlery-by-hand", "elsewhere")
-    butlery.make_tenant("payments", quota={"builds": 10})
-    payments.wait_results("maven", {"1": ["SUCCESS"]})
+    witness.release()
+    payments.wait_results("maven", {"1": ["SUCCESS"], "2": ["SUCCESS"]})
     eventually(lambda: sorted(payments.jenkins.nodes()) == sorted([own, "butlery-by-hand"]), "the end of ours alone")
     butlery.stop()
+
+
+def waiting(butlery: SchedulerProcess, tenant: str) -> list[Any]:
+    return [build for build in builds_of(butlery, tenant) if build["state"] == "waiting"]
 
 
 def test_a_template_whose_agents_never_connect_is_paused_and_says_so(
@@ -155,8 +165,8 @@ def test_a_template_whose_agents_never_connect_is_paused_and_says_so(
     for number in range(8):
         payments.jenkins.queue("broken", N=str(number))
     eventually(lambda: "broken" in str(butlery.get("/v1/status")["notices"]), "the notice that it is paused")
-    failed = next(build for build in builds_of(butlery, "payments") if build["attempts"])
-    assert "java" in str(butlery.get(f"/v1/jobs/{failed['id']}"))
+    builds = [butlery.job(build["id"]) for build in builds_of(butlery, "payments")]
+    assert "/nonexistent/java" in str([build["attempts"] for build in builds])
     payments.jenkins.create_job("maven", freestyle("maven", "true"))
     payments.jenkins.queue("maven", N="1")
     payments.wait_results("maven", {"1": ["SUCCESS"]})

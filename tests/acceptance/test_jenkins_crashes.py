@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.jenkins_client import parameter_of, pipeline
+from framework.core.ids import task_of_node
 from framework.local.spec import HostShape
 from tests.acceptance.conftest import MasterFactory, SchedulerFactory
 from tests.acceptance.jenkins_masters import AGENT, MasterProcess, witnessed
@@ -122,8 +123,9 @@ def test_an_agent_that_dies_under_its_build_is_replaced_and_the_job_is_told(
         lambda: payments.results("build")[str(parameter_of(first, "N"))][0] == "FAILURE", "the end of the build on it"
     )
     eventually(lambda: "butlery" in payments.jenkins.log("build", first["number"]), "the reason in its log")
-    lost = next(build for build in builds_of(butlery, "payments") if build["host"] and build["state"] == "running")
-    host = next(one for one in butlery.get("/v1/hosts")["hosts"] if one["hostname"] == lost["host"])
+    request = str(task_of_node(second["builtOn"])).partition(".")[0]
+    lost = butlery.job(request)["attempts"][-1]["host"]
+    host = next(one for one in butlery.get("/v1/hosts")["hosts"] if one["hostname"] == lost)
     told = {"type": "MARK_AGENT_GONE", "mark_agent_gone": {"agent_id": {"value": host["id"]}}}
     answer = httpx.post(f"{cluster.url}/api/v1", json=told, trust_env=False)
     assert answer.status_code == 200, answer.text
