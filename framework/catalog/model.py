@@ -274,6 +274,8 @@ class TemplateSettings(DocumentModel):
     def _whole(self) -> TemplateSettings:
         if self.web_socket and self.tunnel is not None:
             raise ValueError("tunnel is of agents that come by TCP: set web_socket: false too")
+        if self.abstract and (self.labels or self.default or self.spares):
+            raise ValueError("abstract serves nobody: labels, default and spares are of no use, and not inherited")
         if self.spares and self.lifetime == "pooled":
             raise ValueError("spares serve any tenant, pooled agents one: give one of spares and lifetime: pooled")
         if (self.user or self.network) and self.image is None and not self.overrides.images:

@@ -16,8 +16,7 @@ Faults = Callable[..., list[str]]
 BASE = """
 templates:
   base:
-    abstract: true
-    labels: [never]
+    labels: [base]
     image: debian:12
     cpus: 2
     env: {A: "1", B: "2"}
@@ -52,11 +51,11 @@ def test_mappings_are_merged_lists_replaced_and_null_takes_away(read: Read) -> N
 
 
 def test_what_is_a_templates_own_is_not_inherited(read: Read) -> None:
-    catalog = read(BASE + "  child: {inherit_from: base}\n")
+    catalog = read(BASE + "  none: {inherit_from: base, abstract: true}\n  child: {inherit_from: none}\n")
     child = catalog.templates["child"]
     assert (child.labels, child.settings.abstract, child.settings.spares) == (("child",), False, 0)
-    assert catalog.templates["base"].labels == ()
-    assert list(catalog.versions) == ["child"]
+    assert catalog.templates["none"].labels == ()
+    assert list(catalog.versions) == ["base", "child"]
 
 
 def test_of_a_diamond_each_ancestor_counts_once(read: Read) -> None:
@@ -136,9 +135,9 @@ def test_what_is_named_twice_or_removed_in_vain(faults: Faults) -> None:
     volumes: [{source: /x}]
 """
     ) == [
-        "butlery.yaml:18 templates.child.containers[1]: stands twice: another has the name db too",
-        "butlery.yaml:18 templates.child.containers[2]: has nothing to remove: none with the name mq is inherited",
-        "butlery.yaml:19 templates.child.volumes[2].path: is missing",
+        "butlery.yaml:17 templates.child.containers[1]: stands twice: another has the name db too",
+        "butlery.yaml:17 templates.child.containers[2]: has nothing to remove: none with the name mq is inherited",
+        "butlery.yaml:18 templates.child.volumes[2].path: is missing",
     ]
 
 
@@ -156,6 +155,7 @@ def test_what_contradicts_itself(faults: Faults) -> None:
           h: {default: true}
           i: {default: true}
           j: {labels: [cpus=2]}
+          k: {abstract: true, default: true}
           "k k": {}
           l: 1
         """
@@ -171,6 +171,7 @@ def test_what_contradicts_itself(faults: Faults) -> None:
         "f.containers[0].ready: give exactly one of command and port",
         "g.volumes[0].path: must be a path without `..`",
         "j.labels[0]: must be a label",
+        "k: abstract serves nobody",
         "i.default: is true for h too",
     ]
     assert len(found) == len(words)
