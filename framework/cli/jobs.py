@@ -56,7 +56,7 @@ def submit(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Parameter of the Jenkinsfile; may be repeated.")
     ] = None,
     image: Annotated[str | None, typer.Option(help="Docker image.")] = None,
-    label: Annotated[str | None, typer.Option(help="Template of the settings.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label expression that a template serves.")] = None,
     git_url: Annotated[str | None, typer.Option(metavar="URL", help="Repository to check out first.")] = None,
     git_ref: Annotated[str | None, typer.Option(metavar="REF", help="Branch, tag or commit of it.")] = None,
     cpus: Annotated[float | None, typer.Option(help="CPUs.")] = None,
