@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse
 
 import framework
-from framework.api import demand, files, jobs, leadership, masters, operations, problems, webhooks
+from framework.api import builds, demand, files, jobs, leadership, masters, operations, problems, webhooks
 from framework.api import templates as template_routes
 from framework.api.auth import Authenticator
 from framework.api.context import Context, Waiters
@@ -68,7 +68,8 @@ def create_app(
     )
     app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes)
     problems.install(app)
-    for routes in (jobs, files, operations, leadership, masters, demand, template_routes, webhooks):
+    app.router.routes.append(demand.route)
+    for routes in (jobs, builds, files, operations, leadership, masters, template_routes, webhooks):
         app.include_router(routes.router)
     policy = {
         "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"
@@ -97,7 +98,8 @@ def create_app(
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """The document, with the models that routes read themselves (after the token), and so FastAPI does not know of."""
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    routes = [*app.routes, *demand.described.routes]
+    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=routes)
     _, taken = models_json_schema(
         [
             (JobIn, "validation"),
