@@ -14,6 +14,7 @@ from framework.api.app import create_app
 from framework.ports import Leader
 from framework.settings import ApiSettings
 from framework.tokens import token_sha256
+from tests.fakes import forge_messages
 from tests.fakes.control import FakeControl
 from tests.fakes.seats import FakeSeat
 from tests.fakes.templates import fixed_templates
@@ -79,8 +80,8 @@ async def http(seat: FakeSeat) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_what_its_copy_holds_it_answers_itself(admin: Client, red: Client, leader: FakeLeader) -> None:
-    for path in ("/v1/jobs", "/v1/tenants", "/v1/version", "/v1/health", "/v1/templates", "/v1/templates:match?label=a"):
-        assert (await red("GET", path)).status_code == 200, path
+    for path in ("jobs", "tenants", "version", "health", "templates", "templates:match?label=a"):
+        assert (await red("GET", f"/v1/{path}")).status_code == 200, path
     told = (await admin("GET", "/v1/leader")).json()
     assert (told["role"], told["leader"]["url"], told["url"]) == ("standby", leader.url, "http://here:8080")
     status = (await admin("GET", "/v1/status")).json()
@@ -105,6 +106,15 @@ async def test_the_rest_goes_to_the_leader_as_it_is(red: Client, control: FakeCo
         ("GET", "/v1/jobs/j1/artifacts/a%2Fb%20c.txt"),
         ("DELETE", "/v1/jobs/j1"),
     ]
+
+
+async def test_a_forges_message_goes_to_the_leader_with_its_signature(
+    http: httpx.AsyncClient, leader: FakeLeader
+) -> None:
+    message = forge_messages.push("github")
+    await http.post("/v1/webhooks/shop", content=message.body, headers=message.headers)
+    assert leader.requests == [("POST", "/v1/webhooks/shop", "", message.body)]
+    assert leader.headers[0].items() >= message.headers.items()
 
 
 async def test_whom_and_what_it_does_not_know_yet_the_leader_may(http: httpx.AsyncClient, leader: FakeLeader) -> None:
