@@ -14,28 +14,16 @@ from functools import partial
 from framework.runtime.serving import allow_files
 
 _BACKLOG = 8
-COMPUTERS = {
-    "_class": "hudson.model.ComputerSet",
-    "computer": [
-        {
-            "_class": "hudson.model.Hudson$MasterComputer",
-            "description": "the Jenkins controller's built-in node",
-            "displayName": "Built-In Node",
-            "idle": True,
-            "offline": False,
-        },
-        *(
-            {
-                "_class": "hudson.slaves.SlaveComputer",
-                "description": f"butlery: agent of task {number:016d}.1",
-                "displayName": f"butlery-{number:016d}.1",
-                "idle": False,
-                "offline": False,
-            }
-            for number in range(4)
-        ),
-    ],
-}
+_MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+NODES = [
+    {
+        "name": f"butlery-{number:016d}.1",
+        "description": f"butlery: agent of task {number:016d}.1",
+        "offline": False,
+        "idle": False,
+    }
+    for number in range(4)
+]
 ITEMS = [
     {
         "item": number,
@@ -71,14 +59,13 @@ class _Master(asyncio.Protocol):
         assert self._transport is not None  # noqa: S101 - for the type checker
         for request in requests:
             path = request.split(b" ", 2)[1].partition(b"?")[0]
-            self._transport.write(self._pages[path])
+            self._transport.write(self._pages.get(path, _MISSING))
 
 
 def _pages(session: str) -> dict[bytes, bytes]:
     answers = {
         b"/whoAmI/api/json": {"_class": "hudson.security.WhoAmI", "name": "anonymous"},
-        b"/computer/api/json": COMPUTERS,
-        b"/butlery/queue": {"session": session, "items": ITEMS},
+        b"/butlery/queue": {"session": session, "items": ITEMS, "nodes": NODES},
     }
     return {path: _page(session, json.dumps(answer).encode()) for path, answer in answers.items()}
 

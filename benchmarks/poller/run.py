@@ -1,7 +1,7 @@
 """``butlery bench poller``: the share of a core that looking at masters takes, by the scheduler's own poller and edge.
 
 The masters are one cheap process, each at a port of its own; the poller is in this process, kept to one core, as in the
-scheduler but without its loop. Every look is a connection, three requests, and what they answer read. Two cases:
+scheduler but without its loop. Every look is a connection, two requests, and what they answer read. Two cases:
 masters' events come, so that looks only cross-check; and all masters have something waiting and are silent, which is
 the most that looking ever takes.
 """

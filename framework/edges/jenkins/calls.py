@@ -17,8 +17,8 @@ from framework.jenkins_ports import MasterError, MasterRecord
 MAX_BYTES = 16 * 1024 * 1024
 """Of an answer; 20,000 items of a queue are some 6 MiB."""
 CONNECT_TIMEOUT_S = 3.0
-KNOWN_S = 15.0
-"""For so long after an answer its process is taken to be the same: it has a port of its own, which it holds."""
+KNOWN_S = 5.0
+"""For so long after an answer its process is taken to be the same: no Jenkins is there sooner in another's place."""
 IDLE_S = 15.0
 """For so long a connection is kept that nobody uses."""
 MAX_KNOWN = 10_000
@@ -72,12 +72,17 @@ class Calls:
         """
         base = await self._base(master)
         login = b64encode(f"{master.user}:{master.api_token}".encode()).decode()
-        answer = await self._ask(base, method, path, login, form)
+        try:
+            answer = await self._ask(base, method, path, login, form)
+        except MasterError:
+            self._known.pop((master.direct_url, master.session), None)
+            raise
         self._check_process(master, answer)
         where = f"{method} {path.partition('?')[0]}"
         status = answer.status
         if status in (401, 403):
-            raise MasterError("refused", f"it refuses its own API token (HTTP {status}, {where})")
+            what = "it does not know its own API token" if status == 401 else f"its user {master.user} may not do this"
+            raise MasterError("refused", f"{what} (HTTP {status}, {where})")
         if status == 503:
             raise MasterError("down", "it starts, or is not there (HTTP 503)")
         if status == 429 or status >= 500:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -11,13 +12,13 @@ import msgspec
 from msgspec import Struct, field
 
 from framework.core.events import MasterObserved, SeenNode
-from framework.core.ids import TaskId, TenantName, task_of_node
+from framework.core.ids import TenantName, task_of_node
 from framework.core.jenkins import QueueItem
 from framework.edges.jenkins.calls import Answer
 from framework.jenkins_ports import OURS, FoundItem, Look, MasterError, MasterRecord
 
 COMPUTERS_PATH = "computer/api/json?tree=computer[displayName,description,offline,idle]"
-OWN_QUEUE_PATH = "butlery/queue"
+OWN_PATH = "butlery/queue"
 QUEUE_PATH = (
     "queue/api/json?tree=items[id,inQueueSince,buildable,pending,why,task[name,fullDisplayName,url,labelExpression]]"
 )
@@ -84,14 +85,25 @@ class _OwnItem(Struct):
     buildable: bool = True
 
 
-class _OwnQueue(Struct):
+class _OwnNode(Struct):
+    name: str
+    description: str | None = None
+    offline: bool = True
+    idle: bool = True
+
+
+class _Own(Struct):
+    """The page of ``masters/image/init.groovy.d/butlery-60-page.groovy``, which spares the master a second call."""
+
+    session: str
     items: list[_OwnItem]
+    nodes: list[_OwnNode]
 
 
 COMPUTER = msgspec.json.Decoder(Computer)
 _COMPUTERS = msgspec.json.Decoder(_Computers)
 _QUEUE = msgspec.json.Decoder(_Queue)
-_OWN_QUEUE = msgspec.json.Decoder(_OwnQueue)
+_OWN = msgspec.json.Decoder(_Own)
 _LABELS = msgspec.json.Decoder(dict[str, str])
 """Made here, before threads use them: see masters/records.py."""
 
@@ -104,19 +116,16 @@ class Asker(Protocol):
 
 async def look(ask: Asker, master: MasterRecord, tenant: TenantName, asked_at: float, *, labels: bool) -> Look:
     """Raises MasterError."""
+    answer = await ask(OWN_PATH)
+    if answer.status != 404:
+        return _from_script(await _decoded(answer, _OWN), master, tenant, asked_at)
     answer = await ask(COMPUTERS_PATH)
     computers = await _decoded(answer, _COMPUTERS)
-    own = await ask(OWN_QUEUE_PATH)
-    if own.status == 404:
-        everything, items = await _from_rest(ask, master, labels=labels)
-    else:
-        everything, items = _from_script(await _decoded(own, _OWN_QUEUE))
-    nodes = [
-        SeenNode(task, found.display_name, online=not found.offline, idle=found.idle)
-        for found in computers.computer
-        if (task := _task_of(found)) is not None
-    ]
-    return Look(answer.session, tuple(items), MasterObserved(tenant, asked_at, everything, tuple(nodes)))
+    everything, items = await _from_rest(ask, master, labels=labels)
+    nodes = _ours(
+        (found.display_name, found.description, not found.offline, found.idle) for found in computers.computer
+    )
+    return Look(answer.session, tuple(items), MasterObserved(tenant, asked_at, everything, nodes))
 
 
 def is_ours(name: str, description: str | None) -> bool:
@@ -125,18 +134,27 @@ def is_ours(name: str, description: str | None) -> bool:
     return task is not None and (description or "").startswith(OURS) and task in (description or "")
 
 
-def _task_of(found: Computer) -> TaskId | None:
-    return task_of_node(found.display_name) if is_ours(found.display_name, found.description) else None
+def _ours(nodes: Iterable[tuple[str, str | None, bool, bool]]) -> tuple[SeenNode, ...]:
+    """Of all nodes: name, description, online, idle."""
+    return tuple(
+        SeenNode(task, name, online=online, idle=idle)
+        for name, description, online, idle in nodes
+        if is_ours(name, description) and (task := task_of_node(name)) is not None
+    )
 
 
-def _from_script(queue: _OwnQueue) -> tuple[frozenset[QueueItem], list[FoundItem]]:
-    _check_count(len(queue.items))
-    items = [
+def _from_script(own: _Own, master: MasterRecord, tenant: TenantName, asked_at: float) -> Look:
+    if master.direct_url and own.session != master.session:
+        raise MasterError("down", "another process has its place; it is about to tell where it is")
+    _check_count(len(own.items))
+    items = tuple(
         FoundItem(QueueItem(one.item, one.in_queue_since_ms), one.task, one.task_url, one.label or "")
-        for one in queue.items
+        for one in own.items
         if one.buildable
-    ]
-    return frozenset(QueueItem(one.item, one.in_queue_since_ms) for one in queue.items), items
+    )
+    everything = frozenset(QueueItem(one.item, one.in_queue_since_ms) for one in own.items)
+    nodes = _ours((one.name, one.description, not one.offline, one.idle) for one in own.nodes)
+    return Look(own.session, items, MasterObserved(tenant, asked_at, everything, nodes))
 
 
 async def _from_rest(ask: Asker, master: MasterRecord, *, labels: bool) -> tuple[frozenset[QueueItem], list[FoundItem]]:

@@ -38,6 +38,8 @@ LOOKS_PER_S = 40.0
 ``butlery bench poller`` measures. Those that somebody asked for go first.
 """
 _BURST = 20
+_SOONEST, _LATEST = 0.8, 1.2
+"""Times of its pause at which a master's next look is due."""
 
 Found = Callable[[TenantName, Look], Awaitable[None]]
 
@@ -136,7 +138,9 @@ class Poller:
             now = self._clock.now()
             for tenant in self._busy:
                 master = self._masters.get(tenant)
-                if master is not None and not master.looking:
+                if master is None or master.looking:
+                    continue
+                if master.due > now + self._every_s(master) * _LATEST:
                     self._schedule(master, now + self._pause_s(master))
             await self._clock.sleep(REVIEW_EVERY_S)
 
@@ -208,8 +212,9 @@ class Poller:
         for tenant in self._deferred:
             if (other := self._masters.get(tenant)) is not None and other.due < math.inf:
                 heapq.heappush(self._due, (other.due, tenant))
-        self._deferred.clear()
-        self._wake.set()
+        if self._deferred or self._under_way == LOOKS_AT_ONCE - 1:
+            self._deferred.clear()
+            self._wake.set()
 
     def _schedule(self, master: _Watched, due: float) -> None:
         """At ``due``, unless it is to be looked at sooner anyway."""
@@ -219,7 +224,8 @@ class Poller:
 
     def _push(self, master: _Watched, heap: list[tuple[float, TenantName]]) -> None:
         heapq.heappush(heap, (master.due, master.tenant))
-        self._wake.set()
+        if heap[0][1] == master.tenant:
+            self._wake.set()
 
     def _every_s(self, master: _Watched) -> float:
         if master.failures:
@@ -230,7 +236,7 @@ class Poller:
 
     def _pause_s(self, master: _Watched) -> float:
         """About its time: no two masters stay in step."""
-        return self._every_s(master) * self._chance.uniform(0.8, 1.2)
+        return self._every_s(master) * self._chance.uniform(_SOONEST, _LATEST)
 
     async def _paced(self) -> None:
         """Waits until one more look keeps to ``LOOKS_PER_S``."""

@@ -3,7 +3,8 @@
  *
  *   POST /butlery/backup    name                      starts a backup of the home
  *   GET  /butlery/backups                             all of them, as JSON
- *   GET  /butlery/queue                               what is in the queue, with the labels that REST does not tell
+ *   GET  /butlery/queue                               what is in the queue, with the labels that REST does not tell, and
+ *                                                     the scheduler's nodes
  *   POST /butlery/tell      node, reason, resubmit    writes why an agent ended into the log of the build that ran on it,
  *                                                     and has a build that was lost built again
  */
@@ -25,6 +26,7 @@ import org.kohsuke.stapler.QueryParameter
 import org.kohsuke.stapler.interceptor.RequirePOST
 
 class ButleryPage implements RootAction {
+  static final String OURS = 'butlery-'
   static final int MAX_AGAIN = 2
   static final String AGAIN_BY = 'butlery' // who is named in the cause of a build that is built again
   static final int MAX_REASON = 500
@@ -58,10 +60,15 @@ class ButleryPage implements RootAction {
 
   HttpResponse doQueue() {
     Jenkins.get().checkPermission(Jenkins.ADMINISTER)
+    List<Map> nodes = Jenkins.get().nodes.findAll { it.nodeName.startsWith(OURS) }.collect {
+      def computer = it.toComputer() // none for a moment, while the node is being made
+      [name: it.nodeName, description: it.nodeDescription, offline: computer == null || computer.offline,
+       idle: computer == null || computer.idle]
+    }
     List<Map> items = Queue.instance.items.findAll { !(it.task instanceof Queue.FlyweightTask) }.collect {
       demand.told(it) + [buildable: demand.waits(it)]
     }
-    return HttpResponses.text(JsonOutput.toJson([session: Jenkins.SESSION_HASH, items: items]))
+    return HttpResponses.text(JsonOutput.toJson([session: Jenkins.SESSION_HASH, items: items, nodes: nodes]))
   }
 
   /** 404 where nothing is known to have run there. */

@@ -184,7 +184,17 @@ def own_queue(call: Call) -> Response:
         for item in master.queue.listed()
         if not item.flyweight
     ]
-    return pages.text(json.dumps({"session": master.session, "items": items}))
+    nodes = [
+        {
+            "name": name,
+            "description": node.definition.description,
+            "offline": node.offline,
+            "idle": all(one.running is None for one in node.executors),
+        }
+        for name, node in sorted(master.nodes.items())
+        if name.startswith("butlery-")
+    ]
+    return pages.text(json.dumps({"session": master.session, "items": items, "nodes": nodes}))
 
 
 @routes.post("/butlery/tell")

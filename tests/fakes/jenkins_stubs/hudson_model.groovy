@@ -44,10 +44,17 @@ class Node {
 
   Mode mode = Mode.NORMAL
   int numExecutors = 1
+  String nodeName = ''
+  String nodeDescription = ''
+  Computer computer
+
+  Computer toComputer() { return computer }
 }
 
 class Computer {
   String name
+  boolean offline = true
+  boolean idle = true
   boolean acceptingTasks = true
   List<Executor> executors = []
 }

@@ -107,9 +107,12 @@ async def eventually(condition: Callable[[], object], what: str) -> None:
         await asyncio.sleep(0.02)
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[StartedJenkins]:
-    started = StartedJenkins(tmp_path / "home", variables={Variable.ADMIN_PASSWORD: "a password of tests"})
+@pytest.fixture(params=["with our scripts", "without"])
+def started(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartedJenkins]:
+    variables = {Variable.ADMIN_PASSWORD: "a password of tests"}
+    if request.param == "with our scripts":  # which find nobody to tell
+        variables |= {Variable.SCHEDULER_URL: "http://127.0.0.1:1", Variable.TENANT_TOKEN: "a token of tests"}
+    started = StartedJenkins(tmp_path / "home", variables=variables)
     started.start("--boot-s", "0")
     yield started
     started.stop()
@@ -170,6 +173,15 @@ async def test_a_scheduler_that_starts_anew_takes_over_the_nodes_that_stand(
     await eventually(later.ready, "the same node")
     assert later.keeper.access(task_of(1)) == before
     await later.stop()
+
+
+async def test_items_are_seen_with_their_labels(side: Side) -> None:
+    job = side.jenkins.pipeline("node('gpu && mesos') { sh 'true' }")
+    side.jenkins.build(job)
+    await eventually(lambda: side.looks and side.looks[-1].items, "the item of its step")
+    (found,) = side.looks[-1].items
+    assert (found.task, found.task_url, found.label) == (f"part of {job} #1", f"job/{job}/1/", "gpu&&mesos")
+    assert side.looks[-1].observed.items == {found.item}
 
 
 async def test_nodes_taken_away_by_hand_are_seen_and_need_no_removal(side: Side) -> None:

@@ -198,7 +198,7 @@ async def test_an_endless_answer_is_read_no_further_than_any_that_is_of_use() ->
 async def test_a_queue_without_end_is_not_taken_in() -> None:
     edge = JenkinsEdge(SystemClock(), timeout_s=20)
     items = [{"item": number, "task": "a", "in_queue_since_ms": 1} for number in range(20_001)]
-    answer = json.dumps({"computer": [], "items": items}).encode()
+    answer = json.dumps({"session": "s1", "items": items, "nodes": []}).encode()
     async with odd_master(page("200 OK", body=answer)) as (master, _):
         with pytest.raises(MasterError, match="more than 20000 items"):
             await edge.look(master, TENANT, labels=True)

@@ -273,6 +273,24 @@ def test_a_build_is_told_why_its_agent_ended_and_built_again(start: StartJenkins
     assert log.read_text().endswith("[butlery] out of memory\n")
 
 
+def test_the_queue_and_the_schedulers_nodes_are_shown_at_once(start: StartJenkins) -> None:
+    jenkins = start()
+    jenkins.complete()
+    jenkins(
+        f"Queue.instance.waiting << {BUILDABLE % 9}; Jenkins.get().nodes.addAll([new Node(nodeName: 'by-hand'), "
+        "new Node(nodeName: 'butlery-1', nodeDescription: 'butlery: agent'), "
+        "new Node(nodeName: 'butlery-2', computer: new Computer(offline: false, idle: false))]); 0"
+    )
+    as_one_who_may = "hudson.security.ACL.as2(hudson.security.ACL.SYSTEM2)"
+    shown = json.loads(jenkins(f"{as_one_who_may}; {ASKED}.doQueue().text"))
+    assert shown["session"] == "bd191592"
+    assert [(one["item"], one["label"], one["buildable"]) for one in shown["items"]] == [(9, "docker&&mesos", True)]
+    assert shown["nodes"] == [
+        {"name": "butlery-1", "description": "butlery: agent", "offline": True, "idle": True},
+        {"name": "butlery-2", "description": "", "offline": False, "idle": False},
+    ]
+
+
 def test_a_scheduler_that_knows_of_no_demand_is_left_in_peace(start: StartJenkins, scheduler: Scheduler) -> None:
     scheduler.answers[DEMAND] = [404]
     jenkins = start()
