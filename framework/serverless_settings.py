@@ -19,12 +19,11 @@ SECRET_MIN_CHARS = 16
 """Of a webhook's secret: 96 bits where it is drawn from base64, which nobody guesses."""
 BUILD_SECRET_MAX_BYTES = 64 << 10
 """Of one secret of a build, which is one variable of its environment; Linux takes twice that."""
-RUNNER_COMMAND = """\
-set --
-while IFS= read -r parameter; do set -- "$@" --arg "$parameter"; done < "$JENKINSFILE_PARAMETERS"
-exec /app/bin/jenkinsfile-runner --jenkins-war /app/jenkins --plugins /usr/share/jenkins/ref/plugins \\
-    --file "$JENKINSFILE" --runWorkspace "$PWD" "$@"
-"""
+RUNNER_COMMAND = (
+    'set --; while IFS= read -r parameter; do set -- "$@" --arg "$parameter"; done < "$JENKINSFILE_PARAMETERS"; '
+    "exec /app/bin/jenkinsfile-runner --jenkins-war /app/jenkins --plugins /usr/share/jenkins/ref/plugins "
+    '--file "$JENKINSFILE" --runWorkspace "$PWD" "$@"'
+)
 """What the image's own launcher does, but for the paths, which that has fixed."""
 
 Kind = Literal["github", "gitlab", "bitbucket"]

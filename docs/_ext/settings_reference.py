@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -58,7 +58,7 @@ def file_lines(model: type[BaseModel]) -> Iterator[str]:
         if inner is None or field.description:
             yield from (field.description or "", "")
         if inner is not None:
-            yield from section_lines(inner, f"{name}.LABEL" if inner is not field.annotation else name)
+            yield from section_lines(inner, name if inner is field.annotation else f"{name}{_one_of(field.annotation)}")
 
 
 def section_lines(model: type[BaseModel], section: str) -> Iterator[str]:
@@ -101,6 +101,11 @@ def _default(value: object) -> str:
     if isinstance(plain, bool) or plain is None:
         return {True: "true", False: "false", None: "null"}[plain]
     return str(int(plain)) if isinstance(plain, float) and plain.is_integer() else str(plain)
+
+
+def _one_of(annotation: Any) -> str:
+    """How one of several is named: by its label, or in a list by its number."""
+    return "[N]" if get_origin(annotation) is list or annotation is list else ".LABEL"
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -18,6 +18,7 @@ from framework.local.files import PRIVATE, write_whole
 from framework.local.server_process import ServerProcess, url_at
 from framework.local.status import Paths
 from framework.secret_files import MESOS_SECRET_VARIABLE
+from framework.serverless_settings import WebhookSettings
 from framework.settings import load_settings
 
 API_PORT = 8080  # the usual one of the settings
@@ -63,6 +64,10 @@ def write_config(directory: Path, given: Path | None, mesos_url: str, isolation:
         name = "masters.ingress.http_port"
         its["http_port"] = choose_port(its.get("http_port") or None, paths.ingress_port, INGRESS_PORT, name)
         ingress_url = url_at(its.get("host") or "127.0.0.1", its["http_port"])
+    if settings.webhooks:
+        sections["webhooks"] = [
+            _with_its_files(one, hook) for one, hook in zip(data["webhooks"], settings.webhooks, strict=True)
+        ]
     if settings.templates_path is not None:
         sections["templates_path"] = str(settings.templates_path)
     text = yaml.safe_dump({**data, **sections}, sort_keys=True, allow_unicode=True)
@@ -77,6 +82,13 @@ def _with_whole_paths(section: Mapping[str, Any], base: Path) -> dict[str, Any]:
         key: str(base / value) if key in FILES_OF_MASTERS and isinstance(value, str) else value
         for key, value in section.items()
     }
+
+
+def _with_its_files(section: Mapping[str, Any], hook: WebhookSettings) -> dict[str, Any]:
+    """A webhook of the user's file, whose files are beside that."""
+    files: dict[str, Any] = {"secret_file": str(hook.secret_file)}
+    files |= {"token_file": str(hook.token_file)} if hook.token_file is not None else {}
+    return {**section, **files, "secret_files": {name: str(path) for name, path in hook.secret_files.items()}}
 
 
 def _write_token(path: Path, token: str | None) -> None:

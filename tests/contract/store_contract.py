@@ -9,6 +9,7 @@ import pytest
 
 from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.ids import FrameworkId, RequestId, TenantName
+from framework.core.origin import Origin
 from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Quota, RequestState, TaskState, Tenant
@@ -17,6 +18,8 @@ from framework.errors import IdempotencyConflictError
 from framework.jenkins_ports import MasterRecord
 from framework.ports import JobQuery, Snapshot, Store, TenantRecord
 from tests.fakes import samples
+
+ORIGIN = Origin("shop", "acme/shop", "6113728", "main", "d-1")
 
 StoreFactory = Callable[[], Store]
 """Opens the one state of a test; called again it closes the store it gave before and opens the same state anew."""
@@ -169,7 +172,7 @@ class StoreContract:
             shared=True,
             containers=(Container("db", Resources(500, 512), "postgres:16"),),
         )
-        request = samples.request("r1", template=template, preemptions=2, not_before=7.5)
+        request = samples.request("r1", template=template, preemptions=2, not_before=7.5, origin=ORIGIN)
         store.add_submissions([samples.new(request)])
         task = samples.task(request)
         task.role, task.ports, task.mesos_executor_id = "team/a", [31000, 31001], "shared-1"
@@ -177,6 +180,19 @@ class StoreContract:
         for loaded in (store.load(), open_store().load()):
             assert (loaded.requests, loaded.tasks) == ([request], [task])
             assert loaded.tenants[0].tenant.role == "team/a"
+
+    def test_that_a_forge_knows_the_end_can_be_noted_after_it(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        request = samples.request("r1", origin=ORIGIN)
+        store.add_submissions([samples.new(request)])
+        store.commit(samples.ended(request))
+        ended = store.request(request.id)
+        assert ended is not None
+        told = msgspec.structs.replace(ended, origin=msgspec.structs.replace(ORIGIN, told=True))
+        store.commit([SaveRequest(told)])
+        assert store.requests(JobQuery(states=("ended",))) == [told]
+        assert store.load().requests == []
+        assert open_store().requests(JobQuery(states=("ended",))) == [told]
 
     def test_what_is_unknown_is_not_made_up(self, open_store: StoreFactory) -> None:
         store = open_store()
