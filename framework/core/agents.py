@@ -127,7 +127,8 @@ def _item_called(master: Master, request: Request, side: JenkinsSide, task: str)
     if not task or side.task == task:
         return side.item
     for item, other in master.bound():
-        if other is not request and other.jenkins is not None and other.jenkins.task == task and _waits(other):
+        its = other.jenkins
+        if other is not request and its is not None and its.task == task and its.accepted_at is None:
             return item
     return side.item
 
@@ -169,13 +170,16 @@ def _swap(master: Master, one: Request, other: Request) -> None:
 
 
 def served(state: State, event: ev.AgentServed, now: float) -> list[Effect]:
-    """The agent's build is over: its node goes at once, and so does a one-shot agent."""
+    """The agent's build is over: its node goes at once, and so does a one-shot agent. One that had left its master by
+
+    then took its build with it, which Jenkins tells as any other that failed.
+    """
     found = _agent(state, event.task_id)
     if found is None:
         return []
     task, request, side = found
-    if event.problem is not None and task.id in state.offline:
-        reason = f"its agent left its master in the middle of the build: {event.problem}"
+    if task.id in state.offline:
+        reason = "its agent left its master in the middle of the build"
         return kill(state, task, FailureClass.INFRASTRUCTURE, reason, now)
     if request.template.lifetime is Lifetime.POOLED:
         return pools.served(state, task, request, side, now)
