@@ -77,7 +77,7 @@ class Forge(Protocol):
         ...
 
     async def file(self, repository: str, commit: str, path: str, max_bytes: int) -> str | None:
-        """A file of the repository at that commit, within a bounded time; None where it has none.
+        """A file of the repository at that commit, within a bounded time; None where it has none, or may not be read.
 
         Raises ForgeError, and InputError for one that is longer or no text.
         """

@@ -122,7 +122,7 @@ class WebhookSettings(DocumentModel):
     token_file: LocalPath | None = Field(
         default=None,
         description="File with a token of the API, readable by its owner alone, with which the commit's status is set "
-        "and the repository's ``.butlery.yaml`` is read. Without it no status is set.",
+        "and the repository's ``.butlery.yaml`` is read. Without it the forge is asked for nothing.",
     )
     secret_files: dict[SecretName, LocalPath] = Field(
         default_factory=dict,

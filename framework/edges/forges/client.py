@@ -113,6 +113,8 @@ class HttpForge:
             raise self._refusal(code, headers, answer)
 
     async def file(self, repository: str, commit: str, path: str, max_bytes: int) -> str | None:
+        if self._token is None:  # whom forges answer a few times an hour, if at all
+            return None
         url = self._api_url + self._file(repository, commit, path)
         accept = {"Accept": "application/vnd.github.raw+json" if self._kind == "github" else "*/*"}
         code, headers, answer = await self._connection.call("GET", url, {**self._headers(), **accept}, None, max_bytes)

@@ -34,7 +34,7 @@ def status(
 
 
 @asynccontextmanager
-async def opened(kind: Kind, folder: Path, token: str = TOKEN) -> AsyncIterator[tuple[FakeForge, HttpForge]]:
+async def opened(kind: Kind, folder: Path, token: str | None = TOKEN) -> AsyncIterator[tuple[FakeForge, HttpForge]]:
     server = await FakeForge(kind).start()
     forges = Forges([webhook(folder, kind=kind, api_url=server.url, token=token)])
     try:
@@ -110,3 +110,10 @@ async def test_a_forge_that_is_away(tmp_path: Path) -> None:
         with pytest.raises(ForgeError) as caught:
             await forge.tell(ORIGIN, status())
         assert caught.value.retryable
+
+
+@every_forge
+async def test_without_a_token_nothing_is_asked(kind: Kind, tmp_path: Path) -> None:
+    async with opened(kind, tmp_path, None) as (server, forge):
+        assert await forge.file(REPOSITORY, COMMIT, ".butlery.yaml", 1000) is None
+        assert server.calls == 0
