@@ -65,6 +65,7 @@ def run(masters: int, seconds: int, rate: int, console: Console) -> dict[str, An
         "p99_ms": _ms(percentile(posts, 0.99)),
         "max_ms": _ms(max(posts)),
         "posts": len(posts),
+        "retries": sum(one.retries for one in told),
         "cpu_share": rounded(cpu_s / took_s),
         "events_per_cpu_s": rounded(events / cpu_s, 1),
     }
@@ -88,6 +89,13 @@ async def _told(
 ) -> tuple[list[Master], float]:
     """What the masters told, and in how many seconds it was taken."""
     masters = [Master(url, token, number) for number, token in enumerate(tokens.values())]
+    try:
+        return masters, await _played(masters, agents, builds_per_s)
+    except* UnavailableError as failed:
+        raise failed.exceptions[0] from None
+
+
+async def _played(masters: list[Master], agents: list[Agent], builds_per_s: float) -> float:
     async with asyncio.TaskGroup() as group:
         for master in masters:
             master.put({"event": "ready", "version": "2.463"})
@@ -97,10 +105,11 @@ async def _told(
         began = time.monotonic()
         for master in masters:
             master.took_s.clear()
+            master.retries = 0
         await play(masters, agents, builds_per_s)
         for master in masters:
             master.end()
-    return masters, time.monotonic() - began
+    return time.monotonic() - began
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from benchmarks.demand.prepared import LABEL, Agent
 from framework.errors import UnavailableError
 
-GAP_S = 0.1
+GAP_S = 0.2
 BATCH = 500
+PAUSE_S = 0.2
 """As the script has them."""
 ANSWER_TIMEOUT_S = 30.0
 
@@ -36,7 +37,7 @@ class Master:
         self._some = asyncio.Event()
         self._ended = False
         self.took_s: list[float] = []
-        self.told = self.taken = self.refused = 0
+        self.told = self.taken = self.retries = 0
 
     def put(self, record: Record) -> None:
         self._seq += 1
@@ -63,13 +64,17 @@ class Master:
                     await asyncio.sleep(posted_at + GAP_S - time.monotonic())
                     batch, self._records = self._records[:BATCH], self._records[BATCH:]
                     posted_at = time.monotonic()
-                    await self._post(reader, writer, "".join(f"{json.dumps(one)}\n" for one in batch).encode())
+                    lines = "".join(f"{json.dumps(one)}\n" for one in batch).encode()
+                    while not await self._post(reader, writer, lines):
+                        self.retries += 1
+                        await asyncio.sleep(PAUSE_S)
         except (OSError, EOFError, ValueError, IndexError, TimeoutError) as error:
             raise UnavailableError(f"the scheduler does not take demand: {error!r}") from error
         finally:
             writer.close()
 
-    async def _post(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> None:
+    async def _post(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> bool:
+        """Whether it was taken; else it is to be tried again."""
         began = time.monotonic()
         writer.write(f"{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
@@ -81,10 +86,12 @@ class Master:
                     length = int(value)
             answer = json.loads(await reader.readexactly(length))
         self.took_s.append(time.monotonic() - began)
+        if status in (429, 503):
+            return False
         if status != 200:
             raise UnavailableError(f"the scheduler answers {status}: {answer.get('detail')}")
         self.taken += answer["taken"]
-        self.refused += len(answer["unserved"])
+        return True
 
 
 async def play(masters: Sequence[Master], agents: Sequence[Agent], builds_per_s: float) -> None:

@@ -33,7 +33,7 @@ class ButleryDemand implements Runnable {
   static final int ROOM = 10_000
   static final int BATCH = 500
   static final int REMEMBERED = 2000
-  static long GAP_MS = 100 // between two posts: the first record goes at once, those right after it go together
+  static long GAP_MS = 200 // between two posts: the first record goes at once, those right after it go together
   static long ALIVE_MS = 30_000
   static long FIRST_PAUSE_MS = 200
   static long LONGEST_PAUSE_MS = 30_000

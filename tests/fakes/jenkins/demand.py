@@ -21,7 +21,7 @@ _AGAIN_S = 1800.0
 _UNKNOWN_PAUSE_S = 300.0
 """After a 404: a scheduler that takes no events yet is not asked again soon."""
 _BOUND, _BATCH = 10_000, 500
-_GAP_S = 0.1
+_GAP_S = 0.2
 _ALIVE_S = 30.0
 
 Record = dict[str, Any]
