@@ -122,7 +122,7 @@ def test_an_agent_that_dies_under_its_build_is_replaced_and_the_job_is_told(
     eventually(
         lambda: payments.results("build")[str(parameter_of(first, "N"))][0] == "FAILURE", "the end of the build on it"
     )
-    eventually(lambda: "butlery" in payments.jenkins.log("build", first["number"]), "the reason in its log")
+    eventually(lambda: "[butlery]" in payments.jenkins.log("build", first["number"]), "the reason in its log")
     request = str(task_of_node(second["builtOn"])).partition(".")[0]
     lost = butlery.job(request)["attempts"][-1]["host"]
     host = next(one for one in butlery.get("/v1/hosts")["hosts"] if one["hostname"] == lost)
