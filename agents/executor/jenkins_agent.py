@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agents.executor.limits import Verdict
     from agents.spec import AgentSpec, BuildSpec
 
 HEAP_SHARE = 8
@@ -81,9 +82,15 @@ def environment(agent: AgentSpec, jar: str, secret: str) -> dict[str, str]:
     return made
 
 
-def ended(exit_code: int, last_line: str) -> str:
-    """Why an agent ended by itself. agent.jar ends with 255 where its master does not let it in."""
+def ended(exit_code: int | None, number: int | None, last_line: str) -> Verdict:
+    """Of an agent that ended by itself, or by a signal ``number`` of somebody else's.
+
+    agent.jar ends with 255 where its master does not let it in, and a JVM that is asked to end with 128 and the signal.
+    """
+    if exit_code is None or 128 < exit_code <= 128 + 64:
+        number = number if exit_code is None else exit_code - 128
+        return "infrastructure", "the agent was killed by signal %s" % number
     what = "the agent ended with exit code %d" % exit_code
     if exit_code == 255:
         what += ": its master has no such node and secret, or the node is connected already"
-    return "%s: %s" % (what, last_line) if last_line else what
+    return "connect", "%s: %s" % (what, last_line) if last_line else what

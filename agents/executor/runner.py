@@ -306,10 +306,10 @@ class _Run:
             if self._spec.container and self._log.last_line():
                 told += ": " + self._log.last_line()
             verdict = "failed", told
-            if self._spec.agent is not None and body.exit_code is not None:
+            if self._spec.agent is not None:
                 from agents.executor import jenkins_agent
 
-                verdict = "connect", jenkins_agent.ended(body.exit_code, self._log.last_line())
+                verdict = jenkins_agent.ended(body.exit_code, body.signal, self._log.last_line())
         return self._result(verdict, body.exit_code, body.signal, watch.leftovers)
 
     def _result(self, verdict: Verdict, exit_code: int | None, number: int | None, leftovers: int) -> BuildResult:

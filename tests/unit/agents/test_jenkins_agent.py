@@ -119,6 +119,19 @@ def test_an_agent_that_ends_by_itself_did_not_connect(
     assert told.message.endswith("the node is connected already: no entry")
 
 
+@pytest.mark.parametrize("script", ["kill -9 $$", "exit 143"])
+def test_an_agent_that_somebody_kills_is_lost(
+    start: Start, agent: OddAgent, master: JarServer, tenant: str, script: str
+) -> None:
+    start()
+    agent.next("SUBSCRIBE")
+    agent.send(launch(script, tenant=tenant, **agent_of(master)))
+    agent.state()
+    told = result(agent.state())
+    assert told.result_class == "infrastructure"
+    assert told.message == f"the agent was killed by signal {9 if '9' in script else 15}"
+
+
 def test_a_spare_waits_and_becomes_what_it_is_given(
     start: Start, agent: OddAgent, sandbox: Path, master: JarServer, tenant: str
 ) -> None:
