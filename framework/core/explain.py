@@ -6,10 +6,11 @@ from collections import Counter
 
 from framework.core import pools, preemption
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
-from framework.core.fit import bars, may_take, need_on
+from framework.core.fit import bars, may_take, need_on, unclaimed
 from framework.core.ids import RequestId
 from framework.core.offers import Host, HostOffers
 from framework.core.ordering import TenantBook
+from framework.core.resources import ZERO
 from framework.core.state import State
 from framework.core.tasks import SPARES, Request, RequestState
 
@@ -118,7 +119,7 @@ def _turned_away(state: State, request: Request, host: Host, now: float) -> list
 
 def _lacks(state: State, request: Request, held: HostOffers) -> list[str]:
     """What these offers have too little of, or else what keeps the request from them."""
-    lacking = need_on(state, request, held.host_id).lacking_in(held.available)
+    lacking = need_on(state, request, held.host_id).lacking_in(sum(unclaimed(state, held), ZERO))
     if lacking:
         return list(lacking)
     reason = may_take(state, request, held)

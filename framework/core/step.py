@@ -223,9 +223,6 @@ def _hosts(state: State, event: ev.HostsObserved, now: float) -> list[Effect]:
         if host_id not in hosts or not hosts[host_id].active:
             state.release(host_id, now)
     effects: list[Effect] = []
-    for host_id in state.claims.hosts():
-        if host_id not in hosts or not hosts[host_id].active:
-            effects += claiming.on_lost_host(state, host_id, now)
     for request in state.requests.values():
         if request.avoid_hosts and request.state is RequestState.WAITING and not elsewhere(state, request):
             state.dequeue(request, now)
