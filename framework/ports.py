@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from agents.spec import BuildSpec
-from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.answers import Health, HostUse, Standing, TenantUse, WhyNot
 from framework.core.effects import AcceptInverse, Acknowledge, Decline, DeclineInverse, Kill, Reconcile, Save
 from framework.core.events import Event, OperationUpdate
 from framework.core.ids import FrameworkId, HostId, OfferId, RequestId, TaskId, TenantName
@@ -446,6 +446,18 @@ class Control(Protocol):
 
     def why(self, request_id: RequestId) -> WhyNot | None:
         """None where it is not waiting."""
+        ...
+
+    def standing(self, request_id: RequestId) -> Standing | None:
+        """How a live build stands; None where it is not live."""
+        ...
+
+    def queue(self, tenant: TenantName, most: int) -> list[tuple[Request, Standing]]:
+        """The tenant's items whose agents are not online yet, the oldest first."""
+        ...
+
+    def of_item(self, tenant: TenantName, number: int) -> Request | None:
+        """The live request for this item of the queue of the tenant's master."""
         ...
 
     def tenants(self) -> list[TenantUse]: ...

@@ -17,7 +17,7 @@ from framework.ports import Seat
 
 Role = Literal["leader", "standby"]
 
-_EPOCH = "Seconds since the epoch."
+EPOCH = "Seconds since the epoch."
 
 
 class ResourcesOut(BaseModel):
@@ -67,15 +67,15 @@ class AttemptOut(BaseModel):
     state: str
     role: str = Field(description="Mesos role of the offers it was launched on.")
     ports: list[int] = Field(description="Of the host, the build's own.")
-    launched_at: float = Field(description=_EPOCH)
-    running_at: float | None = Field(description=_EPOCH)
-    ended_at: float | None = Field(description=_EPOCH)
+    launched_at: float = Field(description=EPOCH)
+    running_at: float | None = Field(description=EPOCH)
+    ended_at: float | None = Field(description=EPOCH)
     result: ResultOut | None
 
     @classmethod
-    def of(cls, attempt: int, task: Task) -> AttemptOut:
+    def of(cls, task: Task) -> AttemptOut:
         return cls(
-            attempt=attempt,
+            attempt=task.attempt,
             task_id=task.id,
             host=task.hostname,
             state=task.state.value,
@@ -125,10 +125,10 @@ class JobOut(BaseModel):
     containers: list[ContainerOut] = Field(description="Beside the one that builds.")
     timeout_s: float
     grace_s: float
-    submitted_at: float = Field(description=_EPOCH)
-    launched_at: float | None = Field(description=f"{_EPOCH} Of the newest attempt.")
-    running_at: float | None = Field(description=f"{_EPOCH} Of the newest attempt.")
-    ended_at: float | None = Field(description=_EPOCH)
+    submitted_at: float = Field(description=EPOCH)
+    launched_at: float | None = Field(description=f"{EPOCH} Of the newest attempt.")
+    running_at: float | None = Field(description=f"{EPOCH} Of the newest attempt.")
+    ended_at: float | None = Field(description=EPOCH)
     cancel_reason: str | None
     result: ResultOut | None = Field(description="Null until it has ended.")
 
@@ -170,7 +170,7 @@ class JobDetail(JobOut):
 
     @classmethod
     def with_attempts(cls, request: Request, spec: BuildSpec | None, tasks: list[Task]) -> JobDetail:
-        attempts = [AttemptOut.of(number, task) for number, task in enumerate(tasks, start=1)]
+        attempts = [AttemptOut.of(task) for task in tasks]
         return cls(**_job_fields(request), spec=SpecOut.of(spec) if spec else None, attempts=attempts)
 
 
@@ -291,7 +291,7 @@ class HostOut(BaseModel):
     hostname: str
     active: bool
     attributes: dict[str, str]
-    maintenance_at: float | None = Field(description=f"{_EPOCH} When it is to be taken out of service.")
+    maintenance_at: float | None = Field(description=f"{EPOCH} When it is to be taken out of service.")
     total: ResourcesOut
     used: ResourcesOut
     offered: ResourcesOut = Field(description="Held by the scheduler now.")

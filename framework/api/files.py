@@ -131,7 +131,7 @@ async def _part(context: Context, job: Request, query: LogQuery) -> Part:
         chunk = await context.control.read_file(job.id, path, query.offset, query.length, attempt)
     except FileNotFoundError:
         attempts = await context.control.attempts(job.id)
-        if ended or (len(attempts) >= attempt and attempts[attempt - 1].state is TaskState.ENDED):
+        if ended or any(one.attempt == attempt and one.state is TaskState.ENDED for one in attempts):
             raise not_found("log: the attempt wrote none, or its host keeps it no longer") from None
         chunk = FileChunk(query.offset, b"", ended=False)
     return Part(

@@ -132,20 +132,24 @@ def _tenant_of(principal: Principal, asked: str | None) -> TenantName:
     return principal.tenant
 
 
-@router.get("", summary="List jobs", responses=documented(401, 403, 422, 503))
-async def listing(principal: Authenticated, context: Serving, query: Annotated[ListQuery, Query()]) -> JobList:
-    """Newest first."""
+def asked(principal: Principal, query: ListQuery) -> JobQuery:
+    """A tenant's token asks for its own. Raises ProblemError (403) where it names another."""
     tenant = TenantName(query.tenant) if query.tenant is not None else None
     if principal.tenant is not None:
         tenant = _tenant_of(principal, tenant)
-    asked = JobQuery(
+    return JobQuery(
         tenant=tenant,
         states=tuple(state.value for state in query.state),
         job=query.job,
         before=RequestId(query.before) if query.before is not None else None,
         limit=query.limit,
     )
-    found = await context.control.requests(asked)
+
+
+@router.get("", summary="List jobs", responses=documented(401, 403, 422, 503))
+async def listing(principal: Authenticated, context: Serving, query: Annotated[ListQuery, Query()]) -> JobList:
+    """Newest first."""
+    found = await context.control.requests(asked(principal, query))
     last = found[-1].id if len(found) == query.limit else None
     return JobList(jobs=[JobOut.of(one) for one in found], next=last)
 

@@ -89,14 +89,14 @@ class MasterOut(BaseModel):
 @router.get("/tenants/{name}", summary="Show a tenant", responses=documented(401, 404))
 async def tenant(name: str, principal: Authenticated, context: Serving) -> TenantOut:
     """What it uses now and what it waits for; for the tenant itself and the administrator."""
-    known = _known(name, principal, context)
+    known = known_tenant(name, principal, context)
     return next(TenantOut.of(use) for use in context.control.tenants() if use.tenant.name == known)
 
 
 @router.get("/tenants/{name}/master", summary="How a tenant's master is spoken to", responses=documented(401, 404, 503))
 async def master(name: str, principal: Authenticated, context: Serving) -> MasterOut:
     """As it told when it last started; for the administrator with its API token."""
-    found = await context.control.master(_known(name, principal, context))
+    found = await context.control.master(known_tenant(name, principal, context))
     if found is None:
         raise not_found("master")
     return MasterOut.of(found, principal)
@@ -116,7 +116,7 @@ async def master(name: str, principal: Authenticated, context: Serving) -> Maste
 )
 async def set_master(name: str, request: Request, principal: Authenticated, context: Serving) -> Response:
     """The master itself does so when it has started, with its tenant's token; a repeat changes nothing."""
-    known = _known(name, principal, context)
+    known = known_tenant(name, principal, context)
     raw = await read_object(request, context.settings.max_body_bytes)
     try:
         given = take(MasterIn, raw)
@@ -135,11 +135,11 @@ async def set_master(name: str, request: Request, principal: Authenticated, cont
 )
 async def forget_master(name: str, principal: Administrator, context: Serving) -> Response:
     """For a master that is gone. The tenant stays."""
-    await context.control.set_master(_known(name, principal, context), None)
+    await context.control.set_master(known_tenant(name, principal, context), None)
     return Response(status_code=204)
 
 
-def _known(name: str, principal: Principal, context: Context) -> TenantName:
+def known_tenant(name: str, principal: Principal, context: Context) -> TenantName:
     """Raises ProblemError (404) where there is no such tenant, or it is none of theirs."""
     tenant = TenantName(name)
     if not principal.may_see(tenant) or context.control.token_sha256(tenant) is None:  # each has one from its beginning

@@ -6,7 +6,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import quote
@@ -126,9 +126,18 @@ class ApiClient:
 
 def job_path(job_id: str, *rest: str) -> str:
     """The path of a job and what is below it. Raises InputError for an id that could lead elsewhere."""
+    return _path("jobs", job_id, rest)
+
+
+def build_path(build_id: str, *rest: str) -> str:
+    """As ``job_path``, of a build."""
+    return _path("builds", build_id, rest)
+
+
+def _path(kind: str, job_id: str, rest: Sequence[str]) -> str:
     if not _JOB_ID.match(job_id):
-        raise InputError([Fault("JOB", "is no job's id; `butlery jobs list` shows them")])
-    return "/".join(("/v1/jobs", job_id, *(quote(part) for part in rest)))
+        raise InputError([Fault("JOB", f"is no job's id; `butlery {kind} list` shows them")])
+    return "/".join((f"/v1/{kind}", job_id, *(quote(part) for part in rest)))
 
 
 @contextmanager

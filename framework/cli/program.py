@@ -30,6 +30,7 @@ PLUGIN_GROUP = "butlery.commands"
 COMMANDS = {
     "local": ("framework.cli.local", "local_app"),
     "jobs": ("framework.cli.jobs", "jobs_app"),
+    "builds": ("framework.cli.builds", "builds_app"),
     "templates": ("framework.cli.templates", "templates_app"),
     "hosts": ("framework.cli.hosts", "hosts"),
     "top": ("framework.cli.top", "top"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from framework.cli.output import amount, clock, console, one_line, outcome, print_table, printable, seconds, since
@@ -13,16 +13,21 @@ ARTIFACTS_SHOWN = 20
 
 def show_job(job: Mapping[str, Any]) -> None:
     """Prints it to stdout."""
-    from rich.text import Text
-
-    screen = console()
-    for name, value in _lines(job):
-        lines = value if isinstance(value, Text) else Text(printable(str(value)))
-        screen.print(Text(f"{name:<12}", "bold") + lines, soft_wrap=True)
+    show_lines(_lines(job))
     if job["attempts"]:
         print_table(
             ("ATTEMPT", "HOST", "STATE", "STARTED", "RAN", "RESULT"), (_attempt(one) for one in job["attempts"])
         )
+
+
+def show_lines(lines: Iterable[tuple[str, Any]]) -> None:
+    """Prints names with what they have beside them."""
+    from rich.text import Text
+
+    screen = console()
+    for name, value in lines:
+        told = value if isinstance(value, Text) else Text(printable(str(value)))
+        screen.print(Text(f"{name:<12}", "bold") + told, soft_wrap=True)
 
 
 def _lines(job: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ import msgspec
 from framework.core.ids import RequestId
 from framework.core.offers import Host
 from framework.core.resources import Resources
+from framework.core.stories import Stage
 from framework.core.tasks import Tenant
 
 
@@ -31,6 +32,16 @@ class WhyNot(msgspec.Struct, frozen=True):
     # its master; or, once it has a place, what its launch waits for: its node, or the host's next offer
     ahead: int  # requests that go before it in its own tenant
     summary: str  # all of it in one sentence for a person
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a live build stands."""
+
+    request_id: RequestId
+    stage: Stage
+    for_s: float  # that it is at this stage
+    summary: str  # what it waits for there
+    why: WhyNot | None = None  # of one that waits for a place
 
 
 class TenantUse(msgspec.Struct, frozen=True):

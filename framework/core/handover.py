@@ -32,7 +32,7 @@ def _give(state: State, task: Task, request: Request, now: float) -> list[Effect
     state.hand_over(task, request)
     task.launched_at = task.running_at = now
     request.attempt += 1
-    request.given = task.id
+    request.given, task.given_as = task.id, request.attempt
     request.state = RequestState.RUNNING
     request.launched_at = request.running_at = now
     request.hostname = task.hostname

@@ -6,6 +6,7 @@ import msgspec
 
 from framework.core.effects import Effect, RemoveNode
 from framework.core.ids import TaskId, node_of
+from framework.core.stories import ending
 from framework.core.tasks import FailureClass, Outcome, Request, Task
 from framework.core.templates import Lifetime
 
@@ -40,8 +41,14 @@ def removal(request: Request, task: Task, outcome: Outcome) -> list[Effect]:
     if outcome.result_class is FailureClass.CANCELLED and not building:
         return [RemoveNode(request.tenant, side.node)]
     lost = outcome.result_class in _REBUILT or (building and task.kill_reason == ITEM_LEFT)
-    reason = f"{outcome.result_class.value}: {outcome.message}" if outcome.message else outcome.result_class.value
-    return [RemoveNode(request.tenant, side.node, reason, resubmit=lost and building and side.resubmit)]
+    return [
+        RemoveNode(
+            request.tenant,
+            side.node,
+            ending(request, outcome, task.hostname),
+            resubmit=lost and building and side.resubmit,
+        )
+    ]
 
 
 def wanted_again(request: Request) -> bool:

@@ -143,6 +143,12 @@ class Task(msgspec.Struct, gc=False):
     ports: list[int] = []
     mesos_executor_id: str = ""  # the task's own id, but where builds of a host share one
     history: list[str] = []  # moves made, the newest last; bounded by the table
+    given_as: int = 0  # of what was a spare: which attempt at its request it is
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at its request it is, from 1; some have no task, as those whose nodes could not be had."""
+        return self.given_as or int(self.id.rpartition(".")[2])
 
 
 class InvalidTransitionError(ButleryError):

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from agents.shared import folder_of
 from agents.spec import BuildSpec
-from framework.core import admission, explain
-from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core import admission, explain, standing
+from framework.core.answers import Health, HostUse, Standing, TenantUse, WhyNot
 from framework.core.events import CancelAsked, DrainSet, TenantSet
-from framework.core.ids import HostId, RequestId, TenantName, task_id
+from framework.core.ids import HostId, RequestId, TenantName
 from framework.core.origin import Origin
 from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
@@ -124,6 +124,15 @@ class RuntimeControl:
     def why(self, request_id: RequestId) -> WhyNot | None:
         return explain.why_not(self._loop.state, request_id, self._clock.now())
 
+    def standing(self, request_id: RequestId) -> Standing | None:
+        return standing.standing(self._loop.state, request_id, self._clock.now())
+
+    def queue(self, tenant: TenantName, most: int) -> list[tuple[Request, Standing]]:
+        return list(standing.queue(self._loop.state, tenant, most, self._clock.now()))
+
+    def of_item(self, tenant: TenantName, number: int) -> Request | None:
+        return standing.of_item(self._loop.state, tenant, number)
+
     def tenants(self) -> list[TenantUse]:
         return explain.tenant_uses(self._loop.state)
 
@@ -222,11 +231,11 @@ class RuntimeControl:
         return await use(self._host_url(task.host_id, task.hostname), task)
 
     async def _task(self, request_id: RequestId, number: int) -> Task | None:
-        wanted = task_id(request_id, number)
-        live = self._loop.state.tasks.get(wanted)
-        if live is not None:
+        request = self._loop.state.requests.get(request_id)
+        live = None if request is None else self._loop.state.live_task(request)
+        if live is not None and live.attempt == number:
             return live
-        return next((task for task in await self.attempts(request_id) if task.id == wanted), None)
+        return next((task for task in await self.attempts(request_id) if task.attempt == number), None)
 
     def _host_url(self, host_id: HostId, hostname: str) -> str:
         host = self._loop.state.hosts.get(host_id)

@@ -96,6 +96,15 @@ class StandbyControl:
     def why(self, request_id: RequestId) -> WhyNot | None:  # noqa: ARG002
         raise _not_leading()
 
+    def standing(self, request_id: RequestId) -> NoReturn:  # noqa: ARG002
+        raise _not_leading()
+
+    def queue(self, tenant: TenantName, most: int) -> NoReturn:  # noqa: ARG002
+        raise _not_leading()
+
+    def of_item(self, tenant: TenantName, number: int) -> NoReturn:  # noqa: ARG002
+        raise _not_leading()
+
     def tenants(self) -> list[TenantUse]:
         return explain.tenant_uses(self._state)
 

@@ -7,11 +7,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from agents.spec import BuildSpec
-from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.answers import Health, HostUse, Standing, TenantUse, WhyNot
 from framework.core.ids import HostId, RequestId, TenantName, task_id
 from framework.core.offers import Host
 from framework.core.origin import Origin
 from framework.core.resources import ZERO, Resources
+from framework.core.stories import stage
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError, InputError
@@ -136,6 +137,7 @@ class FakeControl:
             self.now,
             priority=submission.priority,
             retries=submission.retries,
+            jenkins=submission.jenkins,
         )
         self.specs[request_id] = submission.spec
         if submission.idempotency_key is not None:
@@ -199,6 +201,22 @@ class FakeControl:
             return None
         return WhyNot(request_id, 2.5, 3, 2, {"mem_mib": 2, "attribute:os": 1}, ["quota of 4 builds"], 1, "No memory.")
 
+    def standing(self, request_id: RequestId) -> Standing | None:
+        job = self.jobs.get(request_id)
+        if job is None or job.state is RequestState.ENDED:
+            return None
+        return Standing(request_id, stage(job), 2.5, f"it is {stage(job).value}", self.why(request_id))
+
+    def queue(self, tenant: TenantName, most: int) -> list[tuple[Request, Standing]]:
+        waiting = [job for job in self.jobs.values() if job.tenant == tenant and job.jenkins is not None]
+        return [(job, found) for job in waiting[:most] if (found := self.standing(job.id)) is not None]
+
+    def of_item(self, tenant: TenantName, number: int) -> Request | None:
+        for job, _ in self.queue(tenant, len(self.jobs)):
+            if job.jenkins is not None and job.jenkins.item is not None and job.jenkins.item.number == number:
+                return job
+        return None
+
     def tenants(self) -> list[TenantUse]:
         return [self._use(tenant) for tenant in self.known.values()]
 
@@ -251,6 +269,8 @@ class FakeControl:
         if data is None:
             raise FileNotFoundError(path)
         ended = self.tasks[request_id][number - 1].state is TaskState.ENDED
+        if offset < 0:
+            return FileChunk(len(data), b"", ended)
         return FileChunk(offset, data[offset : offset + length], ended)
 
     async def list_artifacts(self, request_id: RequestId) -> list[tuple[str, int]]:

@@ -1,0 +1,272 @@
+"""Routes of builds, those from masters' queues and jobs alike: how each stands, why, and what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from framework.api.answers import EPOCH, JobDetail, ResultOut, WhyOut
+from framework.api.auth import Authenticated
+from framework.api.context import Context, Serving
+from framework.api.files import LOG_FILE
+from framework.api.jobs import ListQuery, asked, owned
+from framework.api.masters import known_tenant
+from framework.api.problems import documented, not_found
+from framework.core.answers import Standing
+from framework.core.ids import TenantName
+from framework.core.jenkins import JenkinsSide
+from framework.core.stories import Stage, ending, stage, waited_s
+from framework.core.tasks import FailureClass, Request
+from framework.errors import UnavailableError
+from framework.jenkins_ports import MasterRecord, Unserved
+from framework.ports import JobQuery
+
+LAST_LINES = 10
+LAST_BYTES = 4096
+"""Of a log, in which its last lines are looked for."""
+ENDED_LOOKED_AT = 500
+"""Of a tenant's newest builds, where an item is asked for that waits no more."""
+QUEUE_MOST = 500
+
+router = APIRouter(prefix="/v1", tags=["builds"])
+
+
+class JenkinsOut(BaseModel):
+    """What became of a queue item, its agent and its build in the tenant's Jenkins."""
+
+    item: int | None = Field(description="Number of the queue item; null once its agent has none.")
+    task: str = Field(description="As Jenkins calls what is built.")
+    label: str
+    node: str = Field(description="Of the newest attempt; empty before there is one.")
+    buildable_at: float = Field(description=EPOCH)
+    online_at: float | None = Field(description=f"{EPOCH} Of the newest attempt's agent.")
+    accepted_at: float | None = Field(description=f"{EPOCH} When Jenkins gave its agent a build.")
+    served_at: float | None = Field(description=EPOCH)
+    builds: int = Field(description="Served by its agent.")
+    result: str | None = Field(description="Of the newest build on its agent, as Jenkins spells it.")
+    url: str | None = Field(description="Of that build, else of what waits; null where the master is not known.")
+
+    @classmethod
+    def of(cls, side: JenkinsSide, master: MasterRecord | None) -> JenkinsOut:
+        below = side.build_url or side.task_url
+        own = {"item", "url"}
+        return cls(
+            item=None if side.item is None else side.item.number,
+            url=None if master is None else f"{master.url.rstrip('/')}/{below.lstrip('/')}",
+            **{name: getattr(side, name) for name in cls.model_fields if name not in own},
+        )
+
+
+class BuildOut(BaseModel):
+    """A build, wherever it was asked for."""
+
+    id: str
+    tenant: str
+    name: str
+    stage: Stage
+    template: str = Field(description="NAME@VERSION in the catalogue; empty where it is of none.")
+    host: str = Field(description="The Mesos agent machine of the newest attempt; empty before there is one.")
+    attempt: int
+    submitted_at: float = Field(description=EPOCH)
+    waited_s: float | None = Field(
+        description="From when it could be built until its agent was online, or its job ran."
+    )
+    ended_at: float | None = Field(description=EPOCH)
+    jenkins: JenkinsOut | None = Field(description="Null of jobs.")
+    result: ResultOut | None = Field(description="Of its agent; null until that has ended.")
+
+
+class BuildList(BaseModel):
+    builds: list[BuildOut] = Field(description="Newest first.")
+    next: str | None = Field(description="Give it as `before` to list on; null at the end.")
+
+
+class BuildDetail(BaseModel):
+    build: BuildOut
+    job: JobDetail = Field(description="What it asks for, and every attempt.")
+
+
+class BuildWhy(BaseModel):
+    """Why a build stands as it does, or ended as it did."""
+
+    id: str | None = Field(description="Null of an item that no agent will come for.")
+    stage: Stage | None = Field(description="Null of such an item.")
+    summary: str = Field(description="All of it in one sentence.")
+    for_s: float | None = Field(description="That it is at this stage.")
+    why: WhyOut | None = Field(description="Of one that waits for a place.")
+    host: str
+    attempts: list[str] = Field(description="How each ended that did, the first first.")
+    last_lines: list[str] = Field(description="Of the log of one that did not pass, where its host keeps it.")
+
+
+class QueuedOut(BaseModel):
+    """An item of the queue of a tenant's master that has no agent yet."""
+
+    item: int | None
+    task: str
+    label: str
+    id: str | None = Field(description="Of its build; null where no agent will come for it.")
+    stage: Stage | None
+    for_s: float | None
+    why: str
+
+
+class QueueOut(BaseModel):
+    items: list[QueuedOut] = Field(description="First those that no agent will come for; then the oldest.")
+
+
+class ItemQuery(BaseModel):
+    """Which item of a queue."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item: int = Field(ge=0, le=1 << 53, description="Its number in Jenkins.")
+
+
+@router.get("/builds", summary="List builds", responses=documented(401, 403, 422, 503))
+async def listing(principal: Authenticated, context: Serving, query: Annotated[ListQuery, Query()]) -> BuildList:
+    """Of masters' queues and jobs, newest first."""
+    found = await context.control.requests(asked(principal, query))
+    last = found[-1].id if len(found) == query.limit else None
+    return BuildList(builds=await _outs(context, found), next=last)
+
+
+@router.get("/builds/{build_id}", summary="Show a build", responses=documented(401, 404, 503))
+async def show(build_id: str, principal: Authenticated, context: Serving) -> BuildDetail:
+    """With what it asks for and every attempt at it."""
+    found = await owned(context, principal, build_id)
+    control = context.control
+    job = JobDetail.with_attempts(found, await control.spec(found.id), await control.attempts(found.id))
+    [build] = await _outs(context, [found])
+    return BuildDetail(build=build, job=job)
+
+
+@router.get("/builds/{build_id}/why", summary="Why does it stand so?", responses=documented(401, 404, 503))
+async def why(build_id: str, principal: Authenticated, context: Serving) -> BuildWhy:
+    """What it waits for, or how it ended and what its log ends with."""
+    return await _why(context, await owned(context, principal, build_id))
+
+
+@router.get("/tenants/{name}/queue", summary="What waits in a master's queue", responses=documented(401, 404, 503))
+async def queue(name: str, principal: Authenticated, context: Serving) -> QueueOut:
+    """Items that have no agent yet, and why; at most 500 of each kind."""
+    tenant = known_tenant(name, principal, context)
+    hopeless = [_hopeless(one) for one in list(context.control.unserved(tenant))[:QUEUE_MOST]]
+    waiting = [_queued(request, one) for request, one in context.control.queue(tenant, QUEUE_MOST)]
+    return QueueOut(items=[*hopeless, *waiting])
+
+
+@router.get(
+    "/tenants/{name}/queue/why",
+    summary="Why does an item wait, or did it end so?",
+    responses=documented(401, 404, 422, 503),
+)
+async def why_item(
+    name: str, principal: Authenticated, context: Serving, query: Annotated[ItemQuery, Query()]
+) -> BuildWhy:
+    """Of an item of the master's queue by its number, also where no agent will come for it."""
+    tenant = known_tenant(name, principal, context)
+    unserved = next((one for one in context.control.unserved(tenant) if one.item.number == query.item), None)
+    if unserved is not None:
+        return BuildWhy(
+            id=None, stage=None, summary=unserved.reason, for_s=None, why=None, host="", attempts=[], last_lines=[]
+        )
+    found = context.control.of_item(tenant, query.item) or await _of_past(context, tenant, query.item)
+    if found is None:
+        raise not_found("item of this queue")
+    return await _why(context, found)
+
+
+async def _of_past(context: Context, tenant: TenantName, number: int) -> Request | None:
+    for request in await context.control.requests(JobQuery(tenant=tenant, limit=ENDED_LOOKED_AT)):
+        side = request.jenkins
+        if side is not None and side.item is not None and side.item.number == number:
+            return request
+    return None
+
+
+async def _outs(context: Context, requests: Iterable[Request]) -> list[BuildOut]:
+    requests = list(requests)
+    masters: dict[TenantName, MasterRecord | None] = {}
+    for tenant in {request.tenant for request in requests if request.jenkins is not None}:
+        masters[tenant] = await context.control.master(tenant)
+    return [_out(request, masters.get(request.tenant)) for request in requests]
+
+
+def _out(request: Request, master: MasterRecord | None) -> BuildOut:
+    side = request.jenkins
+    return BuildOut(
+        id=request.id,
+        tenant=request.tenant,
+        name=request.job,
+        stage=stage(request),
+        template=request.template.kind,
+        host=request.hostname,
+        attempt=request.attempt,
+        submitted_at=request.submitted_at,
+        waited_s=waited_s(request),
+        ended_at=request.ended_at,
+        jenkins=None if side is None else JenkinsOut.of(side, master),
+        result=ResultOut.of(request.outcome),
+    )
+
+
+async def _why(context: Context, request: Request) -> BuildWhy:
+    found = context.control.standing(request.id)
+    tasks = await context.control.attempts(request.id)
+    ended = [
+        f"attempt {task.attempt} on host {task.hostname}: {ending(request, task.outcome)}"
+        for task in tasks
+        if task.outcome is not None
+    ]
+    return BuildWhy(
+        id=request.id,
+        stage=stage(request) if found is None else found.stage,
+        summary=_summary(request) if found is None else found.summary,
+        for_s=None if found is None else found.for_s,
+        why=None if found is None or found.why is None else WhyOut.of(request, found.why),
+        host=request.hostname,
+        attempts=ended,
+        last_lines=await _last_lines(context, request),
+    )
+
+
+def _summary(request: Request) -> str:
+    return "it is to be looked at" if request.outcome is None else ending(request, request.outcome, request.hostname)
+
+
+async def _last_lines(context: Context, request: Request) -> list[str]:
+    """None of one that passed, or whose host is away or keeps nothing of it any more."""
+    outcome = request.outcome
+    if outcome is None or outcome.result_class is FailureClass.PASSED or request.attempt == 0:
+        return []
+    try:
+        size = (await context.control.read_file(request.id, LOG_FILE, -1, 0)).offset
+        begin = max(0, size - LAST_BYTES)
+        chunk = await context.control.read_file(request.id, LOG_FILE, begin, LAST_BYTES)
+    except (FileNotFoundError, UnavailableError):
+        return []
+    lines = chunk.data.decode(errors="replace").splitlines()
+    return (lines[1:] if begin and len(lines) > 1 else lines)[-LAST_LINES:]
+
+
+def _hopeless(one: Unserved) -> QueuedOut:
+    return QueuedOut(
+        item=one.item.number, task=one.task, label=one.label, id=None, stage=None, for_s=None, why=one.reason
+    )
+
+
+def _queued(request: Request, found: Standing) -> QueuedOut:
+    side = request.jenkins
+    return QueuedOut(
+        item=None if side is None or side.item is None else side.item.number,
+        task=request.job if side is None else side.task,
+        label="" if side is None else side.label,
+        id=request.id,
+        stage=found.stage,
+        for_s=found.for_s,
+        why=found.summary,
+    )
