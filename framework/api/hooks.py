@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,8 +10,12 @@ from typing import NamedTuple
 
 from framework.api.problems import ProblemError, unavailable
 from framework.forge_ports import Forge
+from framework.log import get_logger
 from framework.serverless_settings import WebhookSettings
 
+log = get_logger(__name__)
+
+WARN_EVERY_S = 60.0
 MAX_READING = 64
 """Messages that are read at once, of whomever; each may take ``api.max_body_bytes`` of memory."""
 
@@ -33,6 +38,7 @@ class Hooks:
     ) -> None:
         self._hooks = {one.name: Hook(one, (forges or {})[one.name]) for one in settings}
         self._now = now
+        self._warned: dict[str, float] = {}  # by hook: when its log last had a wrong signature
         self._left: dict[str, tuple[float, float]] = {}  # by hook: messages it may send yet, as of when
         self._reading = 0
 
@@ -55,11 +61,20 @@ class Hooks:
         hook = self._hooks.get(name)
         judge = hook or next(iter(self._hooks.values()), None)
         genuine = judge is not None and judge.forge.genuine(headers, body)
+        if hook is not None and not genuine:
+            self._warn(name)
         if hook is None or not genuine:
             raise ProblemError(
                 401, "unauthenticated", "There is no such webhook, or its secret signed another message."
             )
         return hook
+
+    def _warn(self, name: str) -> None:
+        """Of a secret that differs between here and the forge the operator should know; of a flood once is enough."""
+        now = self._now()
+        if now - self._warned.get(name, -math.inf) >= WARN_EVERY_S:
+            self._warned[name] = now
+            log.warning("a message was not signed with the webhook's secret", webhook=name)
 
     def count(self, hook: Hook) -> None:
         """Counts a message. Raises ProblemError (429) for more than the webhook's share."""

@@ -27,7 +27,7 @@ def unfolded(raw: Mapping[str, Any], settings: ServerlessSettings) -> dict[str, 
     if job.get("label") is None and runs_jenkinsfile(job) and settings.label is not None:
         job["label"] = settings.label
     try:
-        asked = RepositoryFile.model_validate(job.get("overrides") or {})
+        asked = RepositoryFile.model_validate({} if job.get("overrides") is None else job["overrides"])
     except ValidationError:
         return job
     label, env = job.get("label"), job.get("env", {})

@@ -25,8 +25,11 @@ from framework.core.ids import RequestId, TenantName
 from framework.core.origin import Origin
 from framework.errors import ButleryError, Fault, InputError
 from framework.forge_ports import Delivery, Pushed
+from framework.log import get_logger
 from framework.ports import Submission
 from framework.serverless_settings import GIT_URLS, WebhookSettings
+
+log = get_logger(__name__)
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -89,6 +92,7 @@ async def _build(context: Context, hook: Hook, pushed: Pushed, origin: Origin, k
     asked = repository.RepositoryFile() if text is None else repository.read(text)
     sent = _submission(context, hook.settings, pushed, asked, key)
     request = await context.control.submit(msgspec.structs.replace(sent, origin=origin))
+    log.info("a push is built", webhook=origin.hook, commit=origin.commit, tenant=request.tenant, request=request.id)
     return request.id
 
 

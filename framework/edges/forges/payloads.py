@@ -21,7 +21,7 @@ from framework.serverless_settings import Kind
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _REPOSITORY = re.compile(r"(?=.{1,255}\Z)[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+){1,20}")
-_BRANCH = re.compile(r"(?![-/.])[^\x00-\x20\x7f~^:?*\[\\]{1,255}")
+_BRANCH = re.compile(r"(?![-/.])[^\s\x00-\x1f\x7f~^:?*\[\\]{1,255}")
 _HEADS = "refs/heads/"
 _MAX_MESSAGE_CHARS = 10_000
 

@@ -78,3 +78,5 @@ async def test_what_the_repositorys_file_asks_for(red: Client, control: FakeCont
     assert "no job change cpus" in faults["label"]
     faults = await red.faults("POST", "/v1/jobs", job(jenkinsfile=TEXT, overrides={"cpus": "x", "cpu": 1}))
     assert set(faults) == {"overrides.cpus", "overrides.cpu"}
+    for wrong in ([], "", 0, [1]):
+        assert set(await red.faults("POST", "/v1/jobs", job(jenkinsfile=TEXT, overrides=wrong))) == {"overrides"}

@@ -125,6 +125,16 @@ async def test_whose_signature_is_wrong_is_told_nothing(making: Making, kind: Ki
     assert not send.control.submissions
 
 
+async def test_a_secret_that_differs_is_in_the_log_once(making: Making, caplog: pytest.LogCaptureFixture) -> None:
+    send, wrong = making(), messages.push("github", secret="another-secret-of-24-chars")
+    for _ in range(3):
+        await send(wrong)
+    assert len([one for one in caplog.records if "not signed" in one.getMessage()]) == 1
+    making.now += 60
+    await send(wrong)
+    assert len([one for one in caplog.records if "not signed" in one.getMessage()]) == 2
+
+
 async def test_without_any_webhook_nobody_is_let_in(http: httpx.AsyncClient) -> None:
     message = messages.push("github")
     assert (await http.post("/v1/webhooks/shop", content=message.body, headers=message.headers)).status_code == 401
