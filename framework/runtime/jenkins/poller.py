@@ -22,6 +22,11 @@ log = get_logger(__name__)
 
 SILENT_S = 45.0
 """A master whose last event is older tells none: its init script says every 30 s that it is alive."""
+FRESH_S = 60.0
+"""A master that has started anew is looked at often for so long where it has agents: they come back one by one, and no
+
+event tells of builds that ended with the process before.
+"""
 REVIEW_EVERY_S = 2.0
 """How often it is asked which tenants have something waiting."""
 AGAIN_S = 1.0
@@ -49,6 +54,7 @@ class _Watched(msgspec.Struct):
     record: MasterRecord
     due: float = math.inf  # when it is looked at next; infinite while it is
     heard_at: float = 0.0
+    fresh_until: float = 0.0  # what its process before knew and did not tell may show until then
     began_at: float = 0.0
     failures: int = 0
     asked: bool = False  # for a look, which has not begun
@@ -91,7 +97,10 @@ class Poller:
         if record is None:
             self._masters.pop(tenant, None)
             return
+        known = self._masters.get(tenant)
         master = self._masters.setdefault(tenant, _Watched(tenant, record))
+        if known is None or known.record.session != record.session:
+            master.fresh_until = self._clock.now() + FRESH_S
         master.record, master.failures = record, 0
         if master.looking:
             master.again = True
@@ -231,7 +240,8 @@ class Poller:
         if master.failures:
             longest_s = self._cross_check_every_s * AWAY_TIMES
             return min(longest_s, self._poll_every_s * 2.0 ** min(master.failures, 20))
-        silent = self._clock.now() - master.heard_at > SILENT_S
+        now = self._clock.now()
+        silent = now - master.heard_at > SILENT_S or now < master.fresh_until
         return self._poll_every_s if silent and master.tenant in self._busy else self._cross_check_every_s
 
     def _pause_s(self, master: _Watched) -> float:

@@ -81,6 +81,24 @@ async def test_one_with_something_to_do_is_looked_at_often_while_it_is_silent(ri
     assert rig.looks() >= before + 3, "it fell silent"
 
 
+async def test_one_that_has_started_anew_is_looked_at_often_for_a_while(rig: Watching) -> None:
+    rig.busy = {PAYMENTS}
+    rig.poller.know(PAYMENTS, record_of(PAYMENTS))
+    for _ in range(12):
+        rig.poller.heard(PAYMENTS)
+        await rig.pass_s(10)
+    rig.poller.know(PAYMENTS, record_of(PAYMENTS))
+    before = rig.looks()
+    rig.poller.heard(PAYMENTS)
+    await rig.pass_s(30)
+    assert rig.looks() <= before + 2, "it told the same again"
+    before = rig.looks()
+    rig.poller.know(PAYMENTS, record_of(PAYMENTS, "s2"))
+    rig.poller.heard(PAYMENTS)
+    await rig.pass_s(30)
+    assert rig.looks() >= before + 4
+
+
 async def test_one_that_is_away_is_looked_at_less_and_less_and_at_once_when_it_tells_itself_anew(rig: Watching) -> None:
     rig.masters.fail(PAYMENTS, DOWN)
     rig.poller.know(PAYMENTS, record_of(PAYMENTS))
