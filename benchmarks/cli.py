@@ -208,12 +208,13 @@ def poller(
     as_json: JsonOption = False,
     masters: Annotated[int, typer.Option(min=1, max=10_000, help="Masters that only answer looks.")] = 2000,
     seconds: Annotated[int, typer.Option(min=1, max=3600, help="Of each case.")] = 60,
+    every: Annotated[int, typer.Option(min=1, max=3600, help="Seconds between looks that only cross-check.")] = 60,
 ) -> None:
     """Tell what looking at masters costs the scheduler, where their events come and where they do not."""
     from benchmarks.poller import run as poller_benchmark
 
     with ended_by_signals():
-        figures = poller_benchmark.run(masters, seconds, _progress())
+        figures = poller_benchmark.run(masters, seconds, every, _progress())
     if as_json:
         _tell(figures)
     else:

@@ -90,11 +90,10 @@ def _give(
             return {**figures_of(finished, api.hosts()), "deviations": deviations(api, finished)}
         in_queues = [build for build in planned if build.queued]
         progress.print(f"{told}, {len(in_queues)} builds in their masters' queues, of {url}", soft_wrap=True)
-        with contextlib.closing(QueuedBuilds(api, addresses, url)) as queued:
-            queued.queue(in_queues)
+        with contextlib.closing(QueuedBuilds(api, addresses, url, in_queues)) as queued:
             watch(lambda: [*queued.look(), *_seen(api, ids)], timeout_s, progress)
             finished = [Finished(build, api.job(job_id)) for build, job_id in zip(jobs, ids, strict=True)]
-            for build, one in zip(in_queues, queued.told(), strict=True):
+            for build, one in zip(in_queues, queued.told(), strict=True):  # watched until the last was queued, at least
                 finished.append(Finished(build, api.job(one["request"]) if one["request"] else None, one))
     return {**figures_of(finished, api.hosts()), "deviations": deviations(api, finished)}
 

@@ -17,12 +17,13 @@ from benchmarks.demo.builds import CLASSES, TENANTS
 POLL_S = 0.25
 LINE_EVERY_S = 2.0
 ENDED = "ended"
+LATER = "to come"
 BAR_WIDTH = 30
 _STYLES = {"passed": "green", "failed": "yellow", "oom": "magenta", "timeout": "cyan"}
 
 
 class Seen(NamedTuple):
-    """One build as it is by now; ``state`` as of jobs, ``found`` how it ended: one of CLASSES where it should be."""
+    """One build as it is by now: ``state`` as of jobs, or LATER; ``found`` is how it ended: one of CLASSES, mostly."""
 
     tenant: str
     state: str
@@ -89,7 +90,7 @@ def _table(builds: Sequence[Seen]) -> Table:
             tenant,
             ProgressBar(total=max(1, len(mine)), completed=states[ENDED], width=BAR_WIDTH),
             str(states["waiting"]),
-            str(len(mine) - states["waiting"] - states[ENDED]),
+            str(len(mine) - states["waiting"] - states[ENDED] - states[LATER]),
             *(f"[{_STYLES[name]}]{classes[name]}" if classes[name] else "0" for name in CLASSES),
         )
     return table

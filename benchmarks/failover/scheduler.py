@@ -26,7 +26,7 @@ def run(config: Path, until: str) -> int:
         return await taken(control, msgspec.structs.replace(submission, spec=spec))
 
     with patch.object(RuntimeControl, "submit", submit):
-        return service.run(load_settings(config, os.environ))
+        return service.run(load_settings(config, os.environ), config)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ FIRST_TIMEOUT_S = 600.0
 """For two looks at every master, after which they are spread over time as they stay: 2000 masters take two minutes."""
 
 
-def run(masters: int, seconds: int, console: Console) -> dict[str, Any]:
+def run(masters: int, seconds: int, every_s: int, console: Console) -> dict[str, Any]:
     """The figures: shares are of one core. Raises UnavailableError, ButleryError, Interrupted on a signal."""
     allow_files()
     with interruptible(), _crowd(masters) as ports, _one_core(), as_in_the_scheduler():
@@ -55,13 +55,14 @@ def run(masters: int, seconds: int, console: Console) -> dict[str, Any]:
             for number, url in enumerate(f"http://127.0.0.1:{port}/" for port in ports)
         ]
         console.print(f"{masters} masters, looked at twice before it is measured for {seconds} s", markup=False)
-        told = uvloop.run(_measured(records, seconds, silent=False))
+        told = uvloop.run(_measured(records, seconds, every_s, silent=False))
         console.print(f"events come: {told['cpu_share']:.1%} of a core", markup=False)
-        silent = uvloop.run(_measured(records, seconds, silent=True))
+        silent = uvloop.run(_measured(records, seconds, every_s, silent=True))
         console.print(f"all are silent: {silent['cpu_share']:.1%} of a core", markup=False)
     return {
         "masters": masters,
         "seconds": seconds,
+        "cross_check_every_s": every_s,
         **told,
         **{f"silent_{name}": value for name, value in silent.items()},
     }
@@ -97,16 +98,16 @@ class _Eyes:
         self.events += 1
 
 
-async def _measured(records: list[MasterRecord], seconds: int, *, silent: bool) -> dict[str, Any]:
+async def _measured(records: list[MasterRecord], seconds: int, every_s: int, *, silent: bool) -> dict[str, Any]:
     clock, eyes, settings = SystemClock(), _Eyes(), JenkinsSettings()
     edge = JenkinsEdge(clock, settings.call_timeout_s)
-    poller = Poller(
-        edge, eyes.emit, Troubles(clock), settings.poll_every_s, settings.cross_check_every_s, clock, SystemChance()
-    )
+    often_s = min(settings.poll_every_s, every_s)
+    poller = Poller(edge, eyes.emit, Troubles(clock), often_s, every_s, clock, SystemChance())
     tenants = {TenantName(f"team-{number}"): record for number, record in enumerate(records)}
     for tenant, record in tenants.items():
         poller.know(tenant, record)
-    running = asyncio.create_task(poller.run(eyes.found, tenants.keys))
+    busy = frozenset(tenants if silent else ())
+    running = asyncio.create_task(poller.run(eyes.found, lambda: busy))
     hearing = asyncio.create_task(_hear(poller, () if silent else tuple(tenants)))
     try:
         deadline = time.monotonic() + FIRST_TIMEOUT_S
