@@ -83,6 +83,12 @@ def test_masters_are_made_killed_and_moved_while_users_of_others_notice_nothing(
     assert all(figures[name] > 0 for name in ("masters_per_s", "reapply_s", "list_s", "rss_mib", "host_masters"))
 
 
+def test_masters_are_looked_at_at_their_pace() -> None:
+    figures = bench("poller", "--masters", "20", "--seconds", "2", "--every", "1")
+    assert all(10 <= figures[f"{case}looks_per_s"] <= 40 for case in ("", "silent_"))
+    assert all(0 < figures[f"{case}cpu_share"] < 1 for case in ("", "silent_"))
+
+
 def test_placement_beats_the_peer_on_the_same_requests() -> None:
     figures = placement_peer.run(rounds=2, warm_up=1, host_counts=(317,), requests=1500)["hosts_317"]
     assert figures["speed_ratio"] > 1
