@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from framework.core import agents, claiming, handover, maintenance, pools, sweep
+from framework.core import agents, catalogue, claiming, handover, maintenance, pools, sweep
 from framework.core import events as ev
 from framework.core.earmarks import look_again
 from framework.core.effects import (
@@ -101,9 +101,7 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
         case ev.DrainSet():
             return _drain(state, event)
         case ev.CatalogSet():
-            state.caps.limit(event.limits)
-            state.versions = event.versions
-            state.dirty = True
+            return catalogue.changed(state, event, now)
         case ev.ExecutorLost():
             text = f"Mesos executor {event.executor_id} ended with status {event.status}"
             return [Report("debug", text, host=event.host_id)]

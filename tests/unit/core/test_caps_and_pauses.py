@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from framework.core import events as ev
+from framework.core.effects import LookAt
 from framework.core.explain import health, why_not
 from framework.core.ids import RequestId, TenantName
 from framework.core.jenkins import JenkinsSide, QueueItem
@@ -151,6 +152,19 @@ def test_a_new_version_is_tried_at_once() -> None:
         fails(rig)
     assert item(rig).state is RequestState.WAITING
     assert item(rig, version="v2").state is RequestState.LAUNCHING
+
+
+def test_what_waits_for_a_paused_version_is_asked_for_anew_once_that_is_mended() -> None:
+    rig = Rig()
+    limited(rig)
+    for _ in range(3):
+        fails(rig)
+    held = item(rig)
+    rig.send(ev.CatalogSet({}, {"maven": "v1", "gradle": "v1"}))
+    assert held.id in rig.state.requests
+    rig.send(ev.CatalogSet({}, {"maven": "v2", "gradle": "v1"}))
+    assert held.outcome is not None and held.outcome.result_class is FailureClass.CANCELLED
+    assert rig.effects(LookAt) == [LookAt(TEAM)]
 
 
 def test_after_the_pause_one_agent_tries_it_and_one_that_comes_online_ends_it() -> None:
