@@ -39,6 +39,11 @@ class ManualClock:
             if not woken.done():
                 woken.set_result(None)
 
+    def set_back(self, seconds: float) -> None:
+        """As somebody sets a wall clock: who sleeps sleeps no longer for it."""
+        self._now -= seconds
+        self._sleepers = [(when - seconds, number, woken) for when, number, woken in self._sleepers]
+
     def sleeping_s(self) -> list[float]:
         """How much longer each sleeper sleeps."""
         return sorted(when - self._now for when, _, woken in self._sleepers if not woken.done())

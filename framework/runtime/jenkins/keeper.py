@@ -43,6 +43,7 @@ _PAUSES_S = {
     "refused": (10.0, 300.0),
 }
 """First and longest, by a MasterError's kind."""
+_LONGEST_S = max(longest for _, longest in _PAUSES_S.values())
 
 
 class _Removal(msgspec.Struct):
@@ -178,7 +179,7 @@ class Keeper:
             self._drop_idle(master)
             return
         away_s = master.away_until - self._clock.now()
-        if away_s > 0:
+        if 0 < away_s <= _LONGEST_S:  # else the clock was set
             self._turn_away(master, master.problem, away_s)
             return
         limit = 1 if master.failures else self._calls_at_once  # one finds out whether it is back
@@ -275,9 +276,10 @@ class Keeper:
         self._troubles.note(master.tenant, error)
         master.problem = f"the Jenkins of {master.tenant}: {error}"
         now = self._clock.now()
-        if now < master.away_until:
+        if now < master.away_until <= now + _LONGEST_S:
             return
-        log.info("a master fails", tenant=master.tenant, kind=error.kind, reason=str(error), failures=master.failures)
+        level = "debug" if master.failures else "info"
+        log.at(level, "a master fails", tenant=master.tenant, kind=error.kind, reason=str(error))
         base_s, cap_s = _PAUSES_S[error.kind]
         master.away_until = now + jittered(self._chance, master.failures, base_s, cap_s)
         master.failures += 1

@@ -142,14 +142,12 @@ class Poller:
                     group.create_task(self._look(master, found))
 
     async def _review(self, busy: Callable[[], AbstractSet[TenantName]]) -> None:
+        """Brings looks forward that are due later than they should be: something waits now, or the clock was set."""
         while True:
             self._busy = busy()
             now = self._clock.now()
-            for tenant in self._busy:
-                master = self._masters.get(tenant)
-                if master is None or master.looking:
-                    continue
-                if master.due > now + self._every_s(master) * _LATEST:
+            for master in self._masters.values():
+                if not master.looking and master.due > now + self._every_s(master) * _LATEST:
                     self._schedule(master, now + self._pause_s(master))
             await self._clock.sleep(REVIEW_EVERY_S)
 

@@ -96,6 +96,16 @@ async def test_pauses_grow_with_failures_and_end_with_the_first_answer(rig: Rig)
     assert rig.failed()[-1].retry_after_s <= 1
 
 
+async def test_a_clock_that_is_set_back_keeps_no_master_away(rig: Rig) -> None:
+    rig.masters.fail(PAYMENTS, DOWN)
+    rig.prepare(1)
+    await eventually(lambda: rig.failed())
+    rig.masters.fail(PAYMENTS, None)
+    rig.clock.set_back(3600)
+    rig.prepare(2)
+    await eventually(lambda: rig.of(NodeReady))
+
+
 async def test_a_master_that_tells_itself_anew_is_asked_at_once(rig: Rig) -> None:
     rig.masters.fail(PAYMENTS, MasterError("refused", "it does not know our API token (HTTP 401)"))
     rig.prepare(1)

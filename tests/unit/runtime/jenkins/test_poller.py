@@ -99,6 +99,14 @@ async def test_one_that_has_started_anew_is_looked_at_often_for_a_while(rig: Wat
     assert rig.looks() >= before + 4
 
 
+async def test_a_clock_that_is_set_back_keeps_nobody_from_being_looked_at(rig: Watching) -> None:
+    rig.poller.know(PAYMENTS, record_of(PAYMENTS))
+    await rig.looked(1)
+    rig.clock.set_back(3600)
+    await rig.pass_s(100, 2.0)
+    assert rig.looks() >= 2
+
+
 async def test_one_that_is_away_is_looked_at_less_and_less_and_at_once_when_it_tells_itself_anew(rig: Watching) -> None:
     rig.masters.fail(PAYMENTS, DOWN)
     rig.poller.know(PAYMENTS, record_of(PAYMENTS))
