@@ -89,6 +89,16 @@ def test_masters_are_looked_at_at_their_pace() -> None:
     assert all(0 < figures[f"{case}cpu_share"] < 1 for case in ("", "silent_"))
 
 
+def test_builds_of_masters_queues_are_each_served_once_and_nothing_is_left() -> None:
+    sizes = ("--masters", "3", "--items", "40", "--hosts", "3", "--builds", "2", "--warm", "2")
+    figures = bench("jenkins", *sizes)
+    assert (figures["served"], figures["served_twice"], figures["over_provisioned"]) == (40, 0, 0), figures
+    assert (figures["leaked_nodes"], figures["leaked_tasks"], figures["nodes_beyond_claims"]) == (0, 0, 0)
+    assert (figures["results"], figures["launched"], figures["master_unanswered"]) == ({"SUCCESS": 40}, 40, 0)
+    assert 0 < figures["p50_s"] <= figures["p99_s"]
+    assert (figures["samples"], figures["warm_samples"]) == (2, 2)
+
+
 def test_placement_beats_the_peer_on_the_same_requests() -> None:
     figures = placement_peer.run(rounds=2, warm_up=1, host_counts=(317,), requests=1500)["hosts_317"]
     assert figures["speed_ratio"] > 1

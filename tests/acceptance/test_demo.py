@@ -52,6 +52,8 @@ def test_every_build_ends_as_it_should_and_nothing_is_left(place: Path) -> None:
     tenants = figures["tenants"].values()
     assert [sum(tenant[name] for tenant in tenants) for name in ("passed", "failed", "oom", "timeout")] == [6, 1, 1, 1]
     assert len({tenant["weight"] for tenant in tenants}) == 3
+    assert sum(tenant["queued"] for tenant in tenants) == 7  # in the masters' queues, all but the hogs
+    assert all(0 < tenant["queue_to_online_p50_s"] <= tenant["queue_to_online_p99_s"] for tenant in tenants)
     assert sum(host["builds"] for host in figures["hosts"]) == 9
     assert all(host["peak_cpus"] <= host["cpus"] for host in figures["hosts"])
     masters = figures["masters"]

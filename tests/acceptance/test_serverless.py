@@ -107,6 +107,7 @@ def test_pushes_to_every_forge_are_built_and_told(
         ended = serverless.wait_ended(jobs[kind])
         assert ended["result"]["result_class"] == "passed", (ended, serverless.logged(jobs[kind]))
         assert ended["resources"]["cpus"] == 0.2
+        assert (ended["origin"]["commit"], ended["origin"]["webhook"]) == (commits[kind], kind)
         log = serverless.logged(jobs[kind])
         assert "of main for everybody" in log
         assert "red shoes" in log
