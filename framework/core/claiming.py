@@ -10,6 +10,7 @@ from framework.core.fit import allot
 from framework.core.ids import HostId, TaskId, TenantName, task_id
 from framework.core.launching import launch
 from framework.core.nodes import node_name
+from framework.core.pieces import ReservedUse
 from framework.core.promises import wait_again
 from framework.core.state import State
 from framework.core.tasks import FailureClass, Request, RequestState
@@ -39,7 +40,23 @@ def claim(state: State, host_id: HostId, role: str, requests: list[Request], now
     for request in requests:
         its_id = task_id(request.id, request.attempt + 1)
         node = node_name(request, its_id)
-        state.claims.add(Claim(its_id, request.id, request.tenant, host_id, held.hostname, role, node, now))
+        template = request.template
+        choosy = template.reserved is ReservedUse.ONLY or state.tenants[request.tenant].tenant.role is not None
+        state.claims.add(
+            Claim(
+                task_id=its_id,
+                request_id=request.id,
+                tenant=request.tenant,
+                host_id=host_id,
+                hostname=held.hostname,
+                role=role,
+                node=node,
+                claimed_at=now,
+                need=template.resources,
+                shared=template.shared,
+                choosy=choosy,
+            )
+        )
         state.deadlines.set("claim", its_id, now + NODE_S)
         request.state = RequestState.PREPARING
         if state.earmarks:
@@ -139,7 +156,7 @@ def launch_ready(state: State, now: float) -> list[Effect]:
     """Launches claims whose nodes stand and that the offers of their hosts hold, all of a host together."""
     if not state.claims:
         return []
-    hosts = state.claims.due | {each for each in state.attention.hosts if state.claims.on(each)}
+    hosts = state.claims.due | {each for each in state.attention.hosts if state.claims.held(each) is not None}
     state.claims.due = set()
     effects: list[Effect] = []
     for host_id in sorted(hosts):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from framework.core.ids import HostId, RequestId, TaskId, TenantName
+from framework.core.resources import ZERO, Resources
 
 MAKING_AT_MOST = 32
 """Nodes of one master in the making; each takes it some 10 ms, so that this many are a third of a second's work."""
@@ -28,8 +29,20 @@ class Claim(msgspec.Struct):
     role: str  # of the offers that it was placed on
     node: str
     claimed_at: float
+    need: Resources  # without its Mesos executor's own
+    shared: bool  # with others of the host in one Mesos executor
+    choosy: bool  # among what is offered of the host
     ready_at: float | None = None  # when its node stood
     uncovered_at: float | None = None  # since when no offer of the host holds it
+
+
+class Held(msgspec.Struct):
+    """What the claims of a host need together."""
+
+    need: Resources = ZERO  # without Mesos executors' own
+    shared: int = 0  # claims that share a Mesos executor
+    own: int = 0  # that do not
+    choosy: int = 0
 
 
 class ClaimBook:
@@ -39,6 +52,7 @@ class ClaimBook:
         self._by_task: dict[TaskId, Claim] = {}
         self._of_request: dict[RequestId, Claim] = {}
         self._on: dict[HostId, dict[TaskId, Claim]] = {}  # the oldest first
+        self._held: dict[HostId, Held] = {}
         self._making: Counter[TenantName] = Counter()
         self._placed: Counter[TenantName] = Counter()  # that are added before the turn is over
         self.uncovered: set[TaskId] = set()
@@ -55,6 +69,11 @@ class ClaimBook:
         self._of_request[claim.request_id] = claim
         self._on.setdefault(claim.host_id, {})[claim.task_id] = claim
         self._making[claim.tenant] += 1
+        held = self._held.setdefault(claim.host_id, Held())
+        held.need += claim.need
+        held.shared += claim.shared
+        held.own += not claim.shared
+        held.choosy += claim.choosy
 
     def ready(self, claim: Claim, now: float) -> None:
         """Its node stands."""
@@ -68,8 +87,14 @@ class ClaimBook:
         on = self._on[claim.host_id]
         del on[claim.task_id]
         if not on:
-            del self._on[claim.host_id]
+            del self._on[claim.host_id], self._held[claim.host_id]
             self.due.discard(claim.host_id)
+        else:
+            held = self._held[claim.host_id]
+            held.need -= claim.need
+            held.shared -= claim.shared
+            held.own -= not claim.shared
+            held.choosy -= claim.choosy
         if claim.ready_at is None:
             _less(self._making, claim.tenant)
         self.uncovered.discard(claim.task_id)
@@ -84,6 +109,10 @@ class ClaimBook:
         """Those that have waited longest first."""
         on = self._on.get(host_id)
         return [] if on is None else list(on.values())
+
+    def held(self, host_id: HostId) -> Held | None:
+        """None where there is no claim."""
+        return self._held.get(host_id)
 
     def hosts(self) -> list[HostId]:
         return list(self._on)

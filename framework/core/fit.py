@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import msgspec
+
 from framework.core.claims import Claim
 from framework.core.constraints import allows, counts, value_of
 from framework.core.ids import HostId, TaskId
@@ -53,9 +55,24 @@ def _readiness(claim: Claim) -> tuple[float, float, TaskId]:
 
 def unclaimed(state: State, held: HostOffers) -> tuple[Resources, Resources]:
     """What of these offers no claim holds: unreserved, and reserved for their role."""
-    if not state.claims.on(held.host_id):
+    if state.claims.held(held.host_id) is None:
         return held.available - held.reserved, held.reserved
-    return allot(state, held.host_id).left[held.role]
+    return beside_claims(state, held).left[held.role]
+
+
+def beside_claims(state: State, offered: HostOffers) -> Allotment:
+    """As ``allot``, as far as it is about what is left of these offers; at once where all claims fit in them."""
+    host_id, role = offered.host_id, offered.role
+    held, overhead = state.claims.held(host_id), state.config.overhead
+    if held is None or held.choosy or offered.reserved != ZERO or len(state.offers.of(host_id)) > 1:
+        return allot(state, host_id)
+    sharing, serving = state.sharing(host_id), state.serving(host_id)
+    executors = held.own + (held.shared > 0 and not serving)
+    need = held.need + Resources(*(executors * each for each in msgspec.structs.astuple(overhead)))
+    if not need.fits_in(offered.available) or (held.shared and sharing not in (None, role)):
+        return allot(state, host_id)
+    left = {role: (offered.available - need, ZERO)}
+    return Allotment({}, left, role, True) if held.shared else Allotment({}, left, sharing, serving)
 
 
 def need_on(state: State, request: Request, host_id: HostId) -> Resources:

@@ -7,7 +7,7 @@ import math
 
 from framework.core import claiming, earmarks, preemption, promises
 from framework.core.effects import Decline, Effect, Revive, Suppress
-from framework.core.fit import allot, need_on
+from framework.core.fit import beside_claims, need_on
 from framework.core.ids import HostId, OfferId, RequestId, TenantName
 from framework.core.launching import launch
 from framework.core.offers import HostOffers, drawn
@@ -38,7 +38,7 @@ def settle(state: State, stale: list[HostId], now: float) -> list[Effect]:
 
 def _kept(state: State, host_id: HostId, now: float) -> bool:
     """Whether a claim or an earmark holds the host's offers for longer."""
-    if state.claims.on(host_id):
+    if state.claims.held(host_id) is not None:
         state.hold(host_id, now + state.config.hold_idle_s)
         return True
     earmark = state.earmarks.get(host_id)
@@ -254,8 +254,8 @@ def _candidates(state: State, hosts: set[HostId], claimed: earmarks.Claimed, now
         state.groups.know(host_id, held.hostname, held.attributes)
         window, sharing, serving = state.window_of(host_id, now), state.sharing(host_id), state.serving(host_id)
         available, reserved = held.available, held.reserved
-        if state.claims.on(host_id):
-            allotment = allot(state, host_id)
+        if state.claims.held(host_id) is not None:
+            allotment = beside_claims(state, held)
             reserved = allotment.left[role][1]
             available = allotment.left[role][0] + reserved
             sharing, serving = allotment.sharing, allotment.serving
