@@ -225,8 +225,8 @@ def ask(
 
 
 @contextmanager
-def tenants_cluster(**masters: Any) -> Iterator[Tenants]:
-    """``masters``: of that section of the settings."""
+def tenants_cluster(sections: Mapping[str, Any] | None = None, **masters: Any) -> Iterator[Tenants]:
+    """``masters``: of that section of the settings; ``sections`` are others."""
     local = {
         "hosts": [HOSTS],
         "first_port": FIRST_PORT,
@@ -234,5 +234,5 @@ def tenants_cluster(**masters: Any) -> Iterator[Tenants]:
         "marathon": {},
         "ingress": True,
     }
-    with interruptible(), temporary_cluster({"local": local, "masters": masters}, print) as cluster:
+    with interruptible(), temporary_cluster({**(sections or {}), "local": local, "masters": masters}, print) as cluster:
         yield Tenants(cluster, cluster.directory / "tenants")
