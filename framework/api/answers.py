@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from agents.spec import BuildSpec
 from framework.core.answers import HostUse, TenantUse, WhyNot
+from framework.core.origin import Origin
 from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestState, Task, Tenant
@@ -162,16 +163,40 @@ class SpecOut(BaseModel):
         )
 
 
+class OriginOut(BaseModel):
+    """The commit that a webhook brought."""
+
+    webhook: str
+    repository: str
+    commit: str
+    branch: str
+    delivery: str = Field(description="The forge's own id of its message.")
+
+    @classmethod
+    def of(cls, origin: Origin | None) -> OriginOut | None:
+        if origin is None:
+            return None
+        return cls(
+            webhook=origin.hook, **{name: getattr(origin, name) for name in cls.model_fields if name != "webhook"}
+        )
+
+
 class JobDetail(JobOut):
     """A build, what it was asked to do, and every attempt at it."""
 
     spec: SpecOut | None
     attempts: list[AttemptOut]
+    origin: OriginOut | None = Field(description="Null but for builds of pushes.")
 
     @classmethod
     def with_attempts(cls, request: Request, spec: BuildSpec | None, tasks: list[Task]) -> JobDetail:
         attempts = [AttemptOut.of(task) for task in tasks]
-        return cls(**_job_fields(request), spec=SpecOut.of(spec) if spec else None, attempts=attempts)
+        return cls(
+            **_job_fields(request),
+            spec=SpecOut.of(spec) if spec else None,
+            attempts=attempts,
+            origin=OriginOut.of(request.origin),
+        )
 
 
 class JobList(BaseModel):

@@ -35,6 +35,8 @@ def _lines(job: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "job", job["id"]
     yield "tenant", job["tenant"]
     yield "name", job["name"]
+    if job["origin"] is not None:
+        yield "pushed", "{commit} of {branch} of {repository}, by webhook {webhook}".format(**job["origin"])
     yield "state", outcome(job)
     yield from _result(job["result"])
     disk = f", {resources['disk_mib']} MiB disk" if resources["disk_mib"] else ""
