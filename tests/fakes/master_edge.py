@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from framework.core.events import MasterObserved, SeenNode
 from framework.core.ids import TenantName, task_of_node
@@ -17,7 +18,8 @@ def record_of(tenant: str, session: str = "s1") -> MasterRecord:
 class FakeMasters:
     """Of one scheduler, by URL. What is asked is in ``asked``; a master in ``failing`` answers with that."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
+        self._now = now
         self.nodes: dict[str, dict[str, NewNode]] = {}
         self.items: dict[str, dict[QueueItem, str]] = {}  # label by item
         self.failing: dict[str, MasterError] = {}
@@ -58,6 +60,7 @@ class FakeMasters:
         self.told.append((name, reason, False))
 
     async def look(self, master: MasterRecord, tenant: TenantName, *, labels: bool) -> Look:
+        asked_at = self._now()
         await self._called("look", master, "")
         items = [FoundItem(item, "job", "job/job/", label) for item, label in self.items.get(master.url, {}).items()]
         nodes = [
@@ -65,7 +68,7 @@ class FakeMasters:
             for name in self.nodes.get(master.url, {})
             if (task := task_of_node(name)) is not None
         ]
-        observed = MasterObserved(tenant, 0.0, frozenset(one.item for one in items), tuple(nodes))
+        observed = MasterObserved(tenant, asked_at, frozenset(one.item for one in items), tuple(nodes))
         return Look(master.session, tuple(items), observed)
 
     async def jar(self, master: MasterRecord) -> str:
