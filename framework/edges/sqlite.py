@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 
 import msgspec
 
@@ -201,8 +201,7 @@ class SqliteStore(SqliteFile):
             known = _repeat_of(db, request.tenant, key, new.digest)
             if known is not None:
                 return known
-        plain = asdict(new.spec)
-        secrets = plain.pop("secrets")
+        secrets = new.spec.secrets
         db.execute(
             "INSERT INTO requests (id, tenant, job, state, record, spec, secrets, idempotency_key, digest) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -212,8 +211,8 @@ class SqliteStore(SqliteFile):
                 request.job,
                 request.state.value,
                 _encode(request),
-                json.dumps(plain).encode(),
-                json.dumps(secrets).encode() if secrets else None,
+                _encode(replace(new.spec, secrets={})),
+                _encode(secrets) if secrets else None,
                 key,
                 new.digest,
             ),
