@@ -176,9 +176,8 @@ class OriginOut(BaseModel):
     def of(cls, origin: Origin | None) -> OriginOut | None:
         if origin is None:
             return None
-        return cls(
-            webhook=origin.hook, **{name: getattr(origin, name) for name in cls.model_fields if name != "webhook"}
-        )
+        told = {name: getattr(origin, name) for name in cls.model_fields.keys() - {"webhook"}}
+        return cls(webhook=origin.hook, **told)
 
 
 class JobDetail(JobOut):

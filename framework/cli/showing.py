@@ -35,8 +35,7 @@ def _lines(job: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "job", job["id"]
     yield "tenant", job["tenant"]
     yield "name", job["name"]
-    if job["origin"] is not None:
-        yield "pushed", "{commit} of {branch} of {repository}, by webhook {webhook}".format(**job["origin"])
+    yield from _origin(job["origin"])
     yield "state", outcome(job)
     yield from _result(job["result"])
     disk = f", {resources['disk_mib']} MiB disk" if resources["disk_mib"] else ""
@@ -68,6 +67,11 @@ def _lines(job: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     if job["image"]:
         yield "image", job["image"]
     yield from _spec(job["spec"])
+
+
+def _origin(origin: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
+    if origin is not None:
+        yield "pushed", "{commit} of {branch} of {repository}, by webhook {webhook}".format(**origin)
 
 
 def _result(result: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:

@@ -138,6 +138,7 @@ class FakeControl:
             priority=submission.priority,
             retries=submission.retries,
             jenkins=submission.jenkins,
+            origin=submission.origin,
         )
         self.specs[request_id] = submission.spec
         if submission.idempotency_key is not None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from framework.core.ids import RequestId
+from framework.core.origin import Origin
 from tests.unit.cli.conftest import Butlery, Serving
 
 SUBMIT = ("jobs", "submit", "--name", "shop")
@@ -72,3 +74,10 @@ def test_options_take_the_place_of_what_the_file_runs(
     (tmp_path / "job.yaml").write_text("name: shop\ncommand: make\n")
     assert as_red("jobs", "submit", "--file", str(tmp_path / "job.yaml"), "--jenkinsfile", str(jenkinsfile)).code == 0
     assert serving.control.submissions[0].spec.files[".butlery/Jenkinsfile"] == TEXT
+
+
+def test_what_a_push_brought_is_shown(as_red: Butlery, serving: Serving, jenkinsfile: Path) -> None:
+    job = as_red(*SUBMIT, "--jenkinsfile", str(jenkinsfile)).out.strip()
+    assert as_red("jobs", "show", job, "--json").json["origin"] is None
+    serving.control.jobs[RequestId(job)].origin = Origin("shop", "acme/shop", "6113728", "main", "d-1")
+    assert "6113728 of main of acme/shop, by webhook shop" in as_red("jobs", "show", job).out
