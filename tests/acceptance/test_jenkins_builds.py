@@ -90,6 +90,9 @@ def test_a_label_that_nobody_serves_is_told_where_the_tenant_looks(
         "the reason in the queue",
     )
     assert "mavne" in why
+    payments.jenkins.create_job("broken", freestyle("maven && (", "true"))
+    payments.jenkins.queue("broken", N="1")
+    eventually(lambda: "maven && (" in str([item["why"] for item in payments.jenkins.items()]), "what is no expression")
     assert payments.jenkins.nodes() == []
     payments.jenkins.create_job("good", freestyle("maven", "true"))
     payments.jenkins.queue("good", N="1")

@@ -39,9 +39,18 @@ def parse(text: str) -> Label:
     return label
 
 
+def taken(text: str) -> Label:
+    """Of what a job or a Pipeline names: Jenkins takes what is no expression as one name, which no node has."""
+    try:
+        return parse(text)
+    except LabelSyntaxError:
+        return atom(text)
+
+
 def atom(name: str) -> Label:
     """The label of that very name."""
-    return Label(name if _PLAIN.fullmatch(name) else f'"{name}"', lambda names: name in names)
+    quoted = re.sub(r'(["\\])', r"\\\1", name)
+    return Label(name if _PLAIN.fullmatch(name) else f'"{quoted}"', lambda names: name in names)
 
 
 _Meaning = Callable[[bool, bool], bool]

@@ -14,7 +14,7 @@ from tests.fakes.jenkins.definitions import JobDefinition, NodeDefinition, job_d
 from tests.fakes.jenkins.demand import Outbox
 from tests.fakes.jenkins.home import Home, SavedItem
 from tests.fakes.jenkins.interpreter import PipelineRun, StepFailedError, Surroundings
-from tests.fakes.jenkins.labels import Label, LabelSyntaxError, parse
+from tests.fakes.jenkins.labels import taken
 from tests.fakes.jenkins.model import (
     BROKEN,
     Build,
@@ -92,7 +92,7 @@ class Master:
     # Jobs
 
     def put_job(self, name: str, config: str) -> Job:
-        """Creates the job, or changes it. Raises DefinitionError, LabelSyntaxError."""
+        """Creates the job, or changes it. Raises DefinitionError."""
         config = without_declaration(config)
         made = _job(name, config, 1)
         job = self.jobs.get(name)
@@ -244,10 +244,7 @@ class Master:
     async def _ask(self, build: Build, path: str, expression: str | None) -> JenkinsExecutor:
         """Raises StepFailedError where the item was cancelled."""
         part = NodePart(build, path, asyncio.get_running_loop().create_future())
-        try:
-            label = parse(expression) if expression else None
-        except LabelSyntaxError as error:
-            raise StepFailedError(f"{expression} is no label expression") from error
+        label = taken(expression) if expression else None
         saved = self._parts.pop((build.job.name, build.number, path), None)
         if saved is not None:
             item = Item(saved.id, part, label, saved.since_ms, saved.due_ms)
@@ -332,8 +329,7 @@ class Master:
 
 def _job(name: str, config: str, number: int) -> Job:
     definition: JobDefinition = job_definition(config)
-    label: Label | None = parse(definition.label) if definition.label else None
-    return Job(name, config, definition, label, number)
+    return Job(name, config, definition, taken(definition.label) if definition.label else None, number)
 
 
 def _build(job: Job, number: int, record: dict[str, Any]) -> Build:

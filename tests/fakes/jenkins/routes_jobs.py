@@ -11,7 +11,7 @@ from tests.fakes.jenkins import kinds_jobs, kinds_nodes, pages
 from tests.fakes.jenkins.definitions import DefinitionError
 from tests.fakes.jenkins.http import Response
 from tests.fakes.jenkins.kinds_jobs import last_build
-from tests.fakes.jenkins.labels import LabelSyntaxError, atom
+from tests.fakes.jenkins.labels import atom
 from tests.fakes.jenkins.model import Build, Job
 from tests.fakes.jenkins.pages import jetty_error
 from tests.fakes.jenkins.routing import Call, Routes
@@ -62,7 +62,7 @@ def create(call: Call) -> Response:
 def _put(call: Call, name: str) -> Response:
     try:
         call.master.put_job(name, call.request.body.decode("utf-8"))
-    except (DefinitionError, LabelSyntaxError, UnicodeDecodeError) as error:
+    except (DefinitionError, UnicodeDecodeError) as error:
         return call.pages.error(500, str(error))
     return pages.nothing()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.jenkins.labels import LabelSyntaxError, parse
+from tests.fakes.jenkins.labels import LabelSyntaxError, parse, taken
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,12 @@ def test_an_expression_is_printed_and_means_what_jenkins_makes_of_it(
 def test_what_is_no_expression_is_refused(text: str) -> None:
     with pytest.raises(LabelSyntaxError):
         parse(text)
+
+
+@pytest.mark.parametrize(("text", "printed"), [("a && (", '"a && ("'), ('a "b', '"a \\"b"'), ("a&&b", "a&&b")])
+def test_a_job_may_name_what_is_no_expression(text: str, printed: str) -> None:
+    assert taken(text).expression == printed
+    assert parse(printed).expression == printed
 
 
 @given(st.text(alphabet='ab&|!()<>-" ', max_size=12))
