@@ -57,6 +57,10 @@ class Caps:
         most = self._limits.get(request.template.name, _NONE).agents_per_tenant
         return most is None or self._of_tenant[request.template.name, request.tenant] < most
 
+    def __len__(self) -> int:
+        """How many counts are kept."""
+        return len(self._live) + len(self._of_tenant)
+
     def limits_any(self, kinds: Iterable[str]) -> bool:
         """Whether one of the templates (``Template.kind``) has a limit, so that it matters whose request goes first."""
         return bool(self._limits) and any(kind.rpartition("@")[0] in self._limits for kind in kinds)

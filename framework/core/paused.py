@@ -55,6 +55,18 @@ class Paused:
         ended = [key for key in _keys(request) if self._breakers.works(key)]
         return bool(ended)
 
+    def stands_ready(self, request: Request, task_id: TaskId) -> bool:
+        """A spare stands ready. Whether it will come online only whoever is given it finds out. True where that ended
+
+        the pause of spares.
+        """
+        keys = _keys(request)
+        if not self or not keys:
+            return False
+        of_all, of_spares = keys
+        self._breakers.probe_ended(of_all, task_id)
+        return self._breakers.works(of_spares)
+
     def ended(self, request: Request, task_id: TaskId, outcome: Outcome, now: float) -> list[tuple[str, float]]:
         """An attempt has ended. The pauses that begin with it: of what, until when."""
         keys = _keys(request)

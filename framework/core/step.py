@@ -25,6 +25,7 @@ from framework.core.outcomes import OUT_OF_SIGHT, TERMINAL, never_started, outco
 from framework.core.schedule import settle
 from framework.core.state import State
 from framework.core.tasks import (
+    SPARES,
     FailureClass,
     InvalidTransitionError,
     Outcome,
@@ -300,6 +301,8 @@ def _runs(state: State, task: Task, request: Request, now: float) -> None:
     request.running_at = task.running_at
     template = request.template
     state.spares.runs(task, request)
+    if task.tenant == SPARES and state.paused.stands_ready(request, task.id):
+        state.dirty = True
     state.await_agent(task)
     if state.shares(task) and state.offers.of(task.host_id):
         state.attention.hosts.add(task.host_id)  # its Mesos executor is known to serve now, where that was in doubt

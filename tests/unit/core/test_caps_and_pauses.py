@@ -11,7 +11,7 @@ from framework.core.explain import health, why_not
 from framework.core.ids import RequestId, TenantName
 from framework.core.jenkins import JenkinsSide, QueueItem
 from framework.core.resources import Resources
-from framework.core.tasks import FailureClass, Request, RequestState
+from framework.core.tasks import SPARES, FailureClass, Request, RequestState
 from framework.core.templates import Template
 from tests.unit.core.rig import TEAM, Rig
 
@@ -106,9 +106,8 @@ def item(rig: Rig, tenant: TenantName = TEAM, version: str = "v1") -> Request:
     )
     rig.send(ev.Submitted(request))
     rig.offer()
-    if request.state is RequestState.PREPARING:
-        claim = rig.state.claims.of(request.id)
-        assert claim is not None
+    claim = rig.state.claims.of(request.id)
+    if claim is not None:
         rig.send(ev.NodeReady(claim.task_id))
     return request
 
@@ -201,3 +200,17 @@ def test_jobs_of_the_api_pause_no_template() -> None:
         rig.update(rig.task(request), "TASK_RUNNING")
         rig.update(rig.task(request), "TASK_FAILED", FailureClass.FAILED)
     assert item(rig).state is RequestState.LAUNCHING
+
+
+def test_a_spare_that_stands_ready_is_not_the_one_that_tries_a_paused_template() -> None:
+    rig = Rig()
+    names = [TenantName(f"t{i}") for i in range(3)]
+    for name in names:
+        rig.tenant(name)
+        fails(rig, name)
+    rig.after(61)
+    spare = submit(rig, SPARES, timeout_s=1e9)
+    rig.offer()
+    rig.update(rig.task(spare), "TASK_RUNNING")
+    request = item(rig)
+    assert rig.state.spares.promised_to == {request.id: rig.task(spare).id}
