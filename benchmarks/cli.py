@@ -225,7 +225,7 @@ def poller(
 def demand(
     as_json: JsonOption = False,
     masters: Annotated[int, typer.Option(min=1, max=2000, help="Masters that tell of their queues.")] = 200,
-    seconds: Annotated[int, typer.Option(min=1, max=600, help="For so long.")] = 15,
+    seconds: Annotated[int, typer.Option(min=1, max=600, help="For so long.")] = 20,
     rate: Annotated[int, typer.Option(min=8, max=100_000, help="Events a second, of all together.")] = 5500,
 ) -> None:
     """Tell how soon the scheduler takes what masters tell of their queues and builds, on one core."""

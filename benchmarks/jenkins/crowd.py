@@ -48,7 +48,8 @@ POLL_S = 0.5
 PROBE_S = 0.1
 SAMPLE_S = 0.25
 PROBE_TIMEOUT_S = 30.0
-_ENDED = ("finished", "failed", "killed", "lost", "error", "dropped", "gone", "gone_by_operator", "unreachable")
+_LAUNCHED = "/operations/launch"
+"""Of Mesos' own counters, one a framework: tasks, not calls."""
 _LIVE = ("staging", "starting", "running", "killing")
 
 
@@ -197,15 +198,20 @@ class _Crowd:
         deadline = time.monotonic() + AFTER_S
         while True:
             nodes = sum(len(master.nodes()) for master in self._masters)
-            tasks = self._tasks(_LIVE)
+            tasks = self._tasks()
             if nodes + tasks == 0 or time.monotonic() > deadline:
                 self._say(f"after {what}: {nodes} nodes and {tasks} tasks are left")
                 return nodes, tasks
             time.sleep(POLL_S)
 
-    def _tasks(self, states: Sequence[str]) -> int:
-        metrics = get_json(f"{self._mesos}/metrics/snapshot", PROBE_TIMEOUT_S)
-        return int(sum(metrics.get(f"master/tasks_{state}", 0) for state in states))
+    def _metrics(self) -> dict[str, float]:
+        found: dict[str, float] = get_json(f"{self._mesos}/metrics/snapshot", PROBE_TIMEOUT_S)
+        return found
+
+    def _tasks(self) -> int:
+        """That live."""
+        metrics = self._metrics()
+        return int(sum(metrics.get(f"master/tasks_{state}", 0) for state in _LIVE))
 
     def _counted(self) -> dict[str, Any]:
         """What the masters built, each item by its number, and what of Mesos' tasks served none."""
@@ -217,7 +223,7 @@ class _Crowd:
                 results[str(build["result"])] += 1
                 served[str(parameter_of(build, "N"))] += build["result"] == "SUCCESS"
                 agents[build["builtOn"]] += 1
-        launched = self._tasks(_ENDED + _LIVE)
+        launched = int(sum(value for name, value in self._metrics().items() if name.endswith(_LAUNCHED)))
         return {
             "served": sum(times > 0 for times in served.values()),
             "served_twice": sum(times > 1 for times in served.values()) + sum(times > 1 for times in agents.values()),
