@@ -67,6 +67,7 @@ bench: ## the figures of docs/performance.rst
 	$(bin)/butlery bench marathon --json
 	$(bin)/butlery bench masters --json
 	$(bin)/butlery bench jenkins --json
+	$(bin)/butlery bench demand --json
 
 .PHONY: docs
 docs: venv ## docs/_build/html, warnings as errors

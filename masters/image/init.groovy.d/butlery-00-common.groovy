@@ -21,14 +21,18 @@ class Butlery {
 
   final String tenant = System.getenv('BUTLERY_TENANT')
   final String scheduler = System.getenv('BUTLERY_SCHEDULER_URL')
-  final String rootUrl = System.getenv('BUTLERY_ROOT_URL') ?:
-    "http://${System.getenv('HOST') ?: 'localhost'}:${System.getenv('PORT0')}${System.getenv('BUTLERY_PATH') ?: ''}/"
+  final String rootUrl = System.getenv('BUTLERY_ROOT_URL') ?: direct(System.getenv('HOST') ?: 'localhost') ?:
+    Jenkins.get().rootUrl // of a Jenkins that Butlery did not start
   /** Of this process itself, wherever the other leads; empty where nobody tells. */
-  final String directUrl = System.getenv('HOST') && System.getenv('PORT0') ?
-    "http://${System.getenv('HOST')}:${System.getenv('PORT0')}${System.getenv('BUTLERY_PATH') ?: ''}/" : ''
+  final String directUrl = direct(System.getenv('HOST'))
   final String kit = System.getenv('BUTLERY_KIT')
   final File folder = new File(Jenkins.get().rootDir, '.butlery')
   private final String token = handed('tenant-token')
+
+  private static String direct(String host) {
+    String port = System.getenv('PORT0')
+    return host && port ? "http://${host}:${port}${System.getenv('BUTLERY_PATH') ?: ''}/" : ''
+  }
 
   /** What the start script took from the environment; null where it was not given. */
   String handed(String name) {

@@ -36,6 +36,8 @@ class Jenkins extends Node {
 
   static Jenkins get() { return ONE }
 
+  String getRootUrl() { return JenkinsLocationConfiguration.get().url }
+
   File getRootDir() { return new File(System.getenv('JENKINS_HOME')) }
 
   List getExtensionList(Class kind) { return extensions.computeIfAbsent(kind) { new CopyOnWriteArrayList() } }

@@ -128,6 +128,15 @@ def test_its_access_is_made_once_and_handed_over_until_it_is_taken(
         assert (kept.read_text() == token) is same
 
 
+def test_a_jenkins_that_butlery_did_not_start_tells_its_own_address(start: StartJenkins, scheduler: Scheduler) -> None:
+    own = "JenkinsLocationConfiguration.get().url = 'https://jenkins.example/'"
+    jenkins = start(own, BUTLERY_ROOT_URL="", HOST="", PORT0="")
+    jenkins.ready()
+    jenkins.complete()
+    told = json.loads(scheduler.wait(MASTER, 1)[0][2])
+    assert (told["url"], told["direct_url"]) == ("https://jenkins.example/", None)
+
+
 def test_demand_comes_in_order_and_is_tried_until_it_is_taken(start: StartJenkins, scheduler: Scheduler) -> None:
     scheduler.answers[DEMAND] = [503, 429, 401, 200]
     jenkins = start()
