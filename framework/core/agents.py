@@ -28,13 +28,22 @@ LOOK_S = 10.0
 _ALIVE = (TaskState.LAUNCHING, TaskState.RUNNING, TaskState.UNREACHABLE)
 
 
+def online(state: State, task_id: TaskId, now: float) -> list[Effect]:
+    """The agent has come online, the first time or again."""
+    found = _agent(state, task_id)
+    if found is not None and found[2].online_at is not None:
+        state.back_at[task_id] = now
+    return came(state, task_id, now)
+
+
 def came(state: State, task_id: TaskId, now: float) -> list[Effect]:
     """The agent is online."""
     found = _agent(state, task_id)
     if found is None:
         return []
     _, request, side = found
-    state.offline.pop(task_id, None)
+    if state.offline.pop(task_id, None) is not None:
+        state.back_at[task_id] = now
     state.deadlines.drop("agent", task_id)
     if side.online_at is not None:
         return []
@@ -148,8 +157,11 @@ def _took_another(
         master.bind(request, item)
         side.task, side.task_url = event.task or side.task, event.task_url or side.task_url
         return effects
-    if other is not None and other.jenkins is not None and pools.alike(request, other):
+    its = None if other is None else other.jenkins
+    if other is not None and its is not None and pools.alike(request, other):
         _swap(master, request, other)
+        if its.item is None and its.accepted_at is None:
+            return _without_item(state, master, other, now)
         return [SaveRequest(other)]
     master.bind(request, item)
     effects = [] if other is None else _without_item(state, master, other, now)

@@ -8,7 +8,7 @@ from framework.core import effects as ef
 from framework.core import events as ev
 from framework.core.agents import LOOK_S, TAKEN_S
 from framework.core.ids import TaskId, TenantName, node_of
-from framework.core.sweep import LATE_S
+from framework.core.sweep import LATE_S, RESUMED_S
 from framework.core.tasks import FailureClass, Request, RequestState, TaskState
 from tests.unit.core.agents_rig import CONNECT_S, AgentsRig
 from tests.unit.core.rig import TEAM
@@ -300,3 +300,43 @@ def test_nodes_of_another_tenants_agents_are_not_left_where_they_do_not_belong()
     rig.look((task.id, True, True))
     assert rig.removed() == [ef.RemoveNode(TEAM, node_of(task.id))]
     assert task.state is TaskState.RUNNING
+
+
+def test_a_pipeline_that_goes_on_after_its_masters_restart_has_time_to() -> None:
+    rig = AgentsRig()
+    request, task = rig.building()
+    rig.now += 100.0
+    rig.send(ev.AgentOnline(task.id))  # the process before could not say that it left
+    rig.now += LATE_S + 1.0
+    rig.look((task.id, True, True))
+    assert not rig.effects(ef.Kill), "its script is not at the agent yet"
+    rig.now += RESUMED_S
+    rig.look((task.id, True, True))
+    rig.update(task, "TASK_KILLED")
+    assert result(request) is FailureClass.PASSED
+
+
+def test_an_item_that_is_younger_than_the_look_is_not_missed() -> None:
+    rig = AgentsRig()
+    one, _ = rig.online()
+    asked_at = rig.now + 0.5
+    rig.now += 1.0
+    rig.state.masters.of(TEAM).closed_until = rig.now + 100.0
+    waiting = rig.item()
+    rig.send(ev.ItemLeft(TEAM, rig.item_of(one), cancelled=True))
+    assert result(waiting) is FailureClass.CANCELLED, "the agent comes for its item"
+    rig.look((rig.task(one).id, True, True), asked_at=asked_at)
+    rig.after(TAKEN_S)
+    assert one.state is RequestState.RUNNING
+
+
+def test_a_request_whose_item_an_agent_without_one_took_is_ended() -> None:
+    rig = AgentsRig()
+    one, task = rig.online()
+    rig.now += LATE_S + 1.0
+    rig.look((task.id, True, False), items=(one,))  # it builds, and not what it came for
+    assert rig.side(one).item is None
+    rig.state.masters.of(TEAM).closed_until = rig.now + 100.0
+    waiting = rig.item()
+    rig.accept(task, waiting)
+    assert result(waiting) is FailureClass.CANCELLED
