@@ -190,7 +190,7 @@ def served(state: State, event: ev.AgentServed, now: float) -> list[Effect]:
     if found is None:
         return []
     task, request, side = found
-    if task.id in state.offline:
+    if task.id in state.offline and side.result in (None, "FAILURE"):  # else it was through, or somebody stopped it
         reason = "its agent left its master in the middle of the build"
         return kill(state, task, FailureClass.INFRASTRUCTURE, reason, now)
     if request.template.lifetime is Lifetime.POOLED:

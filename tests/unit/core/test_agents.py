@@ -163,6 +163,16 @@ def test_a_build_that_fails_as_its_agent_leaves_is_not_served() -> None:
     assert result(request) is FailureClass.INFRASTRUCTURE
 
 
+def test_a_build_that_was_stopped_while_its_agent_was_away_is_not_built_again() -> None:
+    rig = AgentsRig()
+    request, task = rig.building()
+    rig.send(ev.AgentOffline(task.id, "channel closed"), ev.BuildTold(task.id, "job/1/7/", "ABORTED"))
+    rig.send(ev.AgentServed(task.id))
+    rig.update(task, "TASK_KILLED")
+    assert result(request) is FailureClass.PASSED
+    assert not any(each.resubmit for each in rig.removed())
+
+
 def test_agents_that_take_each_others_items_swap_them() -> None:
     rig = AgentsRig()
     (one, first), (other, second) = rig.online(), rig.online()
