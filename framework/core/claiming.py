@@ -25,7 +25,7 @@ COVER_S = 10.0
 NODE_S = 60.0
 """For a node to be made; whoever makes it gives up much sooner, so that this finds what was lost."""
 CLOSED_S = 1.0
-"""Least time that a master is left alone which could not make a node."""
+"""Least time that a master is left alone which could not make a node, whatever it says of why."""
 
 
 def room(state: State, tenant: TenantName, now: float) -> int:
@@ -87,8 +87,7 @@ def node_failed(state: State, event: NodeFailed, now: float) -> list[Effect]:
     if event.name_taken:
         request.attempt += 1  # for another name
         saves.append(SaveRequest(request))
-    else:
-        close(state, found.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S), now)
+    close(state, found.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S), now)
     _wait_again(state, request, now)
     return [*saves, _report(found, event.reason)]
 
@@ -98,9 +97,9 @@ def _spare_failed(state: State, event: NodeFailed, now: float) -> list[Effect]:
     if promised_to is None:
         return []
     request = state.requests[promised_to]
+    close(state, request.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S), now)
     if event.name_taken:  # the spare can never have another
         return kill(state, state.tasks[event.task_id], FailureClass.CANCELLED, event.reason, now)
-    close(state, request.tenant, event.reason, now + max(event.retry_after_s, CLOSED_S), now)
     return wait_again(state, request, now)
 
 

@@ -63,9 +63,9 @@ def awaits(state: State, request: Request) -> bool:
 
 def busy(state: State, task: Task, request: Request, now: float) -> list[Effect]:
     """A build began on the agent. Who waited for it and is not whom it took is placed as any other."""
-    template = request.template
     state.deadlines.drop("pool", task.id)
-    set_deadline(state, task, now + template.timeout_s + template.grace_s + state.config.timeout_slack_s)
+    if task.state is TaskState.RUNNING:  # one out of sight has its time once it is seen again
+        _has_until(state, task, request, now)
     agent = state.pooled.get(task.id)
     if agent is not None:
         waits = _waiter(state, agent, now)
@@ -107,9 +107,24 @@ def served(state: State, task: Task, request: Request, side: JenkinsSide, now: f
     template = request.template
     agent.idle_since = now
     state.deadlines.set("pool", task.id, now + template.idle_s)
-    lasts_s = template.idle_s + template.timeout_s + template.grace_s  # should its master never be seen again
-    set_deadline(state, task, now + lasts_s + state.config.timeout_slack_s)
+    if task.state is TaskState.RUNNING:
+        _has_until(state, task, request, now + template.idle_s)  # should its master never be seen again
     return [SaveTask(task), SaveRequest(request)]
+
+
+def time_begins(state: State, task: Task, request: Request, runs_since: float) -> float:
+    """From when on the task has a build's time; one of a pool has it for each of its builds, and once it was idle."""
+    side, agent = request.jenkins, state.pooled.get(task.id)
+    if request.template.lifetime is not Lifetime.POOLED or side is None:
+        return runs_since
+    if side.accepted_at is not None:
+        return side.accepted_at
+    return runs_since if agent is None or agent.idle_since is None else agent.idle_since + request.template.idle_s
+
+
+def _has_until(state: State, task: Task, request: Request, since: float) -> None:
+    template = request.template
+    set_deadline(state, task, since + template.timeout_s + template.grace_s + state.config.timeout_slack_s)
 
 
 def due(state: State, task_id: TaskId, now: float) -> list[Effect]:
@@ -117,7 +132,10 @@ def due(state: State, task_id: TaskId, now: float) -> list[Effect]:
     task, agent = state.tasks[task_id], state.pooled[task_id]
     request = state.requests[task.request_id]
     side = request.jenkins
-    if side is None or agent.idle_since is None or task.state is not TaskState.RUNNING:
+    if side is None or agent.idle_since is None:
+        return []
+    if task.state is not TaskState.RUNNING:  # it may be seen again
+        state.deadlines.set("pool", task_id, now + LOOK_S)
         return []
     if agent.leaving_at is None and _waiter(state, agent, now) is not None:
         state.deadlines.set("pool", task_id, now + TAKEN_S)

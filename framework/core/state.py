@@ -102,6 +102,7 @@ class State:
         self.claims = ClaimBook()
         self.masters = Masters()
         self.offline: dict[TaskId, float] = {}  # agents that came to their masters and are not there now: since when
+        self.back_at: dict[TaskId, float] = {}  # agents that were away, and when they were back
         self.breakers = Breakers(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
         self.caps = Caps()
         self.paused = Paused(config.breaker_failures, config.breaker_open_s, config.breaker_max_s)
@@ -286,6 +287,7 @@ class State:
         self.deadlines.drop("task", task.id)
         self.warned.pop(task.id, None)
         self.offline.pop(task.id, None)
+        self.back_at.pop(task.id, None)
         self.deadlines.drop("agent", task.id)
         self.attention.tenants.add(task.tenant)
 

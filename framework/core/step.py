@@ -131,7 +131,7 @@ def _of_masters(state: State, event: ev.OfMasters, now: float) -> list[Effect]:
         case ev.ItemLeft():
             return agents.item_left(state, event, now)
         case ev.AgentOnline():
-            return agents.came(state, event.task_id, now)
+            return agents.online(state, event.task_id, now)
         case ev.AgentOffline():
             return agents.left(state, event, now)
         case ev.AgentAccepted():
@@ -308,7 +308,8 @@ def _runs(state: State, task: Task, request: Request, now: float) -> None:
         state.attention.hosts.add(task.host_id)  # its Mesos executor is known to serve now, where that was in doubt
     if state.window_of(task.host_id, now) is not None:
         maintenance.look_soon(state, task.host_id, now)
-    set_deadline(state, task, task.running_at + template.timeout_s + template.grace_s + state.config.timeout_slack_s)
+    begins = pools.time_begins(state, task, request, task.running_at)
+    set_deadline(state, task, begins + template.timeout_s + template.grace_s + state.config.timeout_slack_s)
     if template.image is not None and state.breakers.works(template.image):
         state.dirty = True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from framework.core import agents, pools
 from framework.core import events as ev
 from framework.core.claiming import give_up
@@ -14,6 +16,8 @@ from framework.core.templates import Lifetime
 
 LATE_S = 5.0
 """Words of a master that have not come for so long are lost."""
+RESUMED_S = 30.0
+"""A Pipeline that its master's restart cut goes on by itself on its agent, some while after that is back there."""
 
 
 def observed(state: State, event: ev.MasterObserved, now: float) -> list[Effect]:
@@ -70,7 +74,8 @@ def _look(
     side = request.jenkins
     if side is None or side.item is None or side.accepted_at is not None or request.state is RequestState.ENDED:
         return effects
-    if request.submitted_at < event.asked_at and side.item not in event.items:
+    known_since = max(request.submitted_at, side.buildable_at)  # it may have another's item, which is younger
+    if known_since < event.asked_at and side.item not in event.items:
         effects += agents.item_left(state, ev.ItemLeft(event.tenant, side.item, cancelled=False), now)
     return effects
 
@@ -103,7 +108,8 @@ def _look_at_build(
     if side is None or request.template.lifetime is Lifetime.POOLED:
         return []
     if node.idle and side.accepted_at is not None and side.accepted_at < late:
-        return agents.served(state, ev.AgentServed(task.id), now)
+        resumes = state.back_at.get(task.id, -math.inf) >= event.asked_at - RESUMED_S
+        return [] if resumes else agents.served(state, ev.AgentServed(task.id), now)
     if not node.idle and side.accepted_at is None and side.online_at is not None and side.online_at < late:
         side.accepted_at = event.asked_at
         if side.item in event.items:  # so it is another's build, and whose the next look has to find

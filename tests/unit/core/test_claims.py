@@ -174,6 +174,8 @@ def test_a_name_that_somebody_took_by_hand_is_left_to_them() -> None:
     claimed = rig.claimed()
     rig.send(ev.NodeFailed(rig.claim(claimed).task_id, "taken", name_taken=True))
     assert not rig.removed()
+    assert not rig.effects(ef.PrepareNode), "a master that says so of every name is not asked again and again"
+    rig.after(CLOSED_S)
     assert [each.task_id for each in rig.effects(ef.PrepareNode)] == [f"{claimed.id}.2"]
 
 

@@ -13,7 +13,7 @@ from framework.core.ids import RequestId, TaskId, TenantName, node_of
 from framework.core.jenkins import JenkinsSide, QueueItem
 from framework.core.resources import Resources
 from framework.core.state import restore
-from framework.core.tasks import FailureClass, Request, RequestState, Task
+from framework.core.tasks import FailureClass, Request, RequestState, Task, TaskState
 from framework.core.templates import Lifetime, Template
 from tests.unit.core.rig import TEAM, Rig
 
@@ -215,3 +215,48 @@ def test_a_restart_finds_it_idle() -> None:
     rig.after(301)
     assert rig.effects(ef.RemoveNode)[0].cordon
     assert TaskId(task.id) in rig.state.pooled
+
+
+def test_one_that_was_out_of_sight_has_the_time_of_its_newest_build() -> None:
+    rig = Rig()
+    _, task = building(rig)
+    rig.after(500)
+    rig.send(ev.AgentServed(task.id))
+    rig.after(200)
+    take(rig, task, item(rig))
+    rig.update(task, "TASK_UNREACHABLE")
+    rig.after(10)
+    rig.update(task, "TASK_RUNNING")
+    assert not rig.effects(ef.Kill)
+    rig.after(600)
+    assert not rig.effects(ef.Kill)
+    rig.after(100)
+    assert gone(rig, task)
+
+
+def test_one_that_is_idle_for_too_long_while_out_of_sight_goes_later() -> None:
+    rig = Rig()
+    _, task = idle(rig)
+    rig.now += 250
+    rig.update(task, "TASK_UNREACHABLE")
+    rig.after(51)
+    assert not rig.effects(ef.RemoveNode)
+    rig.update(task, "TASK_RUNNING")
+    assert task.state is TaskState.RUNNING
+    rig.after(31)
+    assert rig.effects(ef.RemoveNode)[0].cordon
+
+
+def test_one_whose_item_an_idle_agent_took_comes_for_nobody() -> None:
+    rig = Rig()
+    first, task = idle(rig)
+    second = item(rig)
+    rig.after(3.1)
+    rig.offer()
+    claim = rig.state.claims.of(second.id)
+    assert claim is not None
+    rig.send(ev.NodeReady(claim.task_id))
+    launched = rig.task(second)
+    take(rig, task, second)
+    assert side_of(first).item is not None
+    assert gone(rig, launched), "nothing is left for it"
