@@ -109,7 +109,9 @@ class RuntimeControl:
         return live or await asyncio.to_thread(self._store.request, request_id)
 
     async def requests(self, query: JobQuery) -> list[Request]:
-        return await asyncio.to_thread(self._store.requests, query)
+        """Live ones as they are now: that one is being prepared is not saved."""
+        found = await asyncio.to_thread(self._store.requests, query)
+        return [self._loop.state.requests.get(one.id, one) for one in found]
 
     async def spec(self, request_id: RequestId) -> BuildSpec | None:
         return await asyncio.to_thread(self._store.payload, request_id)
