@@ -26,11 +26,11 @@ def detect(policy: HostPolicy) -> tuple[str, str]:
     ``policy.isolation`` is taken as it is, and raises IsolationError where it cannot be had.
     """
     if policy.isolation == "auto":
-        refused = []
+        refused: list[str] = []
         for mode in ("docker", "mesos", "cgroup2"):
             reason, usable = _PROBES[mode](policy)
             if usable:
-                return mode, reason
+                return mode, "; ".join([*refused, reason])
             refused.append(reason)
         return "watchdog", "the executor's own watchdog over the process tree: " + "; ".join(refused)
     probe = _PROBES.get(policy.isolation)
@@ -70,7 +70,7 @@ def _mesos(policy: HostPolicy) -> tuple[str, bool]:
         return "this process is in no memory group of Mesos' isolators", False
     if not os.access(memory, os.W_OK):
         return "%s is read-only" % memory, False
-    return "a nested cgroup v1 group below %s" % memory, True
+    return "a cgroup v1 group below that of Mesos' isolators", True
 
 
 def _cgroup2(policy: HostPolicy) -> tuple[str, bool]:

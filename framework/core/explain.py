@@ -40,6 +40,16 @@ def why_not(state: State, request_id: RequestId, now: float) -> WhyNot | None:
     )
 
 
+def held_back(state: State, request: Request, now: float) -> str | None:
+    """Why a request that waits is left waiting by what failed before it; the words stay the same while it is."""
+    if request.state is not RequestState.WAITING:
+        return None
+    image = request.template.image
+    if image is not None and not state.breakers.allows(image, now):
+        return f"image {image} could not be had: {state.breakers.last_message(image)}"
+    return state.paused.reason(request, now)
+
+
 def _prepares(state: State, request: Request, now: float) -> WhyNot:
     claim = state.claims.of(request.id)
     making = f"its node is made in the Jenkins of {request.tenant}"

@@ -97,6 +97,11 @@ class Paused:
         keys = _keys(request)
         return [text for key, text in self._told(now).items() if key in keys]
 
+    def reason(self, request: Request, now: float) -> str | None:
+        """Why it waits for its template, in words that stay the same while it does; None: it does not."""
+        key = next((key for key in _keys(request) if not self._breakers.allows(key, now)), None) if self else None
+        return None if key is None else f"template {key} is paused: {self._breakers.last_message(key)}"
+
     def notices(self, now: float) -> list[str]:
         return list(self._told(now).values())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -12,7 +13,7 @@ import msgspec
 
 from framework.catalog.matching import NoTemplate, Templates
 from framework.catalog.parts import AgentParts, agent_submission
-from framework.core import admission
+from framework.core import admission, explain
 from framework.core.events import (
     AgentAccepted,
     AgentOffline,
@@ -46,6 +47,8 @@ LEFT_KEPT_S = 120.0
 """How long an item that left is remembered, for looks that were asked before."""
 MAX_TOLD = 500
 """Unserved items in one answer."""
+TELL_ALL_S = 20.0
+"""Of what keeps items waiting, to a master that is never silent; its queue shows it for 60 s."""
 MAX_TEXT = 300
 MAX_LABEL = 2000
 
@@ -84,6 +87,7 @@ class _Master:
         self.items: dict[QueueItem, _Bound] = {}
         self.unserved: dict[QueueItem, Unserved] = {}
         self.left: dict[QueueItem, float] = {}  # when, the oldest first
+        self.told_all_at = 0.0
 
     def leave(self, item: QueueItem, now: float) -> None:
         self.items.pop(item, None)
@@ -188,7 +192,7 @@ class DemandIntake:
         for item in left:
             master.leave(item, now)
         self._went_on(tenant, master, sifted, now)
-        return DemandAnswer(len(sifted.records), self._to_tell(master, sifted, wanted))
+        return DemandAnswer(len(sifted.records), self._to_tell(tenant, master, sifted, now))
 
     def _went_on(self, tenant: TenantName, master: _Master, sifted: Sifted, now: float) -> None:
         begun = sifted.session != master.story.session
@@ -221,15 +225,30 @@ class DemandIntake:
         request = state.requests.get(RequestId(task_id.partition(".")[0]))
         return task_id if request is not None and request.tenant == tenant else None
 
-    @staticmethod
-    def _to_tell(master: _Master, sifted: Sifted, wanted: Iterable[QueueItem]) -> tuple[Unserved, ...]:
-        """Of the items that were told of; now and then of all, as others may have been found otherwise."""
-        if not master.unserved:
-            return ()
-        if any(record.event in ("alive", "ready") for record in sifted.records):
-            return tuple(master.unserved.values())[:MAX_TOLD]
-        told = (master.unserved.get(item) for item in wanted)
-        return tuple(one for one in told if one is not None)[:MAX_TOLD]
+    def _to_tell(self, tenant: TenantName, master: _Master, sifted: Sifted, now: float) -> tuple[Unserved, ...]:
+        """Of the items that were told of; now and then of all, as others may have been found, or held back, since."""
+        items: Iterable[QueueItem]
+        silent = any(record.event in ("alive", "ready") for record in sifted.records)
+        if silent or not 0 <= now - master.told_all_at < TELL_ALL_S:
+            master.told_all_at = now
+            items = itertools.chain(master.unserved, master.items)
+        else:
+            items = dict.fromkeys(
+                QueueItem(record.item, record.in_queue_since_ms)
+                for record in sifted.records
+                if record.event == "buildable" and record.item is not None
+            )
+        told = (master.unserved.get(item) or self._held_back(tenant, item, now) for item in items)
+        return tuple(itertools.islice((one for one in told if one is not None), MAX_TOLD))
+
+    def _held_back(self, tenant: TenantName, item: QueueItem, now: float) -> Unserved | None:
+        """An item whose request waits for what failed before it."""
+        state = self._loop.state
+        request = state.masters.of(tenant).of_item(item)
+        reason = None if request is None else explain.held_back(state, request, now)
+        if request is None or request.jenkins is None or reason is None:
+            return None
+        return Unserved(item, request.jenkins.task, request.jenkins.label, reason)
 
     # What is found
 

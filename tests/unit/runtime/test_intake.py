@@ -11,7 +11,7 @@ import pytest
 from framework.core.events import CancelAsked, MasterObserved
 from framework.core.ids import TenantName, node_of, task_id
 from framework.core.jenkins import QueueItem
-from framework.core.tasks import Quota, Request, RequestState, Tenant
+from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestState, Tenant
 from framework.errors import StoreFullError, UnavailableError
 from framework.jenkins_ports import DemandAnswer, DemandRecord, FoundItem, Look, RateLimitedError
 from framework.runtime.jenkins import intake as intake_module
@@ -228,6 +228,27 @@ async def test_an_item_whose_request_ended_gets_another_a_few_times(told: Told) 
     (unserved,) = told.intake.unserved(RED)
     assert "6 requests for an agent ended before it was served" in unserved.reason
     assert "by hand" in unserved.reason
+
+
+async def test_who_waits_for_a_paused_template_is_told_why(told: Told) -> None:
+    await told.take(told.record("ready"), told.record("buildable", 1))
+    request, state = told.of(1), told.rig.scheduler.loop.state
+    assert request is not None
+    for number in (2, 3, 4):
+        outcome = Outcome(FailureClass.CONNECT, "said why")
+        state.paused.ended(request, task_id(request.id, number), outcome, told.rig.clock.now())
+    assert (await told.take(told.record("online", node="butlery-other"))).unserved == ()  # so often nobody needs it
+    assert (await told.take(told.record("buildable", 2, label="any"))).unserved == ()  # of another template
+    (first,) = (await told.take(told.record("alive"))).unserved
+    assert (first.item.number, first.label) == (1, "maven")
+    assert first.reason.startswith("template maven@")
+    assert first.reason.endswith(" of red is paused: said why")
+    (second,) = (await told.take(told.record("buildable", 3))).unserved
+    assert (second.item.number, second.reason) == (3, first.reason)
+    told.rig.clock.advance(30.0)  # which a master that always has something to tell cannot wait for
+    assert len((await told.take(told.record("online", node="butlery-other"))).unserved) == 2
+    state.paused.works(request)
+    assert (await told.take(told.record("alive"))).unserved == ()
 
 
 async def test_another_request_waits_its_time(told: Told) -> None:
