@@ -23,7 +23,7 @@ log = get_logger(__name__)
 LOOK_EVERY_S = 0.5
 """A spare that is given away is missed for so long at most; a look costs some 0.1 ms a thousand builds."""
 REPLACE_AFTER_S = 2.0
-"""A spare's start takes CPU that the start of the agent, which the one before it has just become, has better use for."""
+"""A spare's start takes CPU for which the agent that the one before it has just become has better use."""
 AT_ONCE = 50
 """Asked for in one look, so that a template with thousands does not hold up what tenants ask for."""
 SAVE_TIMEOUT_S = 15.0

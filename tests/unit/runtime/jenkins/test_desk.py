@@ -100,9 +100,12 @@ async def test_records_that_cannot_be_read_now_are_read_later(whole: Whole, monk
     await whole.start()
     await eventually(lambda: asked == 1, "a try to read")
     monkeypatch.setattr(whole.store, "master", readable)
-    await eventually(lambda: whole.clock.sleeping_s(), "a pause")
-    whole.clock.advance(1.0)
-    await eventually(lambda: whole.looks() == 2, "a look")
+
+    def looked() -> bool:
+        whole.clock.advance(0.1)
+        return whole.looks() >= 2
+
+    await eventually(looked, "a look")
 
 
 async def test_what_a_master_tells_and_what_is_seen_becomes_one_request(whole: Whole) -> None:
@@ -122,9 +125,12 @@ async def test_what_a_master_tells_and_what_is_seen_becomes_one_request(whole: W
 async def test_an_item_that_no_event_told_of_is_found(whole: Whole) -> None:
     whole.masters.items[record_of(TEAM).url] = {QueueItem(7, 1_000_000): "maven", QueueItem(8, 1_000_000): "gpu"}
     await whole.scheduler.control.set_master(TEAM, record_of(TEAM))
-    await eventually(lambda: whole.scheduler.loop.state.requests, "a request")
+    await eventually(lambda: whole.scheduler.control.unserved(TEAM), "an item that nobody serves")
     (unserved,) = whole.scheduler.control.unserved(TEAM)
+    (request,) = whole.scheduler.loop.state.requests.values()
     assert unserved.item.number == 8
+    assert request.jenkins is not None
+    assert request.jenkins.item == QueueItem(7, 1_000_000)
 
 
 async def test_nodes_that_nobody_is_behind_are_removed(whole: Whole) -> None:
