@@ -180,6 +180,8 @@ def _launch_on(state: State, host_id: HostId, claims: list[Claim], now: float) -
         role = roles.get(each.task_id)
         if role is not None:
             by_role.setdefault(role, []).append(each)
+        else:  # though the offers may be what they were: its tenant may take those of another role by now
+            state.offers.changed.add(host_id)
     for role, these in sorted(by_role.items()):
         requests: list[Request] = []
         for each in these:

@@ -231,6 +231,17 @@ def test_a_quota_that_is_lowered_meanwhile_holds() -> None:
     assert claimed.state is RequestState.WAITING
 
 
+def test_a_claim_whose_tenant_is_given_another_role_meanwhile_is_given_up_in_the_end() -> None:
+    rig = AgentsRig(hosts=1)
+    claimed = rig.claimed()
+    rig.send(ev.TenantSet(Tenant(TEAM, role="another")))
+    rig.ready(claimed)
+    assert not rig.effects(ef.Launch)
+    rig.after(COVER_S)
+    assert claimed.state is RequestState.WAITING
+    assert rig.removed()
+
+
 def test_a_maintenance_that_is_planned_meanwhile_holds() -> None:
     rig = AgentsRig(hosts=1)
     claimed = rig.claimed()
