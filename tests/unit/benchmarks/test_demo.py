@@ -19,19 +19,23 @@ from framework.cli.client import RefusedError
 HOST = {"hostname": "host-1", "attributes": {"rack": "r1"}, "total": {"cpus": 2.0, "mem_mib": 1024}}
 
 
+@pytest.mark.parametrize("queued", [False, True])
 @pytest.mark.parametrize("count", [MIN_BUILDS, 10, BUILDS, MAX_BUILDS])
-def test_one_build_outgrows_its_memory_one_its_time_and_every_tenant_has_some_that_pass(count: int) -> None:
-    planned = plan(count)
+def test_one_build_outgrows_its_memory_one_its_time_and_every_tenant_has_some_that_pass(
+    count: int, queued: bool
+) -> None:
+    planned = plan(count, queued)
     classes = Counter(build.expected for build in planned)
     assert len(planned) == count
     assert (classes["oom"], classes["timeout"]) == (1, 1)
+    assert all(build.queued == (queued and build.expected in ("passed", "failed")) for build in planned)
     assert classes["failed"] >= 1
     assert {build.tenant for build in planned if build.expected == "passed"} == set(TENANTS)
     assert set(CLASSES) <= set(RESULT_CLASSES)
 
 
 def test_sixty_builds_are_shared_equally() -> None:
-    assert set(Counter(build.tenant for build in plan(60)).values()) == {20}
+    assert set(Counter(build.tenant for build in plan(60, queued=True)).values()) == {20}
 
 
 class StubApi:
@@ -78,7 +82,7 @@ def test_figures_count_classes_waits_and_what_was_used_at_once() -> None:
     web = figures["tenants"]["web"]
     assert (figures["builds"], figures["as_expected"]) == (4, 3)
     assert (web["passed"], web["failed"], web["oom"], web["timeout"], web["other"]) == (2, 1, 0, 0, 1)
-    assert (web["queue_to_running_p50_s"], web["queue_to_running_p99_s"]) == (6.0, 31.0)
+    assert (web["queue_to_online_p50_s"], web["queue_to_online_p99_s"]) == (6.0, 31.0)
     assert figures["hosts"] == [
         {
             "host": "host-1",

@@ -62,7 +62,12 @@ def test_without_stdout_there_is_no_output(serving: Serving) -> None:
 
 def test_characters_that_the_encoding_lacks_are_escaped(as_red: Butlery, monkeypatch: pytest.MonkeyPatch) -> None:
     job = as_red("jobs", "submit", "--name", "n", "--command", "echo ä😀", "--json").json
-    shown = {**job, "spec": {"git": None, "env": {}, "secrets": [], "command": "echo ä😀"}, "attempts": []}
+    shown = {
+        **job,
+        "origin": None,
+        "spec": {"git": None, "env": {}, "secrets": [], "command": "echo ä😀"},
+        "attempts": [],
+    }
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "iso-8859-1"))
 
