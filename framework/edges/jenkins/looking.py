@@ -15,7 +15,7 @@ from framework.core.events import MasterObserved, SeenNode
 from framework.core.ids import TenantName, task_of_node
 from framework.core.jenkins import QueueItem
 from framework.edges.jenkins.calls import Answer
-from framework.jenkins_ports import OURS, FoundItem, Look, MasterError, MasterRecord
+from framework.jenkins_ports import OURS, FoundItem, Look, MasterError, MasterRecord, Whole
 
 COMPUTERS_PATH = "computer/api/json?tree=computer[displayName,description,offline,idle]"
 OWN_PATH = "butlery/queue"
@@ -29,6 +29,7 @@ _LABELS_SCRIPT = (
 )
 
 MAX_ITEMS = 20_000
+MAX_NODES = 10_000
 THREAD_BYTES = 256 * 1024
 """Larger answers are decoded beside the event loop."""
 
@@ -62,9 +63,9 @@ class _Task(Struct, rename="camel"):
 
 
 class _Item(Struct, rename="camel"):
-    id: int
+    id: Whole
     task: _Task
-    in_queue_since: int = 0
+    in_queue_since: Whole = 0
     buildable: bool = False
     pending: bool = False
     why: str | None = None
@@ -77,9 +78,9 @@ class _Queue(Struct):
 class _OwnItem(Struct):
     """As our init script tells it. Those that wait for something else than an agent are not ``buildable``."""
 
-    item: int
+    item: Whole
     task: str
-    in_queue_since_ms: int
+    in_queue_since_ms: Whole
     task_url: str = ""
     label: str | None = None
     buildable: bool = True
@@ -121,6 +122,7 @@ async def look(ask: Asker, master: MasterRecord, tenant: TenantName, asked_at: f
         return _from_script(await _decoded(answer, _OWN), master, tenant, asked_at)
     answer = await ask(COMPUTERS_PATH)
     computers = await _decoded(answer, _COMPUTERS)
+    _check_counts(nodes=len(computers.computer))
     everything, items = await _from_rest(ask, master, labels=labels)
     nodes = _ours(
         (found.display_name, found.description, not found.offline, found.idle) for found in computers.computer
@@ -146,7 +148,7 @@ def _ours(nodes: Iterable[tuple[str, str | None, bool, bool]]) -> tuple[SeenNode
 def _from_script(own: _Own, master: MasterRecord, tenant: TenantName, asked_at: float) -> Look:
     if master.direct_url and own.session != master.session:
         raise MasterError("down", "another process has its place; it is about to tell where it is")
-    _check_count(len(own.items))
+    _check_counts(len(own.items), len(own.nodes))
     items = tuple(
         FoundItem(QueueItem(one.item, one.in_queue_since_ms), one.task, one.task_url, one.label or "")
         for one in own.items
@@ -159,7 +161,7 @@ def _from_script(own: _Own, master: MasterRecord, tenant: TenantName, asked_at: 
 
 async def _from_rest(ask: Asker, master: MasterRecord, *, labels: bool) -> tuple[frozenset[QueueItem], list[FoundItem]]:
     queue = await _decoded(await ask(QUEUE_PATH), _QUEUE)
-    _check_count(len(queue.items))
+    _check_counts(len(queue.items))
     prefix = urlsplit(master.url).path.rstrip("/") + "/"
     items = [
         FoundItem(
@@ -218,6 +220,8 @@ async def _decoded(answer: Answer, decoder: msgspec.json.Decoder[T]) -> T:
     return decoded(answer, decoder)
 
 
-def _check_count(count: int) -> None:
-    if count > MAX_ITEMS:
+def _check_counts(items: int = 0, nodes: int = 0) -> None:
+    if items > MAX_ITEMS:
         raise MasterError("odd", f"its queue holds more than {MAX_ITEMS} items")
+    if nodes > MAX_NODES:
+        raise MasterError("odd", f"it has more than {MAX_NODES} nodes")
