@@ -100,10 +100,10 @@ class _Parser:
         return Label("".join(self._printed), atoms, meaning)
 
     def _iff(self) -> _Meaning:
-        left = self._implies()
+        parts = [self._implies()]
         while self._took("<->"):
-            left = _equal(left, self._implies())
-        return left
+            parts.append(self._implies())
+        return parts[0] if len(parts) == 1 else _equal(parts)
 
     def _implies(self) -> _Meaning:
         left = self._or()
@@ -199,5 +199,6 @@ def _implied(left: _Meaning, right: _Meaning) -> _Meaning:
     return lambda names: right(names) or not left(names)
 
 
-def _equal(left: _Meaning, right: _Meaning) -> _Meaning:
-    return lambda names: left(names) == right(names)
+def _equal(parts: list[_Meaning]) -> _Meaning:
+    """From the left: of two it is whether they are the same, of more whether an even number of them is false."""
+    return lambda names: sum(not part(names) for part in parts) % 2 == 0

@@ -115,3 +115,10 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=30))
 def test_any_name_can_be_quoted(name: str) -> None:
     assert parse(quoted(name)).atoms == (name,)
+
+
+def test_a_label_of_any_length_is_understood() -> None:
+    for sign in ("<->", "&&", "||"):
+        assert parse(sign.join(["a"] * 1000)).matches({"a"})
+    assert not parse("<->".join(["a"] * 3)).matches(set())
+    assert parse("<->".join(["a"] * 4)).matches(set())

@@ -251,6 +251,22 @@ async def test_who_waits_for_a_paused_template_is_told_why(told: Told) -> None:
     assert (await told.take(told.record("alive"))).unserved == ()
 
 
+async def test_a_storm_of_labels_is_judged_bit_by_bit_and_those_that_are_served_find_their_turn(told: Told) -> None:
+    labels = [f"nobody-{number}" for number in range(150)] + ["maven"]
+    await told.take(*(told.record("buildable", number, label=label) for number, label in enumerate(labels)))
+    reasons = [one.reason for one in told.intake.unserved(RED)]
+    assert sum("wait for its turn" in reason for reason in reasons) == 51
+    assert told.live() == []
+    told.rig.clock.advance(6.0)
+    there = [FoundItem(QueueItem(number, 5), "fs", "", label) for number, label in enumerate(labels)]
+    asked_at = told.rig.clock.now()
+    told.rig.clock.advance(0.1)
+    look = Look("s1", tuple(there), MasterObserved(RED, asked_at, frozenset(one.item for one in there), ()))
+    await told.intake.found(RED, look)
+    assert [one.jenkins.label for one in told.live() if one.jenkins is not None] == ["maven"]
+    assert not any("wait for its turn" in one.reason for one in told.intake.unserved(RED))
+
+
 async def test_another_request_waits_its_time(told: Told) -> None:
     await told.take(told.record("buildable", 1))
     await told.cancel(1)
