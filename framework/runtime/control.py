@@ -162,9 +162,18 @@ class RuntimeControl:
 
     async def set_master(self, tenant: TenantName, master: MasterRecord | None) -> None:
         if await self.master(tenant) != master:  # a master that starts tells it again, mostly as before
+            if master is None:
+                await self._end_agents(tenant)
             await asyncio.to_thread(self._store.set_master, tenant, master)
             if self._desk is not None:
                 self._desk.know(tenant, master)
+
+    async def _end_agents(self, tenant: TenantName) -> None:
+        """Nobody would ever see them idle, nor what they wait for gone."""
+        live = self._loop.state.masters.of(tenant).requests
+        asked = [CancelAsked(request_id, "its Jenkins is gone") for request_id in live]
+        if asked:
+            await self._loop.settled_all(asked, SAVE_TIMEOUT_S)
 
     async def demand(self, tenant: TenantName, records: Sequence[DemandRecord]) -> DemandAnswer:
         if self._desk is None:

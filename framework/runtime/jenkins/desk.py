@@ -85,6 +85,8 @@ class MastersDesk:
         """How the tenant's master is spoken to from now on; None forgets it."""
         self._told.add(tenant)
         self._reach.know(tenant, record)
+        if record is None:
+            self._intake.forget(tenant)
 
     def notices(self) -> list[str]:
         """For the operator."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from framework.catalog.matching import NoTemplate, Templates
+from framework.catalog.matching import Catalog, Chosen, NoTemplate, Templates
 from framework.catalog.parts import AgentParts, agent_submission
 from framework.core import admission, explain
 from framework.core.events import (
@@ -27,7 +27,7 @@ from framework.core.ids import RequestId, TaskId, TenantName, task_of_node
 from framework.core.jenkins import QueueItem
 from framework.core.tasks import Request
 from framework.errors import IdempotencyConflictError
-from framework.jenkins_ports import DemandAnswer, DemandRecord, FoundItem, Look, Unserved
+from framework.jenkins_ports import DemandAnswer, DemandRecord, FoundItem, Look, RateLimitedError, Unserved
 from framework.ports import Chance, Clock, NewRequest, Store, jittered
 from framework.runtime.chance import new_request_id
 from framework.runtime.jenkins.story import Share, Sifted, Story
@@ -45,6 +45,13 @@ AGAIN_AT_ONCE = 100
 """Items of one look whose ended requests are looked up; the next look has the others."""
 LEFT_KEPT_S = 120.0
 """How long an item that left is remembered, for looks that were asked before."""
+LABELS_PER_S = 10.0
+"""Labels of one master that are judged, ten seconds' worth at once: one that nothing serves takes up to 6 ms, with some
+
+hundred templates, in which nobody else is served.
+"""
+MAX_LABELS = 500
+"""Of one master whose templates are known; there are far fewer of them in use than jobs."""
 MAX_TOLD = 500
 """Unserved items in one answer."""
 TELL_ALL_S = 20.0
@@ -80,8 +87,11 @@ _Choice: TypeAlias = AgentParts | _Refusal
 class _Master:
     """What is known of one tenant's master."""
 
-    def __init__(self, share: Share) -> None:
+    def __init__(self, share: Share, judging: Share) -> None:
         self.share = share
+        self.judging = judging
+        self.judged: dict[str, Chosen | NoTemplate] = {}  # by label
+        self.judged_by: Catalog | None = None
         self.story = Story()
         self.lock = asyncio.Lock()
         self.items: dict[QueueItem, _Bound] = {}
@@ -154,11 +164,17 @@ class DemandIntake:
             wanted = await self._missing(tenant, master, look)
             for begin in range(0, len(wanted), MAX_TOLD):
                 await self._submit(tenant, master, wanted[begin : begin + MAX_TOLD])
+                await asyncio.sleep(0)  # where all are refused nobody else would be served
+
+    def forget(self, tenant: TenantName) -> None:
+        """Its master is gone."""
+        self._masters.pop(tenant, None)
 
     def _master(self, tenant: TenantName) -> _Master:
         master = self._masters.get(tenant)
         if master is None:
-            master = self._masters[tenant] = _Master(Share(self._events_per_s, self._clock.now()))
+            now = self._clock.now()
+            master = self._masters[tenant] = _Master(Share(self._events_per_s, now), Share(LABELS_PER_S, now))
         return master
 
     # What is told
@@ -312,7 +328,7 @@ class DemandIntake:
         for one in wanted:
             choice = choices.get(one.label)
             if choice is None:
-                choice = choices[one.label] = self._choice(tenant, one)
+                choice = choices[one.label] = self._choice(tenant, master, one)
             if not isinstance(choice, _Refusal):
                 if len(master.items) + len(news) >= MAX_ITEMS:
                     choice = f"{MAX_ITEMS} items of this master wait for agents already"
@@ -335,13 +351,16 @@ class DemandIntake:
         for each in refused[: MAX_ITEMS - len(master.unserved)]:
             master.unserved[each.item] = each
 
-    def _choice(self, tenant: TenantName, one: _Wanted) -> _Choice:
+    def _choice(self, tenant: TenantName, master: _Master, one: _Wanted) -> _Choice:
         """What a request for the item is made of, and so for all of its label."""
         if one.label is None:
             return "its Jenkins does not tell which label it wants: it has no init script of Butlery's"
         if len(one.label) > MAX_LABEL:
             return f"its label is longer than {MAX_LABEL} characters"
-        chosen = self._templates.catalog.match(one.label, tenant)
+        try:
+            chosen = self._judged(tenant, master, one.label)
+        except RateLimitedError:
+            return "its Jenkins tells of so many labels at once that this one has to wait for its turn"
         if isinstance(chosen, NoTemplate):
             return chosen.reason
         parts = agent_submission(
@@ -357,6 +376,17 @@ class DemandIntake:
         if faults:
             return f"template {chosen.template.name}: {'; '.join(fault.message for fault in faults)}"
         return parts
+
+    def _judged(self, tenant: TenantName, master: _Master, label: str) -> Chosen | NoTemplate:
+        """Raises RateLimitedError."""
+        catalog = self._templates.catalog
+        if master.judged_by is not catalog or len(master.judged) >= MAX_LABELS:
+            master.judged, master.judged_by = {}, catalog
+        found = master.judged.get(label)
+        if found is None:
+            master.judging.take(1, self._clock.now())
+            found = master.judged[label] = catalog.match(label, tenant)
+        return found
 
     def _new_request(self, tenant: TenantName, one: _Wanted, parts: AgentParts, now: float) -> NewRequest:
         request = Request(

@@ -30,6 +30,8 @@ log = get_logger(__name__)
 
 MAX_REMOVALS = 20_000
 """Of one master that wait; what is dropped the next sweep finds."""
+TELL_TRIES = 5
+"""Times that a master is told why an agent ended, which must not keep the agent's node there."""
 REMOTE_ROOT = "agent"
 """Where an agent builds: Jenkins takes it from the directory that agent.jar was started in."""
 UNKNOWN_S = 5.0
@@ -48,6 +50,7 @@ _LONGEST_S = max(longest for _, longest in _PAUSES_S.values())
 
 class _Removal(msgspec.Struct):
     effect: RemoveNode
+    tells: int = 0
     told: bool = False
 
 
@@ -247,8 +250,9 @@ class Keeper:
                 del master.removals[effect.node]
             self._answers(master)
         except MasterError as error:
-            if master.removals.pop(effect.node, None) is removal:
-                master.removals[effect.node] = removal  # behind the others, which may fare better
+            known = master.removals.pop(effect.node, None)
+            if known is not None and effect.node not in master.prepares:  # else it is wanted again
+                master.removals[effect.node] = known  # behind the others, which may fare better
             self._fails(master, error)
         finally:
             master.removing.discard(effect.node)
@@ -259,10 +263,11 @@ class Keeper:
         effect = removal.effect
         if removal.told or not effect.reason:
             return
+        removal.tells += 1
         try:
             await self._edge.tell(record, effect.node, effect.reason, resubmit=effect.resubmit)
         except MasterError as error:
-            if error.kind not in ("refused", "odd"):
+            if error.kind == "down" or (error.kind in ("slow", "full") and removal.tells < TELL_TRIES):
                 raise
             log.info("a master is not told why its agent ended", tenant=effect.tenant, reason=str(error))
         removal.told = True

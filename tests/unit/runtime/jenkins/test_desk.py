@@ -149,3 +149,14 @@ async def test_troubles_of_masters_are_told_with_the_schedulers_health(whole: Wh
     assert TEAM in notice
     await whole.scheduler.control.set_master(TEAM, None)
     assert whole.scheduler.control.health().notices == []
+
+
+async def test_nothing_waits_for_a_master_that_is_forgotten(whole: Whole) -> None:
+    whole.masters.items[record_of(TEAM).url] = {QueueItem(7, 1_000_000): "maven", QueueItem(8, 1_000_000): "gpu"}
+    await whole.scheduler.control.set_master(TEAM, record_of(TEAM))
+    await eventually(lambda: whole.scheduler.control.unserved(TEAM), "an item that nobody serves")
+    assert whole.scheduler.loop.state.requests
+    await whole.scheduler.control.set_master(TEAM, None)
+    assert not whole.scheduler.loop.state.requests
+    assert not whole.scheduler.control.unserved(TEAM)
+    assert not whole.scheduler.loop.state.masters.of(TEAM).bound()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from framework.core.effects import RemoveNode
 from framework.core.events import NodeFailed, NodeReady
 from framework.core.ids import node_of
 from framework.jenkins_ports import AgentAccess, MasterError
+from framework.runtime.jenkins.keeper import TELL_TRIES
 from tests.fakes.clockwork import eventually, quiet
 from tests.fakes.master_edge import record_of
 from tests.unit.runtime.jenkins.rig import BLOG, CALLS_AT_ONCE, DOWN, PAYMENTS, Rig, stop, task_of
@@ -205,4 +209,35 @@ async def test_a_master_that_does_not_want_to_be_told_why_still_loses_the_node(r
 
     rig.masters.tell = refuses  # type: ignore[method-assign]
     rig.remove(1, reason="lost")
+    await eventually(lambda: effect.node not in rig.masters.of(PAYMENTS))
+
+
+async def test_a_removal_that_is_asked_for_while_its_node_cannot_be_cordoned_is_not_lost(rig: Rig) -> None:
+    effect = rig.prepare(1)
+    await eventually(lambda: rig.events)
+    rig.masters.held = asyncio.Event()
+    rig.keeper.remove(RemoveNode(PAYMENTS, effect.node, "idle", cordon=True))
+    await eventually(lambda: rig.masters.count("cordon") == 1)
+    rig.remove(1)
+    rig.masters.fail(PAYMENTS, DOWN)
+    rig.masters.held.set()
+    await quiet(5)
+    rig.masters.fail(PAYMENTS, None)
+    rig.clock.advance(1.1)
+    await eventually(lambda: effect.node not in rig.masters.of(PAYMENTS))
+
+
+async def test_a_master_whose_page_for_reasons_is_broken_loses_its_nodes_all_the_same(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise MasterError("full", "it cannot answer now (HTTP 500, POST butlery/tell)")
+
+    monkeypatch.setattr(rig.masters, "tell", broken)
+    effect = rig.prepare(1)
+    await eventually(lambda: rig.events)
+    rig.remove(1, reason="lost")
+    for _ in range(TELL_TRIES):
+        await quiet(5)
+        rig.clock.advance(31.0)
     await eventually(lambda: effect.node not in rig.masters.of(PAYMENTS))
