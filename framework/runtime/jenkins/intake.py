@@ -160,6 +160,7 @@ class DemandIntake:
     async def found(self, tenant: TenantName, look: Look) -> None:
         master = self._master(tenant)
         async with master.lock:
+            master.story.seen(look.session, look.observed.asked_at)
             self._forget_gone(master, look)
             wanted = await self._missing(tenant, master, look)
             for begin in range(0, len(wanted), MAX_TOLD):
@@ -212,7 +213,7 @@ class DemandIntake:
 
     def _went_on(self, tenant: TenantName, master: _Master, sifted: Sifted, now: float) -> None:
         begun = sifted.session != master.story.session
-        master.story.went_on(sifted)
+        master.story.went_on(sifted, now)
         if begun:
             master.story.arrived(sifted.records, now)
         if sifted.missed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,7 +42,7 @@ class Sifted(NamedTuple):
     records: list[DemandRecord]
     session: str
     seq: int
-    missed: bool  # something between was not told, or a story begins
+    missed: bool  # something between was not told, a story begins, or another one is told beside it
 
 
 class Story:
@@ -52,7 +51,8 @@ class Story:
     def __init__(self) -> None:
         self.session = ""
         self._seq = 0
-        self._ended: deque[str] = deque(maxlen=ENDED_SESSIONS)
+        self._began_at = 0.0
+        self._ended: dict[str, int] = {}  # the number of the newest record of each, the oldest first
         self._least = self._least_before = math.inf  # seconds, our clock less the master's, as it seemed at arrival
         self._window_at = 0.0
 
@@ -67,6 +67,7 @@ class Story:
                 continue
             if record.session != session:
                 if record.session in self._ended:
+                    missed = True
                     continue
                 session, seq, missed = record.session, record.seq - 1, True
             if record.seq <= seq:
@@ -76,13 +77,24 @@ class Story:
             new.append(record)
         return Sifted(new, session, seq, missed)
 
-    def went_on(self, sifted: Sifted) -> None:
+    def went_on(self, sifted: Sifted, now: float) -> None:
         """The records were taken."""
-        if sifted.session != self.session:
+        self._goes_on_with(sifted.session, sifted.seq, now)
+
+    def seen(self, session: str, asked_at: float) -> None:
+        """The master was asked which process it is: one that seemed to have ended is heard again."""
+        if session in self._ended and self._began_at < asked_at:
+            self._goes_on_with(session, self._ended.pop(session), asked_at)
+
+    def _goes_on_with(self, session: str, seq: int, now: float) -> None:
+        if session != self.session:
             if self.session:
-                self._ended.append(self.session)
+                self._ended[self.session] = self._seq
+            if len(self._ended) > ENDED_SESSIONS:
+                del self._ended[next(iter(self._ended))]
             self._least = self._least_before = math.inf
-        self.session, self._seq = sifted.session, sifted.seq
+            self._began_at = now
+        self.session, self._seq = session, seq
 
     def arrived(self, records: Sequence[DemandRecord], now: float) -> None:
         """Learns of the clocks: the youngest record of those that arrive together waited least."""
