@@ -20,6 +20,7 @@ from framework.api.hooks import Hooks
 from framework.api.masters import MasterIn
 from framework.api.models import JobIn, TenantIn
 from framework.api.page import STYLE_SHA256, page
+from framework.api.strangers import Strangers
 from framework.catalog.matching import Templates
 from framework.ports import Seat
 from framework.serverless_settings import ServerlessSettings
@@ -56,6 +57,7 @@ def create_app(
         openapi_url=None,
         redirect_slashes=False,
     )
+    strangers = Strangers()
     authenticator = app.state.authenticator = Authenticator(seat, admin_token_sha256)
     app.state.context = Context(
         seat,
@@ -65,8 +67,9 @@ def create_app(
         Waiters(),
         serverless or ServerlessSettings(),
         hooks or Hooks(),
+        strangers,
     )
-    app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes)
+    app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes, strangers)
     problems.install(app)
     app.router.routes.append(demand.route)
     for routes in (jobs, builds, files, operations, leadership, masters, template_routes, webhooks):

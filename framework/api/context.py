@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from framework.api.auth import Principal
 from framework.api.hooks import Hooks
 from framework.api.problems import unavailable
+from framework.api.strangers import Strangers
 from framework.catalog.matching import Templates
 from framework.ports import Control, Seat
 from framework.serverless_settings import ServerlessSettings
@@ -54,6 +55,7 @@ class Context(NamedTuple):
     waiters: Waiters
     serverless: ServerlessSettings
     hooks: Hooks
+    strangers: Strangers
 
     @property
     def control(self) -> Control:

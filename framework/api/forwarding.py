@@ -16,6 +16,7 @@ from framework.api.auth import Authenticator
 from framework.api.body import read_body
 from framework.api.jobs import MAX_WAIT_S
 from framework.api.problems import ProblemError, unavailable
+from framework.api.strangers import Strangers, address_of
 from framework.core.ids import RequestId
 from framework.ports import Seat
 
@@ -48,10 +49,11 @@ _Result = TypeVar("_Result")
 class Forwarder:
     """Decides who answers a request, and passes on what the leader shall."""
 
-    def __init__(self, seat: Seat, authenticator: Authenticator, max_body_bytes: int) -> None:
+    def __init__(self, seat: Seat, authenticator: Authenticator, max_body_bytes: int, strangers: Strangers) -> None:
         self._seat = seat
         self._authenticator = authenticator
         self._max_body_bytes = max_body_bytes
+        self._strangers = strangers
         self._session: aiohttp.ClientSession | None = None
         self._passed = 0
 
@@ -68,8 +70,8 @@ class Forwarder:
             return False
         if self._leader_url() is None:
             return True
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self._authenticator.principal(token.strip()) is None:
+        token = _token(request)
+        if token is not None and self._authenticator.principal(token) is None:
             return False
         return found["job"] is None or await self._seat.control.request(RequestId(found["job"])) is not None
 
@@ -86,10 +88,18 @@ class Forwarder:
             raise unavailable("Too many calls are passed on to the leader now; ask it itself, or later.")
         self._passed += 1
         try:
-            body = await read_body(request, self._max_body_bytes)
+            body = await self._body(request)
             await _unless(_gone(request), self._pass(request, body, url, send))
         finally:
             self._passed -= 1
+
+    async def _body(self, request: Request) -> bytes:
+        """Raises ProblemError."""
+        token = _token(request)
+        if token is not None and self._authenticator.principal(token) is not None:
+            return await read_body(request, self._max_body_bytes)
+        async with self._strangers.reading(address_of(request.client)):
+            return await read_body(request, self._max_body_bytes)
 
     async def _pass(self, request: Request, body: bytes, leader_url: str, send: Send) -> None:
         path, query = request.scope["raw_path"].decode("latin-1"), request.url.query
@@ -159,6 +169,12 @@ class Forwarding:
             await self._forwarder.forward(request, send)
         except ProblemError as problem:
             await problem.response()(scope, receive, send)
+
+
+def _token(request: Request) -> str | None:
+    """A bearer's; None where there is none."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 def _end_to_end(headers: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from framework.api.problems import ProblemError, unavailable
+from framework.api.problems import ProblemError
 from framework.forge_ports import Forge
 from framework.log import get_logger
 from framework.serverless_settings import WebhookSettings
@@ -16,8 +15,6 @@ from framework.serverless_settings import WebhookSettings
 log = get_logger(__name__)
 
 WARN_EVERY_S = 60.0
-MAX_READING = 64
-"""Messages that are read at once, of whomever; each may take ``api.max_body_bytes`` of memory."""
 
 
 class Hook(NamedTuple):
@@ -40,18 +37,6 @@ class Hooks:
         self._now = now
         self._warned: dict[str, float] = {}  # by hook: when its log last had a wrong signature
         self._left: dict[str, tuple[float, float]] = {}  # by hook: messages it may send yet, as of when
-        self._reading = 0
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """While a message is read of which nobody knows yet who sent it. Raises ProblemError (503)."""
-        if self._reading >= MAX_READING:
-            raise unavailable("Too many messages are read now; send it again.")
-        self._reading += 1
-        try:
-            yield
-        finally:
-            self._reading -= 1
 
     def sender(self, name: str, headers: Mapping[str, str], body: bytes) -> Hook:
         """The webhook that the message is signed by. Raises ProblemError (401), of an unknown webhook as of a wrong

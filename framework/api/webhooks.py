@@ -20,6 +20,7 @@ from framework.api.context import Context, Serving
 from framework.api.hooks import Hook
 from framework.api.models import submission, take_job
 from framework.api.problems import documented, invalid, unavailable
+from framework.api.strangers import address_of
 from framework.catalog import repository
 from framework.core.ids import RequestId, TenantName
 from framework.core.origin import Origin
@@ -56,9 +57,9 @@ async def arrive(name: str, request: Request, context: Serving) -> WebhookOut:
 
     The same message again answers with the same builds.
     """
-    with context.hooks.reading():
+    async with context.strangers.reading(address_of(request.client)):
         body = await read_body(request, context.settings.max_body_bytes)
-        hook = context.hooks.sender(name, request.headers, body)
+    hook = context.hooks.sender(name, request.headers, body)
     context.hooks.count(hook)
     delivery = hook.forge.read(request.headers, body)
     key = f"webhook:{name}:{hashlib.sha256(body).hexdigest()[:40]}"
