@@ -125,6 +125,10 @@ class TenantQueue:
         rank = self._where[request_id][1]
         return sum(1 for other, (_, its_rank) in self._where.items() if (its_rank, other) < (rank, request_id))
 
+    def in_order(self) -> list[RequestId]:
+        """All that wait, those that go first at the beginning."""
+        return sorted(self._where, key=lambda each: (self._where[each][1], each))
+
     def goes_before(self, first: RequestId, second: RequestId) -> bool:
         """Whether both wait here, the first of them ahead."""
         if first not in self._where or second not in self._where:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from framework.core.answers import Standing
-from framework.core.explain import why_not
+from framework.core.explain import Looked, why_not
 from framework.core.ids import RequestId, TenantName
 from framework.core.state import State
 from framework.core.stories import Stage, stage
 from framework.core.tasks import Request, Task
 
 
-def standing(state: State, request_id: RequestId, now: float) -> Standing | None:
-    """None where it is not live."""
+def standing(state: State, request_id: RequestId, now: float, looked: Looked | None = None) -> Standing | None:
+    """None where it is not live. ``looked`` as of ``why_not``."""
     request = state.requests.get(request_id)
     if request is None:
         return None
     found = stage(request)
     if found is Stage.WAITING:
-        why = why_not(state, request_id, now)
+        why = why_not(state, request_id, now, looked)
         summary = "about to be placed" if why is None else why.summary
         return Standing(request_id, found, now - request.submitted_at, summary, why)
     since, summary = _told(state, request, found)
@@ -29,11 +29,12 @@ def standing(state: State, request_id: RequestId, now: float) -> Standing | None
 def queue(state: State, tenant: TenantName, most: int, now: float) -> Iterator[tuple[Request, Standing]]:
     """The tenant's requests for items of its master's queue whose agents are not online yet, the oldest first."""
     left = most
+    looked = Looked()
     for request in state.masters.of(tenant).requests.values():
         if left <= 0:
             return
         if stage(request) in _BEFORE_ONLINE:
-            found = standing(state, request.id, now)
+            found = standing(state, request.id, now, looked)
             if found is not None:
                 left -= 1
                 yield request, found
