@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from framework.core import events as ev
 from framework.core import pools
-from framework.core.claiming import withdraw
+from framework.core.claiming import waits_no_more
 from framework.core.effects import Effect, LookAt, RemoveNode, SaveRequest
 from framework.core.endings import end_request, kill
 from framework.core.ids import TaskId, TenantName
 from framework.core.jenkins import JenkinsSide, QueueItem
 from framework.core.masters import Master
 from framework.core.nodes import ITEM_LEFT
-from framework.core.promises import release
 from framework.core.state import State
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState
 from framework.core.templates import Lifetime
@@ -266,14 +265,7 @@ def cancel(state: State, request: Request, reason: str, now: float) -> list[Effe
     task = state.live_task(request)
     if task is not None:
         return [SaveRequest(request), *kill(state, task, FailureClass.CANCELLED, reason, now)]
-    effects: list[Effect] = []
-    claim = state.claims.of(request.id)
-    if claim is not None:
-        effects += withdraw(state, claim)
-    elif request.state is RequestState.PREPARING:
-        effects += release(state, request)
-    else:
-        state.dequeue(request, now)
+    effects = waits_no_more(state, request, now)
     return [*end_request(state, request, Outcome(FailureClass.CANCELLED, reason), now), *effects]
 
 

@@ -11,7 +11,7 @@ from framework.core.ids import HostId, TaskId, TenantName, task_id
 from framework.core.launching import launch
 from framework.core.nodes import node_name
 from framework.core.pieces import ReservedUse
-from framework.core.promises import wait_again
+from framework.core.promises import release, wait_again
 from framework.core.state import State
 from framework.core.tasks import FailureClass, Request, RequestState
 
@@ -124,10 +124,16 @@ def give_up(state: State, found: Claim, reason: str, now: float) -> list[Effect]
     return [SaveRequest(request), RemoveNode(found.tenant, found.node), _report(found, reason)]
 
 
-def withdraw(state: State, found: Claim) -> list[Effect]:
-    """Its node goes and its place is free; its request is in no queue."""
-    _forget(state, found)
-    return [RemoveNode(found.tenant, found.node)]
+def waits_no_more(state: State, request: Request, now: float) -> list[Effect]:
+    """Takes a request that is not launched out of wherever it waits; what was kept or made for it goes."""
+    found = state.claims.of(request.id)
+    if found is not None:
+        _forget(state, found)
+        return [RemoveNode(found.tenant, found.node)]
+    if request.state is RequestState.PREPARING:
+        return release(state, request)
+    state.dequeue(request, now)
+    return []
 
 
 def give_up_all(state: State, reason: str, now: float) -> list[Effect]:

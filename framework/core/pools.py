@@ -7,13 +7,12 @@ at the master afterwards finds it idle: it may have been given a build at the la
 
 from __future__ import annotations
 
-from framework.core.claiming import withdraw
+from framework.core.claiming import waits_no_more
 from framework.core.effects import Effect, LookAt, RemoveNode, SaveRequest, SaveTask
 from framework.core.endings import end_request, kill, set_deadline
 from framework.core.events import SeenNode
 from framework.core.ids import TaskId
 from framework.core.jenkins import JenkinsSide
-from framework.core.promises import release
 from framework.core.state import Pooled, State
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState
 from framework.core.templates import Lifetime
@@ -79,14 +78,7 @@ def busy(state: State, task: Task, request: Request, now: float) -> list[Effect]
 
 def taken(state: State, other: Request, side: JenkinsSide, now: float) -> list[Effect]:
     """An agent of the pool took the item of ``other``, for which nothing was launched."""
-    effects: list[Effect] = []
-    claim = state.claims.of(other.id)
-    if claim is not None:
-        effects += withdraw(state, claim)
-    elif other.state is RequestState.PREPARING:
-        effects += release(state, other)
-    else:
-        state.dequeue(other, now)
+    effects = waits_no_more(state, other, now)
     its = other.jenkins
     if its is not None:
         side.label, side.buildable_at = its.label, its.buildable_at
