@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from framework.core.events import Disconnected, Event, FrameworkRemoved, HostsObserved, NotSubscribed, Subscribed
 from framework.core.ids import FrameworkId
@@ -12,6 +12,7 @@ from framework.core.state import Config
 from framework.errors import ButleryError, FrameworkRemovedError, FrameworkTakenError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapshot, Store, jittered
+from framework.runtime.confirming import Confirm
 from framework.runtime.control import RuntimeControl
 from framework.runtime.jenkins.desk import MastersAccess, MastersDesk, Reach
 from framework.runtime.loop import Loop
@@ -37,8 +38,6 @@ STOP_TIMEOUT_S = 10.0
 """For what is under way when it is told to stop: one write, one request's answer."""
 
 DriverFactory = Callable[[FrameworkId | None], SchedulerDriver]
-Confirm = Callable[[], Awaitable[None]]
-"""As ``framework.ports.Election.confirm``."""
 
 
 class Scheduler:
@@ -58,7 +57,9 @@ class Scheduler:
         masters: MastersAccess | None = None,
         statuses: Statuses | None = None,
     ) -> None:
-        """With ``confirm`` it is asked before every subscription; without, the driver makes them as it sees fit.
+        """With ``confirm`` it is asked before every subscription and whenever a node is removed; without, the driver
+
+        subscribes as it sees fit.
 
         Without ``masters`` nobody's queue is served, without ``statuses`` no forge is told how a commit's build goes.
         """
@@ -72,7 +73,7 @@ class Scheduler:
         self._ending_driver: asyncio.Task[None] | None = None
         self._subscribed_at = 0.0
         state = restored(config, snapshot, clock.now())
-        reach = None if masters is None else Reach(masters, self._emit, clock, chance)
+        reach = None if masters is None else Reach(masters, self._emit, clock, chance, confirm)
         self._performer = Performer(self._driver, store, agent, self._emit, None if reach is None else reach.keeper)
         self._statuses = statuses or Statuses({}, (), store, "", clock, chance)
         for request in snapshot.requests:

@@ -11,6 +11,7 @@ from framework.errors import StoreFullError
 from framework.jenkins_ports import Intake, MasterEdge, MasterRecord
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Emit, Store, jittered
+from framework.runtime.confirming import Confirm, Confirming
 from framework.runtime.jenkins.intake import DemandIntake
 from framework.runtime.jenkins.keeper import Keeper
 from framework.runtime.jenkins.poller import Poller
@@ -38,13 +39,19 @@ class MastersAccess(NamedTuple):
 class Reach:
     """What calls masters. Whoever performs the core's effects is made with its ``keeper``, before the desk is."""
 
-    def __init__(self, access: MastersAccess, emit: Emit, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self, access: MastersAccess, emit: Emit, clock: Clock, chance: Chance, confirm: Confirm | None = None
+    ) -> None:
+        """``confirm`` is asked before a node is removed; None where nobody else may lead."""
         edge, settings = access.edge, access.settings
         self.troubles = Troubles(clock)
         self.poller = Poller(
             edge, emit, self.troubles, settings.poll_every_s, settings.cross_check_every_s, clock, chance
         )
-        self.keeper = Keeper(edge, emit, self.poller.look_soon, self.troubles, settings.calls_at_once, clock, chance)
+        confirming = None if confirm is None else Confirming(confirm, clock, chance)
+        self.keeper = Keeper(
+            edge, emit, self.poller.look_soon, self.troubles, settings.calls_at_once, clock, chance, confirming
+        )
 
     def know(self, tenant: TenantName, record: MasterRecord | None) -> None:
         self.keeper.know(tenant, record)

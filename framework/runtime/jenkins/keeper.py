@@ -12,6 +12,7 @@ import msgspec
 from framework.core.effects import PrepareNode, RemoveNode
 from framework.core.events import NodeFailed, NodeReady
 from framework.core.ids import TaskId, TenantName, task_of_node
+from framework.errors import DeposedError
 from framework.jenkins_ports import (
     OURS,
     AgentAccess,
@@ -23,6 +24,7 @@ from framework.jenkins_ports import (
 )
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Emit, jittered
+from framework.runtime.confirming import Confirming
 from framework.runtime.jenkins.troubles import Troubles
 from framework.runtime.waiting import until_due
 
@@ -85,8 +87,9 @@ class Keeper:
         calls_at_once: int,
         clock: Clock,
         chance: Chance,
+        confirming: Confirming | None = None,
     ) -> None:
-        """``calls_at_once`` to one master."""
+        """``calls_at_once`` to one master. ``confirming``: None where nobody else may lead."""
         self._edge = edge
         self._emit = emit
         self._look_at = look_at
@@ -94,6 +97,7 @@ class Keeper:
         self._calls_at_once = calls_at_once
         self._clock = clock
         self._chance = chance
+        self._confirming = confirming
         self._masters: dict[TenantName, _Master] = {}
         self._access: dict[TaskId, AgentAccess] = {}
         self._due: list[tuple[float, TenantName]] = []
@@ -146,7 +150,10 @@ class Keeper:
         self._pump(master)
 
     async def run(self) -> None:
-        """Until it is cancelled; a call under way may have been done then or not, which the next sweep finds."""
+        """Until it is cancelled; a call under way may have been done then or not, which the next sweep finds.
+
+        Raises DeposedError where another leads.
+        """
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
@@ -240,6 +247,8 @@ class Keeper:
     async def _remove(self, master: _Master, removal: _Removal) -> None:
         effect, record = removal.effect, master.record
         try:
+            if self._confirming is not None:  # else it might be the node of an agent that another has launched since
+                await self._confirming.until_known()
             if record is not None and effect.cordon:
                 await self._edge.cordon(record, effect.node, effect.reason)
                 self._look_at(master.tenant)
@@ -254,6 +263,9 @@ class Keeper:
             if known is not None and effect.node not in master.prepares:  # else it is wanted again
                 master.removals[effect.node] = known  # behind the others, which may fare better
             self._fails(master, error)
+        except DeposedError:
+            self._group = None  # which ends now, so that nothing more is begun
+            raise
         finally:
             master.removing.discard(effect.node)
             self._pump(master)

@@ -11,6 +11,7 @@ from framework.core.ids import RequestId, TaskId, TenantName, node_of
 from framework.core.jenkins import JenkinsSide, QueueItem
 from framework.core.tasks import Request
 from framework.jenkins_ports import MasterError
+from framework.runtime.confirming import Confirm, Confirming
 from framework.runtime.jenkins.keeper import Keeper
 from framework.runtime.jenkins.poller import Poller
 from framework.runtime.jenkins.troubles import Troubles
@@ -28,7 +29,7 @@ E = TypeVar("E")
 class Rig:
     """A keeper and a poller over masters of two tenants."""
 
-    def __init__(self) -> None:
+    def __init__(self, confirm: Confirm | None = None) -> None:
         self.masters = FakeMasters()
         self.clock = ManualClock()
         self.events: list[Event] = []
@@ -37,7 +38,7 @@ class Rig:
         self.poller = Poller(self.masters, self.events.append, self.troubles, 5.0, 60.0, self.clock, SeededChance())
         self.keeper = Keeper(
             self.masters, self.events.append, self.poller.look_soon, self.troubles, CALLS_AT_ONCE, self.clock,
-            SeededChance(),
+            SeededChance(), None if confirm is None else Confirming(confirm, self.clock, SeededChance()),
         )  # fmt: skip
 
     def know(self, *tenants: TenantName, session: str = "s1") -> None:

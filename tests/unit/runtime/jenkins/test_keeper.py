@@ -9,6 +9,7 @@ import pytest
 from framework.core.effects import RemoveNode
 from framework.core.events import NodeFailed, NodeReady
 from framework.core.ids import node_of
+from framework.errors import DeposedError, UnavailableError
 from framework.jenkins_ports import AgentAccess, MasterError
 from framework.runtime.jenkins.keeper import TELL_TRIES
 from tests.fakes.clockwork import eventually, quiet
@@ -241,3 +242,48 @@ async def test_a_master_whose_page_for_reasons_is_broken_loses_its_nodes_all_the
         await quiet(5)
         rig.clock.advance(31.0)
     await eventually(lambda: effect.node not in rig.masters.of(PAYMENTS))
+
+
+class Seat:
+    """Whether we lead, as it is asked; None: nobody knows."""
+
+    def __init__(self) -> None:
+        self.leads: bool | None = True
+        self.asked = 0
+
+    async def confirm(self) -> None:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.leads is None:
+            raise UnavailableError("no connection to ZooKeeper")
+        if not self.leads:
+            raise DeposedError("another leads")
+
+
+async def test_nodes_are_removed_only_while_we_lead_for_certain() -> None:
+    seat = Seat()
+    rig = Rig(seat.confirm)
+    rig.know(PAYMENTS)
+    running = asyncio.create_task(rig.keeper.run())
+    for number in (1, 2, 3):
+        rig.prepare(number)
+    await eventually(lambda: len(rig.of(NodeReady)) == 3)
+    assert seat.asked == 0, "to make a node does no harm"
+    seat.leads = None
+    rig.remove(1)
+    rig.remove(2)
+    await eventually(lambda: seat.asked)
+    await quiet(5)
+    assert seat.asked == 1, "once for both"
+    assert len(rig.masters.of(PAYMENTS)) == 3
+    rig.prepare(4)
+    await eventually(lambda: len(rig.of(NodeReady)) == 4)
+    seat.leads = True
+    rig.clock.advance(1)
+    await eventually(lambda: len(rig.masters.of(PAYMENTS)) == 2)
+    seat.leads = False
+    rig.remove(3)
+    with pytest.raises(ExceptionGroup) as caught:
+        await running
+    assert caught.group_contains(DeposedError)
+    assert len(rig.masters.of(PAYMENTS)) == 2
