@@ -68,6 +68,10 @@ class Jenkins:
         path = f"computer/doCreateItem?name={quote(name)}&type=hudson.slaves.DumbSlave"
         self._call("POST", path, form, {"Content-Type": "application/x-www-form-urlencoded"})
 
+    def delete_node(self, name: str) -> None:
+        """As somebody deletes it by hand."""
+        self._call("POST", f"computer/{quote(name)}/doDelete")
+
     def get(self, path: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._call("GET", path)[0])
         return found

@@ -14,8 +14,11 @@ ITEM_LEFT = "what it was for has left its master's queue"
 """Why a request was cancelled by nobody's wish; an agent of it that took a build all the same was wanted."""
 
 _REBUILT = (FailureClass.INFRASTRUCTURE, FailureClass.PREEMPTED)
-_BY_ITS_END = (FailureClass.CANCELLED, FailureClass.INFRASTRUCTURE, FailureClass.FAILED, FailureClass.CONNECT)
+_BY_ITS_END = (FailureClass.CANCELLED, FailureClass.INFRASTRUCTURE, FailureClass.CONNECT)
 """What an agent's end may look like whose node was taken away when its build was over."""
+
+_BROKEN_OFF = (None, "FAILURE")
+"""What Jenkins says of a build that a container beside its agent has failed, if it says anything yet."""
 
 
 def node_name(request: Request, task_id: TaskId) -> str:
@@ -25,7 +28,10 @@ def node_name(request: Request, task_id: TaskId) -> str:
 def outcome_of_agent(request: Request, outcome: Outcome) -> Outcome:
     """The agent's end as it counts: one that has served its build has done all that was asked of it."""
     side = request.jenkins
-    if side is None or side.served_at is None or outcome.result_class not in _BY_ITS_END:
+    if side is None or side.served_at is None:
+        return outcome
+    beside = outcome.result_class is FailureClass.FAILED and side.result not in _BROKEN_OFF
+    if outcome.result_class not in _BY_ITS_END and not beside:
         return outcome
     return msgspec.structs.replace(outcome, result_class=FailureClass.PASSED, message=f"served {side.task}")
 
@@ -38,7 +44,7 @@ def removal(request: Request, task: Task, outcome: Outcome) -> list[Effect]:
     if outcome.result_class is FailureClass.PASSED:
         return [] if side.served_at is not None else [RemoveNode(request.tenant, side.node)]
     building = side.accepted_at is not None and side.served_at is None
-    if outcome.result_class is FailureClass.CANCELLED and not building:
+    if side.served_at is not None or (outcome.result_class is FailureClass.CANCELLED and not building):
         return [RemoveNode(request.tenant, side.node)]
     lost = outcome.result_class in _REBUILT or (building and task.kill_reason == ITEM_LEFT)
     return [

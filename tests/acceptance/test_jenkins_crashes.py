@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -110,19 +112,26 @@ def test_kill_9_of_a_master_under_running_agents(
     butlery.stop()
 
 
+def wait_told_lost(payments: MasterProcess, build: Mapping[str, Any]) -> None:
+    number = str(parameter_of(build, "N"))
+    eventually(lambda: payments.results("build")[number][0] == "FAILURE", f"the end of {build}")
+    eventually(
+        lambda: "[butlery]" in payments.jenkins.log("build", build["number"]), f"the reason in the log of {build}"
+    )
+
+
 def test_an_agent_that_dies_under_its_build_is_replaced_and_the_job_is_told(
     mesos_cluster: ClusterFactory, scheduler: SchedulerFactory, master: MasterFactory, open_dir: Path
 ) -> None:
     cluster = mesos_cluster(shapes=SHAPES, fresh=True)
     butlery, witness = scheduler(cluster, templates=TEMPLATES), Witness(open_dir)
-    payments = start(butlery, master, witness, 2)
-    first, second = payments.jenkins.builds("build")
+    payments = start(butlery, master, witness, 3)
+    first, second, third = payments.jenkins.builds("build")
     (pid,) = agents_of(first["builtOn"])
     os.kill(pid, signal.SIGKILL)
-    eventually(
-        lambda: payments.results("build")[str(parameter_of(first, "N"))][0] == "FAILURE", "the end of the build on it"
-    )
-    eventually(lambda: "[butlery]" in payments.jenkins.log("build", first["number"]), "the reason in its log")
+    payments.jenkins.delete_node(third["builtOn"])
+    for build in (first, third):
+        wait_told_lost(payments, build)
     request = str(task_of_node(second["builtOn"])).partition(".")[0]
     lost = butlery.job(request)["attempts"][-1]["host"]
     host = next(one for one in butlery.get("/v1/hosts")["hosts"] if one["hostname"] == lost)
@@ -130,9 +139,9 @@ def test_an_agent_that_dies_under_its_build_is_replaced_and_the_job_is_told(
     answer = httpx.post(f"{cluster.url}/api/v1", json=told, trust_env=False)
     assert answer.status_code == 200, answer.text
     witness.release()
-    numbers = [str(parameter_of(build, "N")) for build in (first, second)]
+    numbers = [str(parameter_of(build, "N")) for build in (first, second, third)]
     eventually(
-        lambda: all(payments.results("build")[number][-1] == "SUCCESS" for number in numbers), "both builds after all"
+        lambda: all(payments.results("build")[number][-1] == "SUCCESS" for number in numbers), "all builds after all"
     )
     payments.wait_no_nodes()
     butlery.stop()

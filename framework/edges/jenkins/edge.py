@@ -49,13 +49,17 @@ class JenkinsEdge:
             await self._delete(master, name)
 
     async def tell(self, master: MasterRecord, name: str, reason: str, *, resubmit: bool) -> None:
-        """First into the build's log, by our init script, which a Jenkins that we did not start need not have."""
+        """First into the build's log, by our init script, which a Jenkins that we did not start need not have.
+
+        The build is told of too where somebody has deleted the node under it.
+        """
         found = await self._found(master, name)
-        if found is None or not is_ours(name, found.description):
+        if found is not None and not is_ours(name, found.description):
             return
         note = {"node": name, "reason": reason, "resubmit": str(resubmit).lower()}
         await self._calls.call(master, "POST", "butlery/tell", form=note, optional=True)
-        await self._cordon(master, found, reason)
+        if found is not None:
+            await self._cordon(master, found, reason)
 
     async def cordon(self, master: MasterRecord, name: str, reason: str) -> None:
         found = await self._found(master, name)
