@@ -159,7 +159,7 @@ class DemandRecord(msgspec.Struct, frozen=True):
     """
 
     event: DemandEvent
-    session: str = ""  # of the master's process
+    session: Annotated[str, msgspec.Meta(max_length=100)] = ""  # of the master's process; several are remembered
     seq: Whole = 0  # grows by one with each record of a session; 0: not counted
     sent_ms: Whole = 0
     item: Whole | None = None

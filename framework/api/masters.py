@@ -134,7 +134,7 @@ async def set_master(name: str, request: Request, principal: Authenticated, cont
     responses=documented(401, 403, 404, 503),
 )
 async def forget_master(name: str, principal: Administrator, context: Serving) -> Response:
-    """For a master that is gone. The tenant stays."""
+    """For a master that is gone: its agents end, and nothing waits for it any more. The tenant stays."""
     await context.control.set_master(known_tenant(name, principal, context), None)
     return Response(status_code=204)
 

@@ -61,11 +61,16 @@ async def test_events_of_a_newer_script_are_left_out_and_counted(red: Client, co
 
 async def test_every_wrong_line_is_told_and_nothing_is_taken(red: Client, control: FakeControl) -> None:
     sent = lines(
-        BUILDABLE, {"event": "left", "seq": -1}, {"task": "fs"}, ["left"], {"event": "left", "item": "hunter2"}
+        BUILDABLE,
+        {"event": "left", "seq": -1},
+        {"task": "fs"},
+        ["left"],
+        {"event": "left", "item": "hunter2"},
+        {"event": "alive", "session": "s" * 101},
     )
     answer = await red("POST", PATH, sent, Content_Type=NDJSON)
     assert answer.status_code == 422
-    assert [fault["where"] for fault in answer.json()["faults"]] == ["line 2", "line 3", "line 4", "line 5"]
+    assert [fault["where"] for fault in answer.json()["faults"]] == [f"line {number}" for number in range(2, 7)]
     assert "hunter2" not in answer.text
     for broken in (
         b'{"event"',
