@@ -18,7 +18,7 @@ _BY_ITS_END = (FailureClass.CANCELLED, FailureClass.INFRASTRUCTURE, FailureClass
 """What an agent's end may look like whose node was taken away when its build was over."""
 
 _BROKEN_OFF = (None, "FAILURE")
-"""What Jenkins says of a build that a container beside its agent has failed, if it says anything yet."""
+"""What Jenkins says of a build that ended for want of memory or of a container beside it, if it says anything yet."""
 
 
 def node_name(request: Request, task_id: TaskId) -> str:
@@ -44,7 +44,8 @@ def removal(request: Request, task: Task, outcome: Outcome) -> list[Effect]:
     if outcome.result_class is FailureClass.PASSED:
         return [] if side.served_at is not None else [RemoveNode(request.tenant, side.node)]
     building = side.accepted_at is not None and side.served_at is None
-    if side.served_at is not None or (outcome.result_class is FailureClass.CANCELLED and not building):
+    well = side.served_at is not None and side.result not in _BROKEN_OFF
+    if well or (outcome.result_class is FailureClass.CANCELLED and not building):
         return [RemoveNode(request.tenant, side.node)]
     lost = outcome.result_class in _REBUILT or (building and task.kill_reason == ITEM_LEFT)
     return [

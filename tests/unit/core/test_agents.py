@@ -38,9 +38,23 @@ def test_an_agent_that_serves_its_build_goes_with_its_node() -> None:
 def test_however_the_process_ends_whose_node_is_gone_it_has_served(end: FailureClass) -> None:
     rig = AgentsRig()
     request, task = rig.building()
-    rig.send(ev.AgentServed(task.id))
+    rig.send(ev.BuildTold(task.id, "job/1/7/", "SUCCESS"), ev.AgentServed(task.id))
     rig.update(task, "TASK_FAILED", end)
     assert result(request) is FailureClass.PASSED
+
+
+@pytest.mark.parametrize("end", [FailureClass.OOM, FailureClass.FAILED])  # FAILED: by a container beside it
+@pytest.mark.parametrize("told", ["FAILURE", None])
+def test_why_a_build_was_broken_off_is_told_though_jenkins_was_sooner(end: FailureClass, told: str | None) -> None:
+    rig = AgentsRig()
+    request, task = rig.building()
+    rig.send(ev.BuildTold(task.id, "job/1/7/", told), ev.AgentServed(task.id))
+    assert rig.removed() == [ef.RemoveNode(TEAM, node_of(task.id))]
+    rig.update(task, "TASK_FAILED", end)
+    assert result(request) is end
+    [again] = rig.removed()
+    assert again.reason.startswith(f"{end.value}: ")
+    assert not again.resubmit
 
 
 def test_words_that_come_twice_or_late_change_nothing() -> None:
