@@ -8,6 +8,7 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 from multidict import CIMultiDictProxy
@@ -194,6 +195,14 @@ def _why(error: aiohttp.ClientConnectorError) -> str:
 def told(text: str) -> str:
     """What a master says, as it may be shown."""
     return "".join(char if char.isprintable() else " " for char in text[:MAX_TOLD_CHARS])
+
+
+def path_of(url: str) -> str:
+    """Of a URL that a master tells, which may be none: empty then."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
 
 
 def _slashed(url: str) -> str:

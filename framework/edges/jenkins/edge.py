@@ -9,11 +9,11 @@ import json
 import re
 from email.utils import parsedate_to_datetime
 from html import unescape
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from framework.core.ids import TenantName
 from framework.edges.jenkins import looking
-from framework.edges.jenkins.calls import Answer, Calls, told
+from framework.edges.jenkins.calls import Answer, Calls, path_of, told
 from framework.edges.jenkins.looking import Asker, is_ours
 from framework.jenkins_ports import Look, MasterError, MasterRecord, NewNode, NodeTakenError
 from framework.ports import Clock
@@ -174,5 +174,5 @@ def _form(node: NewNode) -> dict[str, object]:
 
 def _check_redirect(answer: Answer) -> None:
     """What was done leads to the list of nodes; a proxy that does not know us leads to a login."""
-    if not urlsplit(answer.headers.get("Location", "")).path.endswith("/computer/"):
+    if not path_of(answer.headers.get("Location", "")).endswith("/computer/"):
         raise MasterError("refused", "it wants a login; what stands before it must let our API token through")

@@ -6,7 +6,6 @@ import asyncio
 import re
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -14,7 +13,7 @@ from msgspec import Struct, field
 from framework.core.events import MasterObserved, SeenNode
 from framework.core.ids import TenantName, task_of_node
 from framework.core.jenkins import QueueItem
-from framework.edges.jenkins.calls import Answer
+from framework.edges.jenkins.calls import Answer, path_of
 from framework.jenkins_ports import OURS, FoundItem, Look, MasterError, MasterRecord, Whole
 
 COMPUTERS_PATH = "computer/api/json?tree=computer[displayName,description,offline,idle]"
@@ -162,12 +161,12 @@ def _from_script(own: _Own, master: MasterRecord, tenant: TenantName, asked_at: 
 async def _from_rest(ask: Asker, master: MasterRecord, *, labels: bool) -> tuple[frozenset[QueueItem], list[FoundItem]]:
     queue = await _decoded(await ask(QUEUE_PATH), _QUEUE)
     _check_counts(len(queue.items))
-    prefix = urlsplit(master.url).path.rstrip("/") + "/"
+    prefix = path_of(master.url).rstrip("/") + "/"
     items = [
         FoundItem(
             QueueItem(one.id, one.in_queue_since),
             one.task.full_display_name or one.task.name,
-            urlsplit(one.task.url).path.removeprefix(prefix),
+            path_of(one.task.url).removeprefix(prefix),
             _label(one),
         )
         for one in queue.items

@@ -56,3 +56,10 @@ async def test_numbers_that_no_jenkins_has_are_refused(master: Master) -> None:
 async def test_a_master_without_anything_of_ours_holds_nothing(master: Master) -> None:
     found = await look(master.ask, record_of(TEAM), TEAM, 0.0, labels=False)
     assert (found.items, found.observed.nodes) == ((), ())
+
+
+async def test_an_address_that_is_none_holds_no_other_item_up() -> None:
+    tasks = [{"name": "a", "url": "http://["}, {"name": "b", "url": f"{record_of(TEAM).url}/job/b/"}]
+    items = [{"id": number, "task": task, "buildable": True} for number, task in enumerate(tasks)]
+    found = await look(Master(None, [], {"items": items}).ask, record_of(TEAM), TEAM, 0.0, labels=False)
+    assert [one.task_url for one in found.items] == ["", "job/b/"]
