@@ -295,25 +295,37 @@ class DemandIntake:
             elif bound.not_before <= now:
                 again.append((one, bound))
         for one, bound in again[:AGAIN_AT_ONCE]:
-            number = await self._next_number(master, one, bound, asked_at)
+            number = await self._next_number(tenant, master, one, bound, asked_at)
             if number is not None:
                 wanted.append(_found(one, now, number))
         return wanted
 
-    async def _next_number(self, master: _Master, one: FoundItem, bound: _Bound, asked_at: float) -> int | None:
+    async def _next_number(
+        self, tenant: TenantName, master: _Master, one: FoundItem, bound: _Bound, asked_at: float
+    ) -> int | None:
         """Of the next request for an item whose request ended or serves another; None where none is to be made now."""
         ended = None
         if bound.request not in self._loop.state.requests:
             ended = await asyncio.to_thread(self._store.request, bound.request)
             if ended is not None and (ended.ended_at or 0.0) >= asked_at:
                 return None  # the item may have gone with it
-        if bound.number < MAX_AGAIN:
+        if bound.number < MAX_AGAIN or (ended is not None and self._changed(tenant, master, one, ended)):
             return bound.number + 1
         reason = f"{MAX_AGAIN + 1} requests for an agent ended before it was served; no more are made"
         if ended is not None and ended.outcome is not None and ended.outcome.message:
             reason += f". The last: {ended.outcome.message[:MAX_TEXT]}"
         master.unserved[one.item] = Unserved(one.item, _line(one.task), one.label or "", reason)
         return None
+
+    def _changed(self, tenant: TenantName, master: _Master, one: FoundItem, ended: Request) -> bool:
+        """Whether another template, or another content of it, would serve the item now, which may mend it."""
+        if one.label is None or len(one.label) > MAX_LABEL:
+            return False
+        try:
+            chosen = self._judged(tenant, master, one.label)
+        except RateLimitedError:
+            return False  # the next look has its turn
+        return isinstance(chosen, Chosen) and ended.template.kind != f"{chosen.template.name}@{chosen.version}"
 
     # What is requested
 

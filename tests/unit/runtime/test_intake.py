@@ -228,6 +228,15 @@ async def test_an_item_whose_request_ended_gets_another_a_few_times(told: Told) 
     (unserved,) = told.intake.unserved(RED)
     assert "6 requests for an agent ended before it was served" in unserved.reason
     assert "by hand" in unserved.reason
+    told.templates.catalog = fixed_templates(maven={"cpus": 0.7, "mem_mib": 256}).catalog  # which mends it, or not
+    await told.found(1)
+    assert told.of(1) is not None
+    assert told.intake.unserved(RED) == ()
+    await told.cancel(1)
+    told.rig.clock.advance(400.0)
+    await told.found(1)
+    assert told.of(1) is None, "one more for each content"
+    assert len(told.intake.unserved(RED)) == 1
 
 
 async def test_who_waits_for_a_paused_template_is_told_why(told: Told) -> None:
