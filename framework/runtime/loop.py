@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias, TypeGuard
 
 from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
-from framework.core.events import Event, Submitted, TaskUpdate, Tick
+from framework.core.events import Event, MasterObserved, Submitted, TaskUpdate, Tick
 from framework.core.ids import RequestId
 from framework.core.state import State
 from framework.core.step import turn
@@ -61,10 +61,12 @@ class Loop:
         self._saving = Saving[Save](store.commit, clock, chance, self._stop)
 
     def emit(self, event: Event) -> None:
-        """Takes an event in. Of too many, updates are let go that Mesos will send again until we acknowledge them; the
+        """Takes an event in. While nothing can be saved looks at masters are let go, as others follow; of too many events,
 
-        others are bounded by what is live.
+        updates that Mesos will send again until we acknowledge them. The others are bounded by what is live.
         """
+        if isinstance(event, MasterObserved) and self.saving_fails:
+            return
         if len(self._events) >= MAX_PENDING_EVENTS and isinstance(event, TaskUpdate) and event.uuid:
             return
         self._events.append((event, None))

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from framework.core.effects import Acknowledge, SaveRequest, SaveTask
+from framework.core.events import MasterObserved
 from framework.core.tasks import FailureClass
 from framework.errors import StoreError, StoreFullError, UnavailableError
 from framework.runtime import loop
@@ -212,3 +213,19 @@ async def test_a_launch_whose_build_is_gone_ends_in_bounded_time(ready: Rig) -> 
     assert request.outcome.result_class is FailureClass.INFRASTRUCTURE
     assert "description is not in the store" in request.outcome.message
     assert await ready.launched(0) == []
+
+
+async def test_looks_at_masters_do_not_pile_up_while_nothing_can_be_saved(ready: Rig) -> None:
+    await ready.submit()
+    ready.store.failing = FULL
+    await ready.offer()
+    await eventually(lambda: ready.scheduler.loop.saving_fails, "the failure")
+    observed = MasterObserved(samples.TEAM, ready.clock.now(), frozenset(), ())
+    ready.scheduler.loop.emit(observed)
+    ready.store.failing = None
+    ready.clock.advance(5.0)
+    await ready.launched()
+    master = ready.scheduler.loop.state.masters.of(samples.TEAM)
+    assert master.looked_at == 0.0
+    ready.scheduler.loop.emit(observed)
+    await eventually(lambda: master.looked_at == observed.asked_at)
