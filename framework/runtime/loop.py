@@ -61,9 +61,10 @@ class Loop:
         self._saving = Saving[Save](store.commit, clock, chance, self._stop)
 
     def emit(self, event: Event) -> None:
-        """Takes an event in. While nothing can be saved looks at masters are let go, as others follow; of too many events,
+        """Takes an event in. While nothing can be saved looks at masters are let go, as others follow.
 
-        updates that Mesos will send again until we acknowledge them. The others are bounded by what is live.
+        Of too many events updates are let go that Mesos will send again until we acknowledge them; the others are
+        bounded by what is live.
         """
         if isinstance(event, MasterObserved) and self.saving_fails:
             return

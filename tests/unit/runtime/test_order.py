@@ -222,6 +222,7 @@ async def test_looks_at_masters_do_not_pile_up_while_nothing_can_be_saved(ready:
     await eventually(lambda: ready.scheduler.loop.saving_fails, "the failure")
     observed = MasterObserved(samples.TEAM, ready.clock.now(), frozenset(), ())
     ready.scheduler.loop.emit(observed)
+    await quiet(5)
     ready.store.failing = None
     ready.clock.advance(5.0)
     await ready.launched()
