@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from framework.core.tasks import FailureClass, Outcome, Request, RequestState
+from framework.core.tasks import SPARES, FailureClass, Outcome, Request, RequestState
 
 
 class Stage(StrEnum):
@@ -15,6 +15,7 @@ class Stage(StrEnum):
     STARTING = "starting"  # its task is on its way to its host
     CONNECTING = "connecting"  # its agent runs, and is not online yet
     ONLINE = "online"  # its agent has been given no build yet
+    READY = "ready"  # it is a spare, which no tenant has been given yet
     BUILDING = "building"
     IDLE = "idle"  # its agent is of a pool, and waits for another build
     ENDING = "ending"
@@ -33,6 +34,8 @@ def stage(request: Request) -> Stage:
 
 def _of_agent(request: Request) -> Stage:
     side = request.jenkins
+    if request.tenant == SPARES:
+        return Stage.READY
     if side is None or side.accepted_at is not None:
         return Stage.BUILDING
     if side.online_at is None:

@@ -10,7 +10,7 @@ from framework.core.ids import RequestId
 from framework.core.jenkins import JenkinsSide, QueueItem
 from framework.core.resources import Resources
 from framework.core.stories import Stage, ending, stage, waited_s
-from framework.core.tasks import FailureClass, Outcome, Request, RequestState
+from framework.core.tasks import SPARES, FailureClass, Outcome, Request, RequestState
 from framework.core.templates import Template
 from tests.unit.core.rig import TEAM
 
@@ -46,6 +46,13 @@ def test_a_job_that_runs_builds() -> None:
     assert stage(job) is Stage.BUILDING
     job.running_at = 103.0
     assert waited_s(job) == 3.0
+
+
+def test_a_spare_builds_nothing() -> None:
+    spare = Request(RequestId("r3"), SPARES, "spare of maven", Template(Resources(1, 1)), 100.0)
+    assert stage(spare) is Stage.WAITING
+    spare.state = RequestState.RUNNING
+    assert stage(spare) is Stage.READY
 
 
 def test_the_wait_is_from_the_queue_until_the_agent_is_online() -> None:
