@@ -127,17 +127,17 @@ class Crew:
         assert not self.forge.faults
         for each in self.masters.values():
             each.wait_no_nodes()
-        eventually(lambda: self.tasks() == {f"{one['id']}.1" for one in spares(leader)}, "no task but the spare's")
+        eventually(lambda: self.live() == {one["id"] for one in spares(leader)}, "no task but the spare's")
 
     def wait_told(self, made: str) -> None:
         """The end of this commit's build, once."""
         eventually(lambda: self.forge.states(made)[-1:] == ["success"], "the end told")
         assert self.forge.states(made).count("success") == 1
 
-    def tasks(self) -> set[str]:
-        """That Mesos knows as live."""
+    def live(self) -> set[str]:
+        """Requests of the tasks that Mesos knows as live."""
         state = httpx.get(f"{self.mesos.url}/state", trust_env=False).json()
-        return {task["id"] for framework in state["frameworks"] for task in framework["tasks"]}
+        return {task["id"].partition(".")[0] for framework in state["frameworks"] for task in framework["tasks"]}
 
 
 @pytest.fixture
