@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import json
+import random
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from benchmarks.demand.prepared import LABEL, Agent
 from framework.errors import UnavailableError
 
-GAP_S = 0.2
+GAP_S = (0.15, 0.3)
 BATCH = 500
 PAUSE_S = 0.2
 """As the script has them."""
@@ -61,7 +62,7 @@ class Master:
                 await self._some.wait()
                 self._some.clear()
                 while self._records:
-                    await asyncio.sleep(posted_at + GAP_S - time.monotonic())
+                    await asyncio.sleep(posted_at + random.uniform(*GAP_S) - time.monotonic())
                     batch, self._records = self._records[:BATCH], self._records[BATCH:]
                     posted_at = time.monotonic()
                     lines = "".join(f"{json.dumps(one)}\n" for one in batch).encode()

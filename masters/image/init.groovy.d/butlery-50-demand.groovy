@@ -9,6 +9,7 @@
  */
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.LinkedBlockingQueue
+import java.util.concurrent.ThreadLocalRandom
 import java.util.concurrent.TimeUnit
 import java.util.logging.Level
 
@@ -33,7 +34,10 @@ class ButleryDemand implements Runnable {
   static final int ROOM = 10_000
   static final int BATCH = 500
   static final int REMEMBERED = 2000
-  static long GAP_MS = 200 // between two posts: the first record goes at once, those right after it go together
+  // Between two posts: the first record goes at once, those right after it go together. Chosen anew for each post, as
+  // masters that are answered in one moment would otherwise all come back in one.
+  static long GAP_MS = 150
+  static long LONGEST_GAP_MS = 300
   static long ALIVE_MS = 30_000
   static long FIRST_PAUSE_MS = 200
   static long LONGEST_PAUSE_MS = 30_000
@@ -104,7 +108,7 @@ class ButleryDemand implements Runnable {
       if (millis() - postedAt < ALIVE_MS) return []
       return [[event: 'alive', sent_ms: System.currentTimeMillis()]]
     }
-    long early = postedAt + GAP_MS - millis()
+    long early = postedAt + ThreadLocalRandom.current().nextLong(GAP_MS, LONGEST_GAP_MS + 1) - millis()
     if (early > 0) Thread.sleep(early)
     List<Map> batch = [first]
     records.drainTo(batch, BATCH - 1)

@@ -21,7 +21,7 @@ _AGAIN_S = 1800.0
 _UNKNOWN_PAUSE_S = 300.0
 """After a 404: a scheduler that takes no events yet is not asked again soon."""
 _BOUND, _BATCH = 10_000, 500
-_GAP_S = 0.2
+_GAP_S = (0.15, 0.3)
 _ALIVE_S = 30.0
 
 Record = dict[str, Any]
@@ -144,7 +144,7 @@ class Outbox:
                 await asyncio.wait_for(self._some.wait(), self._posted_at + _ALIVE_S - time.monotonic())
         if not self._records:
             return [] if self._lost else [{"event": "alive", "sent_ms": _now_ms()}]
-        await asyncio.sleep(self._posted_at + _GAP_S - time.monotonic())
+        await asyncio.sleep(self._posted_at + random.uniform(*_GAP_S) - time.monotonic())
         return [self._records.popleft() for _ in range(min(_BATCH, len(self._records)))]
 
     async def _deliver(self, body: bytes, unserved: Callable[[list[Record]], None]) -> bool:
