@@ -211,7 +211,7 @@ class SqliteStore(SqliteFile):
                 request.job,
                 request.state.value,
                 _encode(request),
-                _encode(replace(new.spec, secrets={})),
+                _encode(replace(new.spec, secrets={}) if secrets else new.spec),
                 _encode(secrets) if secrets else None,
                 key,
                 new.digest,

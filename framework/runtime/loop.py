@@ -81,13 +81,8 @@ class Loop:
         await self.settled_all((event,), timeout_s)
 
     async def settled_all(self, events: Sequence[Event], timeout_s: float) -> None:
-        """As ``settled``, of one event at least: in this order, and once for all."""
-        self._check_serving()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._events.extend((event, None) for event in events[:-1])
-        self._events.append((events[-1], done))
-        self._wake.set()
-        await self._bounded(done, timeout_s)
+        """As ``settled``, of several events: in this order, and once for all."""
+        await self.take_all((), events, timeout_s)
 
     async def submit(self, new: NewRequest, timeout_s: float) -> RequestId:
         """Durably takes a request; the id of the one that stands for it.
@@ -100,19 +95,38 @@ class Loop:
         return taken
 
     async def submit_all(self, batch: Sequence[NewRequest], timeout_s: float) -> Taken:
-        """Durably takes requests, all or none: for each the id of the one that stands for it, or why there is none.
+        """As ``submit``, of several requests, all or none: for each the id, or why there is none."""
+        return await self.take_all(batch, (), timeout_s)
 
-        Raises UnavailableError.
+    async def take_all(self, batch: Sequence[NewRequest], events: Sequence[Event], timeout_s: float) -> Taken:
+        """As ``submit_all`` and ``settled_all`` at once, with one wait for both.
+
+        Raises UnavailableError, though some of it may have been taken in then.
         """
         self._check_serving()
-        if self._submitted >= MAX_PENDING_SUBMISSIONS:
+        if batch and self._submitted >= MAX_PENDING_SUBMISSIONS:
             raise UnavailableError("too many submissions at once; try again in a second")
-        done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
-        self._submissions.append((batch, done))
-        self._submitted += len(batch)
+        submitted: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+        settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if batch:
+            self._submissions.append((batch, submitted))
+            self._submitted += len(batch)
+        else:
+            submitted.set_result([])
+        if events:
+            self._events.extend((event, None) for event in events[:-1])
+            self._events.append((events[-1], settled))
+        else:
+            settled.set_result(None)
         self._wake.set()
-        await self._bounded(done, timeout_s)
-        return done.result()
+        try:
+            await self._bounded(settled, timeout_s)
+        except BaseException:
+            if not submitted.cancel():
+                submitted.exception()  # looked at, as nobody else will
+            raise
+        await self._bounded(submitted, timeout_s)
+        return submitted.result()
 
     async def ended(self, request_id: RequestId, timeout_s: float) -> None:
         """Returns when the request has ended and that is saved, or after ``timeout_s``, or when the loop stops."""

@@ -205,7 +205,7 @@ class DemandIntake:
                 event = _of_agent(record, task, item)
                 if event is not None:
                     events.append(event)
-        await self._all_saved(tenant, master, list(wanted.values()), events)
+        await self._submit(tenant, master, list(wanted.values()), events)
         for item in left:
             master.leave(item, now)
         self._went_on(tenant, master, sifted, now)
@@ -218,17 +218,6 @@ class DemandIntake:
             master.story.arrived(sifted.records, now)
         if sifted.missed:
             self._look_soon(tenant)
-
-    async def _all_saved(
-        self, tenant: TenantName, master: _Master, wanted: Sequence[_Wanted], events: Sequence[Event]
-    ) -> None:
-        """In one turn of the loop."""
-        if wanted and events:
-            await asyncio.gather(self._submit(tenant, master, wanted), self._loop.settled_all(events, SAVE_TIMEOUT_S))
-        elif wanted:
-            await self._submit(tenant, master, wanted)
-        elif events:
-            await self._loop.settled_all(events, SAVE_TIMEOUT_S)
 
     def _task(self, tenant: TenantName, node: str | None) -> TaskId | None:
         """The node's task, if that is live and the tenant's own."""
@@ -329,8 +318,10 @@ class DemandIntake:
 
     # What is requested
 
-    async def _submit(self, tenant: TenantName, master: _Master, wanted: Sequence[_Wanted]) -> None:
-        """Requests agents for the items, or says why none will come. Raises UnavailableError."""
+    async def _submit(
+        self, tenant: TenantName, master: _Master, wanted: Sequence[_Wanted], events: Sequence[Event] = ()
+    ) -> None:
+        """Requests agents for the items, or says why none will come; takes the events in. Raises UnavailableError."""
         now = self._clock.now()
         choices: dict[str | None, _Choice] = {}
         news: list[NewRequest] = []
@@ -352,8 +343,8 @@ class DemandIntake:
             else:
                 news.append(self._new_request(tenant, one, choice, now))
                 requested.append(one)
-        if news:
-            taken = await self._loop.submit_all(news, SAVE_TIMEOUT_S)
+        if news or events:
+            taken = await self._loop.take_all(news, events, SAVE_TIMEOUT_S)
             for one, request_id in zip(requested, taken, strict=True):
                 if isinstance(request_id, IdempotencyConflictError):  # a job of the API came with this key
                     refused.append(Unserved(one.item, one.task, one.label or "", str(request_id)))

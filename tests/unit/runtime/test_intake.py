@@ -193,13 +193,13 @@ async def test_nobody_speaks_for_agents_of_others(told: Told, monkeypatch: pytes
     (request,) = told.live()
     node = node_of(task_id(request.id, 1))
     events: list[object] = []
-    settled_all = told.rig.scheduler.loop.settled_all
+    take_all = told.rig.scheduler.loop.take_all
 
-    async def noted(given: Any, timeout_s: float) -> None:
+    async def noted(batch: Any, given: Any, timeout_s: float) -> Any:
         events.extend(given)
-        await settled_all(given, timeout_s)
+        return await take_all(batch, given, timeout_s)
 
-    monkeypatch.setattr(told.rig.scheduler.loop, "settled_all", noted)
+    monkeypatch.setattr(told.rig.scheduler.loop, "take_all", noted)
     every = [
         told.record(event, node=given, session="s9")
         for event in ("online", "accepted", "started", "finished", "served", "offline")
