@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated, Any
@@ -70,12 +70,7 @@ def latency(
     """Time builds from the queue to TASK_RUNNING, on a real Mesos, the Mesos executor's start included."""
     from benchmarks import latency as latency_benchmark
 
-    with ended_by_signals():
-        figures = latency_benchmark.run(builds, idle, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        latency_benchmark.show(figures, Console(highlight=False))
+    _measure(lambda progress: latency_benchmark.run(builds, idle, progress), latency_benchmark.show, as_json=as_json)
 
 
 @bench.command()
@@ -87,12 +82,7 @@ def memory(
     """Tell the scheduler's resident memory while builds wait and run, on a real Mesos."""
     from benchmarks import memory as memory_benchmark
 
-    with ended_by_signals():
-        figures = memory_benchmark.run(waiting, running, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        memory_benchmark.show(figures, Console(highlight=False))
+    _measure(lambda progress: memory_benchmark.run(waiting, running, progress), memory_benchmark.show, as_json=as_json)
 
 
 @bench.command()
@@ -118,12 +108,7 @@ def failover(
     """Kill the scheduler that leads, on a real Mesos and ZooKeeper; tell when the standby acts, and what was lost."""
     from benchmarks.failover import run as failover_benchmark
 
-    with ended_by_signals():
-        figures = failover_benchmark.run(builds, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        failover_benchmark.show(figures, Console(highlight=False))
+    _measure(lambda progress: failover_benchmark.run(builds, progress), failover_benchmark.show, as_json=as_json)
 
 
 @bench.command()
@@ -136,12 +121,9 @@ def mesos(
     """Compare our scheduler with the shortest program that launches and acknowledges, on one real Mesos."""
     from benchmarks.mesos import run as mesos_benchmark
 
-    with ended_by_signals():
-        figures = mesos_benchmark.run(tasks, hosts, rounds, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        mesos_benchmark.show(figures, Console(highlight=False))
+    _measure(
+        lambda progress: mesos_benchmark.run(tasks, hosts, rounds, progress), mesos_benchmark.show, as_json=as_json
+    )
 
 
 @bench.command()
@@ -156,12 +138,11 @@ def marathon(
     """Launch, ask for, scale and roll apps on the Marathon-compatible server, on a real Mesos; tasks only pretend."""
     from benchmarks.marathon import run as marathon_benchmark
 
-    with ended_by_signals():
-        figures = marathon_benchmark.run(apps, hosts, scale_to, rolled, subscribers, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        marathon_benchmark.show(figures, Console(highlight=False))
+    _measure(
+        lambda progress: marathon_benchmark.run(apps, hosts, scale_to, rolled, subscribers, progress),
+        marathon_benchmark.show,
+        as_json=as_json,
+    )
 
 
 @bench.command()
@@ -175,12 +156,11 @@ def masters(
     """Make masters of a directory of YAML, list, kill and move them, with users at their one address."""
     from benchmarks.masters import run as masters_benchmark
 
-    with ended_by_signals():
-        figures = masters_benchmark.run(tenants, hosts, clients, moving, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        masters_benchmark.show(figures, Console(highlight=False))
+    _measure(
+        lambda progress: masters_benchmark.run(tenants, hosts, clients, moving, progress),
+        masters_benchmark.show,
+        as_json=as_json,
+    )
 
 
 @bench.command()
@@ -195,12 +175,11 @@ def jenkins(
     """Serve builds from the queues of many masters by one-shot agents on a real Mesos, and time the agents' coming."""
     from benchmarks.jenkins import run as jenkins_benchmark
 
-    with ended_by_signals():
-        figures = jenkins_benchmark.run(masters, items, hosts, builds, warm, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        jenkins_benchmark.show(figures, Console(highlight=False))
+    _measure(
+        lambda progress: jenkins_benchmark.run(masters, items, hosts, builds, warm, progress),
+        jenkins_benchmark.show,
+        as_json=as_json,
+    )
 
 
 @bench.command()
@@ -213,12 +192,9 @@ def poller(
     """Tell what looking at masters costs the scheduler, where their events come and where they do not."""
     from benchmarks.poller import run as poller_benchmark
 
-    with ended_by_signals():
-        figures = poller_benchmark.run(masters, seconds, every, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        poller_benchmark.show(figures, Console(highlight=False))
+    _measure(
+        lambda progress: poller_benchmark.run(masters, seconds, every, progress), poller_benchmark.show, as_json=as_json
+    )
 
 
 @bench.command()
@@ -231,12 +207,9 @@ def demand(
     """Tell how soon the scheduler takes what masters tell of their queues and builds, on one core."""
     from benchmarks.demand import run as demand_benchmark
 
-    with ended_by_signals():
-        figures = demand_benchmark.run(masters, seconds, rate, _progress())
-    if as_json:
-        _tell(figures)
-    else:
-        demand_benchmark.show(figures, Console(highlight=False))
+    _measure(
+        lambda progress: demand_benchmark.run(masters, seconds, rate, progress), demand_benchmark.show, as_json=as_json
+    )
 
 
 @bench.command("all")
@@ -270,6 +243,18 @@ def demo(
     if as_json:
         _tell(figures)
     raise typer.Exit(0 if figures["as_expected"] == figures["builds"] else 1)
+
+
+def _measure(
+    run: Callable[[Console], dict[str, Any]], show: Callable[[dict[str, Any], Console], None], *, as_json: bool
+) -> None:
+    """Prints the figures: as one JSON object, or as a person reads them. ``run`` is given where its progress goes."""
+    with ended_by_signals():
+        figures = run(_progress())
+    if as_json:
+        _tell(figures)
+    else:
+        show(figures, Console(highlight=False))
 
 
 def _progress() -> Console:
