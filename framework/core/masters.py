@@ -78,5 +78,9 @@ class Masters:
         master = self._of.get(tenant)
         return master is None or master.closed_until <= now
 
+    def wanted(self) -> set[TenantName]:
+        """Tenants whose masters have agents, or wait for some."""
+        return {tenant for tenant, master in self._of.items() if master.requests}
+
     def __iter__(self) -> Iterator[Master]:
         return iter(self._of.values())

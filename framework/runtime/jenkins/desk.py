@@ -130,5 +130,4 @@ class MastersDesk:
 
     def _busy(self) -> AbstractSet[TenantName]:
         """Whose masters have items that wait, or agents."""
-        requests = self._loop.state.requests.values()
-        return self._intake.busy() | {request.tenant for request in requests if request.jenkins is not None}
+        return self._intake.busy() | self._loop.state.masters.wanted()
