@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 
 def api_url(value: str) -> str:
     """Of a scheduler's API, without a slash at the end."""
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port  # reading the port checks it
-    except ValueError:
-        raise ValueError("cannot be read; write http://HOST:PORT with a port up to 65535") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a name or password: it is shown to everyone")
-    more = parts.path not in ("", "/") or parts.query or parts.fragment
-    if parts.scheme not in ("http", "https") or not host or more:
+    parts, is_http = _http(
+        value,
+        "cannot be read; write http://HOST:PORT with a port up to 65535",
+        "must not hold a name or password: it is shown to everyone",
+    )
+    if not is_http or parts.path not in ("", "/"):
         raise ValueError(f"must be http://HOST:PORT or https://HOST:PORT with nothing after it, not {value[:60]!r}")
     return value.rstrip("/")
 
@@ -34,30 +31,41 @@ def marathon_urls(value: str) -> str:
 
 
 def _marathon_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("has an address that cannot be read; write http://HOST:PORT with a port up to 65535") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a name or password: a file of their own has them")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+    _, is_http = _http(
+        value,
+        "has an address that cannot be read; write http://HOST:PORT with a port up to 65535",
+        "must not hold a name or password: a file of their own has them",
+    )
+    if not is_http:
         raise ValueError(f"must be http(s)://HOST:PORT, several of them with commas, not {value[:60]!r}")
     return value.rstrip("/")
 
 
 def forge_url(value: str) -> str:
     """Of a forge's API, without a slash at the end."""
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("cannot be read; write https://HOST/PATH") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a name or password; token_file names a file for that")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+    _, is_http = _http(
+        value,
+        "cannot be read; write https://HOST/PATH",
+        "must not hold a name or password; token_file names a file for that",
+    )
+    if not is_http:
         raise ValueError(f"must be http(s)://HOST/PATH, not {value[:60]!r}")
     return value.rstrip("/")
+
+
+def _http(value: str, unreadable: str, has_login: str) -> tuple[SplitResult, bool]:
+    """Its parts, and whether they are of HTTP(S) with a host, and no query or fragment.
+
+    Raises ValueError with the first text where it cannot be read, with the other where it holds a name or password.
+    """
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port  # reading the port checks it
+    except ValueError:
+        raise ValueError(unreadable) from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(has_login)
+    return parts, parts.scheme in ("http", "https") and bool(host) and not parts.query and not parts.fragment
 
 
 def mesos_url(value: str) -> str:
