@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,8 +10,9 @@ from framework.core.claims import MAKING_AT_MOST
 from framework.core.explain import why_not
 from framework.core.ids import agent_task_id
 from framework.core.tasks import RequestState, TaskState
+from tests.simulation.histories import Action, drawn
 from tests.simulation.jenkins import JenkinsSimulation
-from tests.simulation.simulation import Action, Simulation, Turn
+from tests.simulation.simulation import Simulation, Turn
 
 OFTEN = (
     *["flow"] * 40,
@@ -30,9 +29,7 @@ SELDOM = (
 
 
 def history_of(seed: int, length: int) -> list[Action]:
-    chance = random.Random(seed)
-    names = OFTEN + SELDOM
-    return [Action(chance.choice(names), chance.randrange(256), chance.randrange(256)) for _ in range(length)]
+    return drawn(OFTEN + SELDOM, seed, length)
 
 
 HISTORIES = st.builds(history_of, st.integers(0, 2**64), st.integers(1, 250))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,8 @@ from framework.core.explain import why_not
 from framework.core.ids import agent_task_id
 from framework.core.resources import Resources
 from framework.core.tasks import FailureClass, RequestState, Task, TaskState
-from tests.simulation.simulation import Action, Simulation, Turn
+from tests.simulation.histories import Action, drawn
+from tests.simulation.simulation import Simulation, Turn
 
 OFTEN = ("submit", "submit", "deliver", "deliver", "deliver", "advance", "advance", "run", "run", "end") * 6
 SELDOM = (
@@ -40,10 +40,7 @@ SELDOM = (
 
 
 def history_of(seed: int, length: int) -> list[Action]:
-    """Drawn from a seed: an order of magnitude more of it, and more of what is rare, than drawn choice by choice."""
-    chance = random.Random(seed)
-    names = OFTEN + SELDOM
-    return [Action(chance.choice(names), chance.randrange(256), chance.randrange(256)) for _ in range(length)]
+    return drawn(OFTEN + SELDOM, seed, length)
 
 
 HISTORIES = st.builds(history_of, st.integers(0, 2**64), st.integers(1, 250))

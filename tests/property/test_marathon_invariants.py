@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +27,7 @@ from framework.local.marathon.definition.app import (
 )
 from framework.local.marathon.groups.tree import apps_of, with_apps
 from framework.local.marathon.records import Condition, Goal, Instance
+from tests.simulation.histories import Action, drawn
 from tests.simulation.marathon import World
 from tests.unit.marathon.core.worlds import ready_check
 from tests.unit.marathon.groups.trees import app, persistent
@@ -41,16 +42,8 @@ SELDOM = (
 STRATEGIES = ((1.0, 1.0), (0.5, 0.0), (1.0, 0.0), (0.0, 0.0), (0.9, 0.3), (0.0, 1.0))
 
 
-class Action(NamedTuple):
-    name: str
-    a: int
-    b: int
-
-
 def history_of(seed: int, length: int) -> list[Action]:
-    """Drawn from a seed: an order of magnitude more of it, and more of what is rare, than drawn choice by choice."""
-    chance = random.Random(seed)
-    return [Action(chance.choice(OFTEN + SELDOM), chance.randrange(256), chance.randrange(256)) for _ in range(length)]
+    return drawn(OFTEN + SELDOM, seed, length)
 
 
 HISTORIES = st.builds(history_of, st.integers(0, 2**64), st.integers(1, 120))

@@ -13,8 +13,9 @@ from framework.core.jenkins import QueueItem
 from framework.core.tasks import SPARES, Request, RequestState
 from tests.property.test_agent_invariants import history_of
 from tests.simulation.fake_jenkins import FakeNode
+from tests.simulation.histories import Action
 from tests.simulation.jenkins import LABELS, JenkinsSimulation
-from tests.simulation.simulation import Action, Simulation, Turn, Watcher
+from tests.simulation.simulation import Simulation, Turn, Watcher
 
 
 def with_spares(seed: int, length: int) -> list[Action]:

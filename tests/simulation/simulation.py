@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import msgspec
 
@@ -22,6 +21,7 @@ from framework.core.step import turn
 from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Container, Template
 from tests.simulation.fake_mesos import ROLES, FakeMesos, FakeTask
+from tests.simulation.histories import Action
 
 SAVES = (ef.SaveRequest, ef.SaveTask, ef.SaveTenant, ef.SaveFrameworkId, ef.SaveDraining)
 TENANTS = tuple(TenantName(name) for name in ("ants", "bees", "crabs"))
@@ -39,12 +39,6 @@ QUOTAS = (Quota(), Quota(builds=2), Quota(cpu_millis=4000), Quota(mem_mib=8192),
 BESIDE = Resources(50, 64)
 WINDOWS_S = (-60.0, 20.0, 90.0, 300.0, 800.0)  # from when they are told to their start
 STEPS_S = (0.0, 0.1, 0.6, 1.0, 2.0, 5.0, 11.0, 31.0, 130.0, 700.0)
-
-
-class Action(NamedTuple):
-    name: str
-    a: int
-    b: int
 
 
 @dataclass
