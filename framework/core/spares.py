@@ -15,6 +15,7 @@ class Spares:
     """Those that run, and to whom they are promised; bounded by what is live."""
 
     def __init__(self) -> None:
+        self.requests: dict[RequestId, Request] = {}  # live ones
         self.ready: dict[TaskId, str] = {}  # that run, by task: ``Template.kind``
         self.promised: dict[TaskId, RequestId] = {}
         self.promised_to: dict[RequestId, TaskId] = {}

@@ -353,11 +353,18 @@ class State:
     def live_task(self, request: Request) -> Task | None:
         return self.tasks.get(request.given or task_id(request.id, request.attempt))
 
+    def know(self, request: Request) -> None:
+        """It is live."""
+        self.requests[request.id] = request
+        if request.tenant == SPARES:
+            self.spares.requests[request.id] = request
+        self.masters.add(request)
+
     def forget(self, request: Request) -> None:
         """It has ended."""
         del self.requests[request.id]
-        if request.jenkins is not None:
-            self.masters.remove(request)
+        self.spares.requests.pop(request.id, None)
+        self.masters.remove(request)
 
     def waiting(self) -> int:
         return len(self.requests) - len(self.tasks)
@@ -379,7 +386,8 @@ def restore(
     for tenant in tenants:
         state.set_tenant(tenant)
     requests = sorted(requests, key=lambda each: (each.submitted_at, each.id))
-    state.requests = {request.id: request for request in requests}
+    for request in requests:
+        state.know(request)
     for task in sorted(tasks, key=lambda each: (each.launched_at, each.id)):
         if task.state is not TaskState.ENDED:
             state.tenants[task.tenant].take(task.resources)
@@ -392,7 +400,6 @@ def restore(
                 state.spares.runs(task, state.requests[task.request_id])
             _rest(state, task, now)
     for request in requests:
-        state.masters.add(request)
         if request.state is RequestState.PREPARING:  # its claim is forgotten, and its node made anew or swept
             request.state = RequestState.WAITING
         if request.state is RequestState.WAITING:

@@ -71,8 +71,7 @@ def _take_in(state: State, event: ev.Event, now: float) -> list[Effect]:  # noqa
                 state.deadlines.drop("host", host_id)
         case ev.Submitted():
             if event.request.id not in state.requests:
-                state.requests[event.request.id] = event.request
-                state.masters.add(event.request)
+                state.know(event.request)
                 pools.hold(state, event.request, now)
                 state.enqueue(event.request, now)
         case ev.CancelAsked():

@@ -21,7 +21,7 @@ from framework.runtime.loop import Loop
 log = get_logger(__name__)
 
 LOOK_EVERY_S = 0.5
-"""A spare that is given away is missed for so long at most; a look costs some 0.1 ms a thousand builds."""
+"""A spare that is given away is missed for so long at most."""
 REPLACE_AFTER_S = 2.0
 """A spare's start takes CPU for which the agent that the one before it has just become has better use."""
 AT_ONCE = 50
@@ -56,7 +56,7 @@ class SparesKeeper:
         """Once. What is saved already counts, so that nothing is made twice."""
         wanted = {one.name: one for one in self._templates.catalog.templates.values() if one.settings.spares}
         live: dict[str, int] = {}
-        for request in [each for each in self._loop.state.requests.values() if each.tenant == SPARES]:
+        for request in self._loop.state.spares.requests.values():
             name = request.template.name
             why = self._needless(request, wanted.get(name), live.get(name, 0))
             if why is None:
