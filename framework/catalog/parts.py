@@ -12,7 +12,7 @@ from framework.catalog.matching import Chosen
 from framework.catalog.model import ContainerSettings, TemplateSettings, VolumeSettings
 from framework.core import constraints
 from framework.core.ids import TenantName
-from framework.core.jenkins import JenkinsSide, QueueItem
+from framework.core.jenkins import JenkinsSide
 from framework.core.pieces import ReservedUse
 from framework.core.resources import GROUP_DISK_MIB, Resources
 from framework.core.templates import Container, Lifetime, Template
@@ -22,7 +22,10 @@ POOLED_S = 1e9
 
 
 class AgentParts(NamedTuple):
-    """Of a Submission, but for its idempotency key."""
+    """Of a request for an agent of a tenant's master, whatever item of a label it is for: what is the item's own, and
+
+    the spec's job, is still to be put in.
+    """
 
     template: Template
     spec: BuildSpec
@@ -30,31 +33,22 @@ class AgentParts(NamedTuple):
     retries: int
 
 
-def agent_submission(
-    chosen: Chosen,
-    tenant: TenantName,
-    item: QueueItem | None,
-    *,
-    task: str,
-    task_url: str,
-    label: str,
-    buildable_at: float,
-) -> AgentParts:
-    """A request for an agent of a tenant's master. ``label`` as Jenkins told it, empty where the job has none."""
+def agent_parts(chosen: Chosen, tenant: TenantName, label: str) -> AgentParts:
+    """``label`` as Jenkins told it, empty where the job has none."""
     settings = chosen.settings
     side = JenkinsSide(
-        item=item,
-        task=task,
-        task_url=task_url,
+        item=None,
+        task="",
+        task_url="",
         label=label,
         node_labels=chosen.node_labels,
-        buildable_at=buildable_at,
+        buildable_at=0.0,
         exclusive=not settings.default,
         web_socket=settings.web_socket,
         tunnel=settings.tunnel,
         resubmit=settings.resubmit,
     )
-    return AgentParts(agent_template(chosen), agent_spec(chosen, tenant, task), side, settings.retries)
+    return AgentParts(agent_template(chosen), agent_spec(chosen, tenant, ""), side, settings.retries)
 
 
 def agent_template(chosen: Chosen) -> Template:

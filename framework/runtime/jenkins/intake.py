@@ -6,13 +6,13 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from copy import copy
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from framework.catalog.matching import Catalog, Chosen, NoTemplate, Templates
-from framework.catalog.parts import AgentParts, agent_submission
+from framework.catalog.matching import Catalog, NoTemplate, Templates
+from framework.catalog.parts import AgentParts, agent_parts
 from framework.core import admission, explain
 from framework.core.events import (
     AgentAccepted,
@@ -90,7 +90,7 @@ class _Master:
     def __init__(self, share: Share, judging: Share) -> None:
         self.share = share
         self.judging = judging
-        self.judged: dict[str, Chosen | NoTemplate] = {}  # by label
+        self.judged: dict[str, AgentParts | NoTemplate] = {}  # by label
         self.judged_by: Catalog | None = None
         self.story = Story()
         self.lock = asyncio.Lock()
@@ -311,10 +311,10 @@ class DemandIntake:
         if one.label is None or len(one.label) > MAX_LABEL:
             return False
         try:
-            chosen = self._judged(tenant, master, one.label)
+            parts = self._judged(tenant, master, one.label)
         except RateLimitedError:
             return False  # the next look has its turn
-        return isinstance(chosen, Chosen) and ended.template.kind != f"{chosen.template.name}@{chosen.version}"
+        return isinstance(parts, AgentParts) and ended.template.kind != parts.template.kind
 
     # What is requested
 
@@ -362,26 +362,17 @@ class DemandIntake:
         if len(one.label) > MAX_LABEL:
             return f"its label is longer than {MAX_LABEL} characters"
         try:
-            chosen = self._judged(tenant, master, one.label)
+            parts = self._judged(tenant, master, one.label)
         except RateLimitedError:
             return "its Jenkins tells of so many labels at once that this one has to wait for its turn"
-        if isinstance(chosen, NoTemplate):
-            return chosen.reason
-        parts = agent_submission(
-            chosen,
-            tenant,
-            one.item,
-            task=one.task,
-            task_url=one.task_url,
-            label=one.label,
-            buildable_at=one.buildable_at,
-        )
+        if isinstance(parts, NoTemplate):
+            return parts.reason
         faults = admission.faults(self._loop.state, tenant, parts.template)
         if faults:
-            return f"template {chosen.template.name}: {'; '.join(fault.message for fault in faults)}"
+            return f"template {parts.template.name}: {'; '.join(fault.message for fault in faults)}"
         return parts
 
-    def _judged(self, tenant: TenantName, master: _Master, label: str) -> Chosen | NoTemplate:
+    def _judged(self, tenant: TenantName, master: _Master, label: str) -> AgentParts | NoTemplate:
         """Raises RateLimitedError."""
         catalog = self._templates.catalog
         if master.judged_by is not catalog or len(master.judged) >= MAX_LABELS:
@@ -389,7 +380,9 @@ class DemandIntake:
         found = master.judged.get(label)
         if found is None:
             master.judging.take(1, self._clock.now())
-            found = master.judged[label] = catalog.match(label, tenant)
+            chosen = catalog.match(label, tenant)
+            found = chosen if isinstance(chosen, NoTemplate) else agent_parts(chosen, tenant, label)
+            master.judged[label] = found
         return found
 
     def _new_request(self, tenant: TenantName, one: _Wanted, parts: AgentParts, now: float) -> NewRequest:
@@ -404,7 +397,8 @@ class DemandIntake:
                 parts.jenkins, item=one.item, task=one.task, task_url=one.task_url, buildable_at=one.buildable_at
             ),
         )
-        spec = replace(parts.spec, job=one.task)
+        spec = copy(parts.spec)
+        spec.job = one.task
         return NewRequest(request, spec, f"queue:{one.item.key}#{one.number}", "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.shared import RUNNER_MEM_MIB
 from agents.spec import AgentSpec, BuildSpec, ReadyCheck, VolumeSpec
 from framework.catalog.matching import Chosen
-from framework.catalog.parts import agent_submission
+from framework.catalog.parts import agent_parts
 from framework.core.ids import TenantName
 from framework.core.jenkins import JenkinsSide, QueueItem
 from framework.core.pieces import ReservedUse
@@ -65,15 +65,7 @@ def chosen(label: str | None) -> Chosen:
 
 def test_all_of_a_template_reaches_the_core_the_executor_and_the_node() -> None:
     label = "maven && cpus=4"
-    parts = agent_submission(
-        chosen(label),
-        TenantName("red"),
-        ITEM,
-        task="part of pay #3",
-        task_url="job/pay/3/",
-        label=label,
-        buildable_at=5.0,
-    )
+    parts = agent_parts(chosen(label), TenantName("red"), label)
     template = parts.template
     assert template.resources == Resources(4500, 2048 + 256 + RUNNER_MEM_MIB, 100 + GROUP_DISK_MIB, 1)
     assert (template.image, template.attributes) == ("maven:3.9", {"os": "linux"})
@@ -88,7 +80,7 @@ def test_all_of_a_template_reaches_the_core_the_executor_and_the_node() -> None:
     assert (spec.command, spec.cpu_millis, spec.mem_mib, spec.disk_mib, spec.gpus) == ("", 4000, 2048, 100, 1)
     assert (spec.env, spec.user, spec.network) == ({"MAVEN_OPTS": "-Xmx1g"}, "1000:1000", "builds")
     assert spec.volumes == [VolumeSpec("m2", "/root/.m2", read_only=True)]
-    assert (spec.keep_failed_h, spec.job, spec.tenant) == (48, "part of pay #3", "red")
+    assert (spec.keep_failed_h, spec.job, spec.tenant) == (48, "", "red")
     assert spec.agent == AgentSpec(
         web_socket=False, tunnel="proxy:50000", java="/opt/java/bin/java", jvm_options=["-Xmx256m"]
     )
@@ -102,12 +94,12 @@ def test_all_of_a_template_reaches_the_core_the_executor_and_the_node() -> None:
 
     assert parts.retries == 4
     assert parts.jenkins == JenkinsSide(
-        item=ITEM,
-        task="part of pay #3",
-        task_url="job/pay/3/",
+        item=None,
+        task="",
+        task_url="",
         label=label,
         node_labels="maven cpus=4",
-        buildable_at=5.0,
+        buildable_at=0.0,
         web_socket=False,
         tunnel="proxy:50000",
         resubmit=False,
@@ -115,9 +107,7 @@ def test_all_of_a_template_reaches_the_core_the_executor_and_the_node() -> None:
 
 
 def test_a_template_for_builds_without_a_label_has_nodes_that_take_them() -> None:
-    parts = agent_submission(
-        chosen(None), TenantName("red"), None, task="x", task_url="job/x/", label="", buildable_at=0.0
-    )
+    parts = agent_parts(chosen(None), TenantName("red"), "")
     assert (parts.jenkins.exclusive, parts.jenkins.node_labels) == (False, "plain")
     assert (parts.spec.command, parts.template.shared) == ("start-agent", True)
     assert parts.template.resources.mem_mib == 1024 + RUNNER_MEM_MIB
