@@ -56,6 +56,7 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # whose settings it would look up in every call
     )
     strangers = Strangers()
     authenticator = app.state.authenticator = Authenticator(seat, admin_token_sha256)
@@ -71,7 +72,6 @@ def create_app(
     )
     app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes, strangers)
     problems.install(app)
-    app.router.routes.append(demand.route)
     for routes in (jobs, builds, files, operations, leadership, masters, template_routes, webhooks):
         app.include_router(routes.router)
     policy = {
@@ -94,6 +94,7 @@ def create_app(
 
     app.add_api_route("/openapi.json", openapi, include_in_schema=False)
     app.add_api_route("/docs", docs, include_in_schema=False)
+    app.add_middleware(demand.Door)
     app.add_middleware(Forwarding, forwarder=app.state.forwarder)
     app.add_middleware(problems.Guard)
     return app

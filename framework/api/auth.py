@@ -57,11 +57,16 @@ class Authenticator:
 
 
 async def authenticated(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Principal:
     """The principal of the request. Raises ProblemError (401), the same for a missing, a wrong and an expired token."""
+    return principal_of(request)
+
+
+def principal_of(request: Request) -> Principal:
+    """As ``Authenticated``, for a route that asks itself."""
     authenticator: Authenticator = request.app.state.authenticator
-    principal = authenticator.principal(credentials.credentials if credentials else "")
+    principal = authenticator.principal(bearer_token(request) or "")
     if principal is None:
         raise ProblemError(
             401,
@@ -75,9 +80,10 @@ async def authenticated(
 Authenticated = Annotated[Principal, Depends(authenticated)]
 
 
-async def principal_of(request: Request) -> Principal:
-    """As ``Authenticated``, for a route that asks itself."""
-    return await authenticated(request, await _bearer(request))
+def bearer_token(request: Request) -> str | None:
+    """None where there is none."""
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 async def administrator(principal: Authenticated) -> Principal:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 from yarl import URL
 
-from framework.api.auth import Authenticator
+from framework.api.auth import Authenticator, bearer_token
 from framework.api.body import read_body
 from framework.api.jobs import MAX_WAIT_S
 from framework.api.problems import ProblemError, unavailable
@@ -62,15 +62,17 @@ class Forwarder:
 
         its copy holds. Whoever or whatever it does not know yet, the leader may.
         """
+        if self._seat.leads:
+            return True
         path = request.url.path
-        if self._seat.leads or not path.startswith("/v1/") or path == "/v1/health":
+        if not path.startswith("/v1/") or path == "/v1/health":
             return True
         found = _HERE.match(path)
         if request.method != "GET" or not found:
             return False
         if self._leader_url() is None:
             return True
-        token = _token(request)
+        token = bearer_token(request)
         if token is not None and self._authenticator.principal(token) is None:
             return False
         return found["job"] is None or await self._seat.control.request(RequestId(found["job"])) is not None
@@ -95,7 +97,7 @@ class Forwarder:
 
     async def _body(self, request: Request) -> bytes:
         """Raises ProblemError."""
-        token = _token(request)
+        token = bearer_token(request)
         if token is not None and self._authenticator.principal(token) is not None:
             return await read_body(request, self._max_body_bytes)
         async with self._strangers.reading(address_of(request.client)):
@@ -169,12 +171,6 @@ class Forwarding:
             await self._forwarder.forward(request, send)
         except ProblemError as problem:
             await problem.response()(scope, receive, send)
-
-
-def _token(request: Request) -> str | None:
-    """A bearer's; None where there is none."""
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else None
 
 
 def _end_to_end(headers: Mapping[str, str]) -> list[tuple[str, str]]:

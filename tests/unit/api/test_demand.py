@@ -99,3 +99,12 @@ async def test_who_sends_too_much_is_told_when_to_come_again(red: Client, contro
     control.failing = StoreFullError("the disk is full")
     answer = await red("POST", PATH, lines(BUILDABLE), Content_Type=NDJSON)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+async def test_no_other_method_is_taken(red: Client) -> None:
+    answer = await red("GET", PATH)
+    assert (answer.status_code, answer.headers["allow"], answer.json()["type"]) == (
+        405,
+        "POST",
+        "urn:butlery:problem:method",
+    )
