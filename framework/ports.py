@@ -276,22 +276,21 @@ class Store(Protocol):
 
     def load(self) -> Snapshot: ...
 
-    def commit(self, frame: Sequence[Save]) -> None:
-        """All of the frame or nothing, on disk when it returns. Raises DeposedError where another may write now."""
-        ...
+    def commit(
+        self, frame: Sequence[Save], batch: Sequence[NewRequest] = ()
+    ) -> list[RequestId | IdempotencyConflictError]:
+        """All of the frame and of the batch, new requests with their payloads, or nothing; on disk when it returns.
 
-    def add_submissions(self, batch: Sequence[NewRequest]) -> list[RequestId | IdempotencyConflictError]:
-        """Saves requests with their payloads, all in one write.
-
-        For each the id of the request that stands for it: an earlier one's where tenant and idempotency key are known,
-        or the error where that one's ``digest`` differs.
+        For each of the batch the id of the request that stands for it: an earlier one's where tenant and idempotency
+        key are known, or the error where that one's ``digest`` differs. Raises DeposedError where another may write
+        now.
         """
         ...
 
     def repeat_of(
         self, tenant: TenantName, idempotency_key: str, digest: str
     ) -> RequestId | IdempotencyConflictError | None:
-        """What ``add_submissions`` would answer where the tenant's key is known; None where it is not."""
+        """What ``commit`` would answer where the tenant's key is known; None where it is not."""
         ...
 
     def payload(self, request_id: RequestId) -> BuildSpec | None:
@@ -557,6 +556,14 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, seconds: float) -> None: ...
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Cancellable:
+        """As the event loop's, by this clock; a hundredth of a task that sleeps."""
+        ...
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> object: ...
 
 
 class Chance(Protocol):

@@ -99,7 +99,7 @@ def _saved(store: SqliteStore, requests: list[Request]) -> list[Agent]:
             ),
         ]
         agents.append(Agent(request.tenant, side.node, side.item))
-    store.add_submissions([NewRequest(each, _spec(each), None, "") for each in requests])
+    store.commit((), [NewRequest(each, _spec(each), None, "") for each in requests])
     store.commit(frame)
     return agents
 

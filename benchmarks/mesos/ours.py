@@ -22,6 +22,7 @@ from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
 from framework.edges.sqlite import SqliteStore
+from framework.errors import IdempotencyConflictError
 from framework.ports import Emit, NewRequest
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.garbage import look_seldom
@@ -61,9 +62,12 @@ class CountingStore(SqliteStore):
         super().__init__(path)
         self._on_ended = on_ended
 
-    def commit(self, frame: Sequence[Save]) -> None:
-        super().commit(frame)
+    def commit(
+        self, frame: Sequence[Save], batch: Sequence[NewRequest] = ()
+    ) -> list[RequestId | IdempotencyConflictError]:
+        taken = super().commit(frame, batch)
         self._on_ended(sum(isinstance(save, SaveRequest) and save.request.outcome is not None for save in frame))
+        return taken
 
 
 async def run(plan: Plan) -> None:
@@ -88,7 +92,7 @@ async def run(plan: Plan) -> None:
 
     store = CountingStore(Path(plan.directory) / "state.db", on_ended)
     store.commit([SaveTenant(Tenant(TENANT))])
-    store.add_submissions([_request(plan, generation, n) for generation in (0, 1) for n in range(plan.tasks)])
+    store.commit((), [_request(plan, generation, n) for generation in (0, 1) for n in range(plan.tasks)])
     overhead = Resources(plan.overhead_cpu_millis, plan.overhead_mem_mib)
     config = Config(overhead=overhead, max_waiting=2 * plan.tasks, launch_timeout_s=600.0)
     agent = AgentLaunch(pack.command(plan.executor, plan.python), (), overhead, HostPolicy())

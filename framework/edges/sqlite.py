@@ -27,15 +27,14 @@ CREATE TABLE tenants (name TEXT PRIMARY KEY, record BLOB NOT NULL, token_sha256 
 CREATE TABLE requests (
     id TEXT PRIMARY KEY, tenant TEXT NOT NULL, job TEXT NOT NULL, state TEXT NOT NULL, record BLOB NOT NULL,
     spec BLOB NOT NULL, secrets BLOB, idempotency_key TEXT, digest TEXT NOT NULL
-) WITHOUT ROWID;
+);
 CREATE INDEX requests_of_tenant ON requests (tenant, id);
 CREATE INDEX requests_live ON requests (state, id);
 CREATE INDEX requests_live_of_tenant ON requests (tenant, state, id);
 CREATE INDEX requests_of_job ON requests (job, id);
 CREATE INDEX requests_of_job_of_tenant ON requests (tenant, job, id);
 CREATE UNIQUE INDEX requests_once ON requests (tenant, idempotency_key) WHERE idempotency_key IS NOT NULL;
-CREATE TABLE tasks (id TEXT PRIMARY KEY, request_id TEXT NOT NULL, live INTEGER NOT NULL, record BLOB NOT NULL)
-    WITHOUT ROWID;
+CREATE TABLE tasks (id TEXT PRIMARY KEY, request_id TEXT NOT NULL, live INTEGER NOT NULL, record BLOB NOT NULL);
 CREATE INDEX tasks_of_request ON tasks (request_id);
 CREATE INDEX tasks_live ON tasks (live) WHERE live;
 """
@@ -53,6 +52,18 @@ _LAYOUT = Layout(
 _LIVE_REQUESTS = (
     "SELECT record, spec FROM requests WHERE state IN ('waiting', 'launching', 'running', 'ending') ORDER BY id"
 )
+
+_UPDATE_REQUEST = (
+    "UPDATE requests SET record = ?3 WHERE id = ?1 AND state = ?2",
+    "UPDATE requests SET state = ?2, record = ?3 WHERE id = ?1 AND state != ?2",
+)
+_PUT_TASK = (
+    "UPDATE tasks SET record = ?4 WHERE id = ?1 AND request_id = ?2 AND live = ?3",
+    "INSERT INTO tasks (id, request_id, live, record) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE "
+    "SET request_id = excluded.request_id, live = excluded.live, record = excluded.record "
+    "WHERE request_id != excluded.request_id OR live != excluded.live",
+)
+"""Most saves change nothing that an index holds; SQLite writes every index that a statement could change."""
 
 _encode = msgspec.json.encode
 _decode_request = msgspec.json.Decoder(Request).decode
@@ -85,48 +96,42 @@ class SqliteStore(SqliteFile):
             draining="draining" in meta,
         )
 
-    def commit(self, frame: Sequence[Save]) -> None:
-        requests = {save.request.id: save.request for save in frame if isinstance(save, SaveRequest)}
-        tasks = {save.task.id: save.task for save in frame if isinstance(save, SaveTask)}
+    def commit(
+        self, frame: Sequence[Save], batch: Sequence[NewRequest] = ()
+    ) -> list[RequestId | IdempotencyConflictError]:
         with self.writing() as db:
-            for save in frame:
-                if isinstance(save, SaveTenant):
-                    db.execute(
-                        "INSERT INTO tenants (name, record) VALUES (?, ?) "
-                        "ON CONFLICT (name) DO UPDATE SET record = excluded.record",
-                        (save.tenant.name, _encode(save.tenant)),
-                    )
-                elif isinstance(save, SaveFrameworkId):
-                    self.save_framework_id(db, save.framework_id)
-                elif isinstance(save, SaveDraining):
-                    db.execute("DELETE FROM meta WHERE key = 'draining'")
-                    if save.draining:
-                        db.execute("INSERT INTO meta (key, value) VALUES ('draining', 'yes')")
-            db.executemany(
-                "UPDATE requests SET state = ?, record = ? WHERE id = ?",
-                [(request.state.value, _encode(request), request.id) for request in requests.values()],
-            )
-            ended = [(request.id,) for request in requests.values() if request.state is RequestState.ENDED]
-            if ended:
-                wiped = db.executemany(
-                    "UPDATE requests SET secrets = NULL WHERE id = ? AND secrets IS NOT NULL", ended
-                ).rowcount
-                self.secrets_in_journal |= wiped > 0
-            db.executemany(
-                "INSERT INTO tasks (id, request_id, live, record) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET request_id = excluded.request_id, live = excluded.live, "
-                "record = excluded.record",
-                [
-                    (task.id, task.request_id, task.state is not TaskState.ENDED, _encode(task))
-                    for task in tasks.values()
-                ],
-            )
+            if frame:
+                self._save(db, frame)
+            taken = [self._add(db, new) for new in batch]
         if self.secrets_in_journal:
             self.empty_journal()
+        return taken
 
-    def add_submissions(self, batch: Sequence[NewRequest]) -> list[RequestId | IdempotencyConflictError]:
-        with self.writing() as db:
-            return [self._add(db, new) for new in batch]
+    def _save(self, db: sqlite3.Connection, frame: Sequence[Save]) -> None:
+        requests = {save.request.id: save.request for save in frame if isinstance(save, SaveRequest)}
+        tasks = {save.task.id: save.task for save in frame if isinstance(save, SaveTask)}
+        for save in frame:
+            if isinstance(save, SaveTenant):
+                db.execute(
+                    "INSERT INTO tenants (name, record) VALUES (?, ?) "
+                    "ON CONFLICT (name) DO UPDATE SET record = excluded.record",
+                    (save.tenant.name, _encode(save.tenant)),
+                )
+            elif isinstance(save, SaveFrameworkId):
+                self.save_framework_id(db, save.framework_id)
+            elif isinstance(save, SaveDraining):
+                db.execute("DELETE FROM meta WHERE key = 'draining'")
+                if save.draining:
+                    db.execute("INSERT INTO meta (key, value) VALUES ('draining', 'yes')")
+        _update_all(db, _UPDATE_REQUEST, [(each.id, each.state.value, _encode(each)) for each in requests.values()])
+        ended = [(request.id,) for request in requests.values() if request.state is RequestState.ENDED]
+        if ended:
+            wiped = db.executemany(
+                "UPDATE requests SET secrets = NULL WHERE id = ? AND secrets IS NOT NULL", ended
+            ).rowcount
+            self.secrets_in_journal |= wiped > 0
+        rows = [(each.id, each.request_id, each.state is not TaskState.ENDED, _encode(each)) for each in tasks.values()]
+        _update_all(db, _PUT_TASK, rows)
 
     def repeat_of(
         self, tenant: TenantName, idempotency_key: str, digest: str
@@ -226,6 +231,11 @@ class SqliteStore(SqliteFile):
         if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'masters'").fetchone():
             for (record,) in db.execute("SELECT record FROM masters"):
                 _decode_master(record)
+
+
+def _update_all(db: sqlite3.Connection, statements: Sequence[str], rows: Sequence[tuple[object, ...]]) -> None:
+    for statement in statements:
+        db.executemany(statement, rows)
 
 
 def _repeat_of(

@@ -14,6 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,16 @@ from framework.errors import StoreError, StoreFullError
 BUSY_TIMEOUT_S = 5.0
 """For somebody's look into the file with another program; our own keep each other out."""
 _LOOK_AGAIN_S = 0.02
+CHECKPOINT_ROWS = 1500
+"""Written before the log is carried over into the file, beside the writing: a frame that has to do it is late by tens
+
+of milliseconds.
+"""
+CHECKPOINT_NICE = 10
+"""Of the thread that does it."""
+CHECKPOINT_PAGES = 16_000
+"""Of log that a frame carries over itself, which it has to only where rows are large or the disk is slow: 64 MB."""
+_CARRY_OVER = "PRAGMA wal_checkpoint(PASSIVE)"
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
 _OUTSIDE = (*_PASSING, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM)
@@ -61,6 +72,11 @@ class SqliteFile:
         self.notices: list[str] = []
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
+        self._checkpoint_lock = threading.Lock()  # taken before the others
+        self._checkpoints = ThreadPoolExecutor(1, thread_name_prefix="checkpoint", initializer=_give_way)
+        self._checkpoint: Future[None] | None = None  # the last one
+        self._carried = False  # all of the log, as it was a moment ago
+        self._rows_before = 0  # written when that began
         self.secrets_in_journal = False  # that are in the state no more
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -77,7 +93,7 @@ class SqliteFile:
                 ) from error
             raise StoreError(f"{self._where}: cannot be locked: {error.strerror}") from error
         try:
-            self._writer, self._reader = self._open()
+            self._writer, self._reader, self._carrier = self._open()
         except BaseException:
             self._unlock()
             raise
@@ -107,8 +123,9 @@ class SqliteFile:
     def close(self) -> None:
         """Waits for whoever is at it: SQLite crashes where a connection goes while another thread has it."""
         with self._write_lock, self._read_lock:
-            self._reader.close()
-            self._writer.close()
+            self._checkpoints.shutdown()
+            for db in (self._carrier, self._reader, self._writer):
+                db.close()
         self._unlock()
 
     def check(self, db: sqlite3.Connection) -> None:
@@ -139,8 +156,11 @@ class SqliteFile:
     def _beside(self, suffix: str) -> Path:
         return Path(f"{self.path}{suffix}")
 
-    def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-        """The writer and the reader; a file that does not hold a sound state is kept aside under a name of its own."""
+    def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection, sqlite3.Connection]:
+        """The writer, the reader, who carries the log over.
+
+        A file that does not hold a sound state is kept aside under a name of its own.
+        """
         fault = self._fault()
         if fault is not None and self.shared:
             raise StoreError(f"{self._where}: {fault}; move it away, and {self.layout.holds} are not known any more")
@@ -154,11 +174,13 @@ class SqliteFile:
                 writer.execute("PRAGMA journal_mode = WAL")
                 writer.executescript(self.layout.additions)
                 writer.execute(f"PRAGMA user_version = {self.layout.version}")
+                writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
                 reader = stack.enter_context(closing(self._connect()))
+                carrier = stack.enter_context(closing(self._connect()))
             except (sqlite3.Error, OSError) as error:
                 raise self._translated(error) from error
             stack.pop_all()
-        return writer, reader
+        return writer, reader, carrier
 
     def _fault(self) -> str | None:
         """What is wrong with the state that should be there; None where it is sound, or there never was one."""
@@ -262,13 +284,31 @@ class SqliteFile:
             except BaseException:
                 self._roll_back()
                 raise
+            self._keep_log_short()
+
+    def _keep_log_short(self) -> None:
+        """After a frame, which is saved whatever becomes of this."""
+        if self._carried:
+            self._carried = False
+            with suppress(sqlite3.Error):  # what was written meanwhile; the next frame begins the log anew
+                self._writer.execute(_CARRY_OVER).fetchone()
+        rows = self._writer.total_changes
+        if rows - self._rows_before >= CHECKPOINT_ROWS and (self._checkpoint is None or self._checkpoint.done()):
+            self._rows_before = rows
+            self._checkpoint = self._checkpoints.submit(self._carry_over)
+
+    def _carry_over(self) -> None:
+        """Where it cannot be done now it is after one of the next frames."""
+        with self._checkpoint_lock, suppress(sqlite3.Error):
+            self._carrier.execute(_CARRY_OVER).fetchone()
+            self._carried = True
 
     def empty_journal(self) -> None:
         """The write-ahead log keeps what was written until it is full, which may be days; secrets may not stay there.
 
-        Where somebody reads the file just now, or the disk is full, the next frame tries again.
+        The frame itself is saved. Where somebody reads the file just now, or the disk is full, the next tries again.
         """
-        with self._write_lock, self._read_lock, suppress(sqlite3.Error):  # the frame itself is saved
+        with self._checkpoint_lock, self._write_lock, self._read_lock, suppress(sqlite3.Error):
             self._writer.execute("PRAGMA busy_timeout = 0")
             busy, _, _ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self.secrets_in_journal = bool(busy)
@@ -296,6 +336,11 @@ class SqliteFile:
             words = f"start the {self.layout.program} again, it keeps the file aside"
             return StoreError(f"{self._where}: is corrupt ({error}); {words}")
         return StoreError(f"{self._where}: {error}")
+
+
+def _give_way() -> None:
+    """This thread yields to others."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), CHECKPOINT_NICE)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias, TypeGuard
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
-from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
+from framework.core.effects import Effect, Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.events import Event, MasterObserved, Submitted, TaskUpdate, Tick
 from framework.core.ids import RequestId
 from framework.core.state import State
 from framework.core.step import turn
 from framework.core.tasks import Request, RequestState
-from framework.errors import IdempotencyConflictError, StoreError, UnavailableError
+from framework.errors import IdempotencyConflictError, StoreFullError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, NewRequest, Store
 from framework.runtime.performer import Performer
@@ -29,6 +29,7 @@ MAX_PENDING_EVENTS = 100_000
 _MAX_BATCH = 1000
 _STOPPING = "the scheduler is stopping; try again"
 Taken: TypeAlias = list[RequestId | IdempotencyConflictError]
+_Submission: TypeAlias = tuple[Sequence[NewRequest], asyncio.Future[Taken]]
 _SAVE_TYPES = (SaveRequest, SaveTask, SaveTenant, SaveFrameworkId, SaveDraining)
 
 
@@ -51,10 +52,11 @@ class Loop:
         self._performer = performer
         self._clock = clock
         self._events: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
-        self._submissions: deque[tuple[Sequence[NewRequest], asyncio.Future[Taken]]] = deque()
+        self._submissions: deque[_Submission] = deque()
         self._submitted = 0  # requests in these
+        self._effects: list[Effect] = []  # of what the last write submitted; saved with the next frame
         self._ended: dict[RequestId, set[asyncio.Future[None]]] = {}
-        self._ending: set[RequestId] = set()  # ended in the frame under way, which is not saved yet
+        self._ending: set[RequestId] = set()  # ended in the frame under way, which is not saved yet, and with the next
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._wrote_at = -math.inf  # when the turn began that wrote last
@@ -175,62 +177,83 @@ class Loop:
         if self._events:
             self._wake.set()
         waiting = [done for _, done in batch if done is not None]
+        submitting = self._next_submissions()
         try:
             events: list[Event] = [event for event, _ in batch]
-            submitting = bool(self._submissions)
-            events += await self._save_submissions()
-            effects = turn(self.state, events or (Tick(),), self._clock.now())
-            frame = [effect for effect in effects if isinstance(effect, _SAVE_TYPES)]
+            effects, self._effects = self._effects, []
+            frame: list[Save] = []
+            calls: list[Effect] = []
+            for effect in (*effects, *turn(self.state, events or (Tick(),), begun_at)):
+                if isinstance(effect, _SAVE_TYPES):
+                    frame.append(effect)
+                else:
+                    calls.append(effect)
             if frame or submitting:
                 self._wrote_at = begun_at
-            if not await self._save(frame):
+            if not await self._save(frame, submitting):
                 return
             tell(waiting)
-            for request in _of_webhooks((*events, *frame)):
-                self._saved(request)
         finally:
             fail(waiting, self.saving_fails or _STOPPING)
-        await self._performer.perform(effects)
+            fail([done for _, done in submitting], _STOPPING)
+        await self._performer.perform(calls)
 
-    async def _save_submissions(self) -> list[Submitted]:
-        """Saves what was submitted, all in one write, and answers those who wait for it."""
-        batches: list[tuple[Sequence[NewRequest], asyncio.Future[Taken]]] = []
-        news: list[NewRequest] = []
-        while self._submissions and len(news) < _MAX_BATCH:
+    def _next_submissions(self) -> list[_Submission]:
+        """Those that the next write takes with it."""
+        taken: list[_Submission] = []
+        count = 0
+        while self._submissions and count < _MAX_BATCH:
             batch, done = self._submissions.popleft()
             self._submitted -= len(batch)
             if not done.done():
-                batches.append((batch, done))
-                news += batch
+                taken.append((batch, done))
+                count += len(batch)
         if self._submissions:
             self._wake.set()
-        if not news:
-            return []
+        return taken
+
+    async def _save(self, frame: Sequence[Save], submitting: Sequence[_Submission]) -> bool:
+        """Writes the frame and what was submitted at once; where that cannot be done the frame alone, as ``Saving``.
+
+        Who waits for the end of a request is told once that is saved.
+        """
+        ended = _ended(frame)
+        self._ending.update(request.id for request in ended)
+        if not (submitting and await self._saved_with(frame, submitting)) and not await self._saving.save(
+            frame, self._refuse_submissions
+        ):
+            return False
+        self._ending = {request.id for request in _ended(self._effects)}
+        for request in ended:
+            tell(self._ended.pop(request.id, ()))
+        self._tell_of_webhooks(save.request for save in frame if isinstance(save, SaveRequest))
+        return True
+
+    async def _saved_with(self, frame: Sequence[Save], submitting: Sequence[_Submission]) -> bool:
+        """Writes both and takes in what is new, or refuses what was submitted."""
+        news = [new for batch, _ in submitting for new in batch]
         try:
-            ids = await asyncio.to_thread(self._store.add_submissions, news)
-        except StoreError as error:
+            ids = await asyncio.to_thread(self._store.commit, frame, news)
+        except StoreFullError as error:
             log.error("submissions could not be saved", count=len(news), reason=str(error))
-            fail([done for _, done in batches], str(error))
-            if not error.retryable:
-                raise
-            return []
+            fail([done for _, done in submitting], str(error))
+            return False
+        fresh = [Submitted(new.request) for new, taken in zip(news, ids, strict=True) if taken == new.request.id]
+        if fresh:
+            self._effects = turn(self.state, fresh, self._clock.now())
+            self._wake.set()
+        self._tell_of_webhooks(one.request for one in fresh)
         begin = 0
-        for batch, done in batches:
+        for batch, done in submitting:
             if not done.done():
                 done.set_result(ids[begin : begin + len(batch)])
             begin += len(batch)
-        return [Submitted(new.request) for new, taken in zip(news, ids, strict=True) if taken == new.request.id]
-
-    async def _save(self, frame: Sequence[Save]) -> bool:
-        """As ``Saving.save``; who waits for the end of a request is told once that is saved."""
-        ended = [save.request.id for save in frame if _ends(save)]
-        self._ending.update(ended)
-        if not await self._saving.save(frame, self._refuse_submissions):
-            return False
-        self._ending.clear()
-        for request_id in ended:
-            tell(self._ended.pop(request_id, ()))
         return True
+
+    def _tell_of_webhooks(self, requests: Iterable[Request]) -> None:
+        for request in requests:
+            if request.origin is not None:
+                self._saved(request)
 
     @property
     def saving_fails(self) -> str:
@@ -261,11 +284,6 @@ class Loop:
             raise error
 
 
-def _of_webhooks(saved: Sequence[Event | Save]) -> Iterator[Request]:
-    for one in saved:
-        if isinstance(one, Submitted | SaveRequest) and one.request.origin is not None:
-            yield one.request
-
-
-def _ends(save: Save) -> TypeGuard[SaveRequest]:
-    return isinstance(save, SaveRequest) and save.request.state is RequestState.ENDED
+def _ended(effects: Iterable[Effect]) -> list[Request]:
+    saved = [effect.request for effect in effects if isinstance(effect, SaveRequest)]
+    return [request for request in saved if request.state is RequestState.ENDED]

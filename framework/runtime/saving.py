@@ -28,7 +28,7 @@ class Saving(Generic[SaveT]):
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[SaveT]], None], clock: Clock, chance: Chance, stop: asyncio.Event
+        self, commit: Callable[[Sequence[SaveT]], object], clock: Clock, chance: Chance, stop: asyncio.Event
     ) -> None:
         self.fails = ""
         self._commit = commit

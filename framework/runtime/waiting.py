@@ -31,11 +31,19 @@ async def until_done(future: asyncio.Future[Any], clock: Clock, timeout_s: float
     """Whether the future is done; waits for it for at most ``timeout_s`` and leaves it as it is."""
     if future.done():
         return True
-    sleeper: asyncio.Future[Any] = asyncio.ensure_future(clock.sleep(timeout_s))
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    future.add_done_callback(end)
+    timer = clock.call_later(timeout_s, end)
     try:
-        await asyncio.wait({future, sleeper}, return_when=asyncio.FIRST_COMPLETED)
+        await over
     finally:
-        sleeper.cancel()
+        timer.cancel()
+        future.remove_done_callback(end)
     return future.done()
 
 

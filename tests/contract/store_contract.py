@@ -59,7 +59,7 @@ class StoreContract:
         tenants = [samples.tenant(), Tenant(TenantName("other"), 7, Quota(cpu_millis=500, builds=3))]
         waits, runs = samples.request("r1", priority=3), samples.request("r2", not_before=5.5)
         store.commit([SaveFrameworkId(FrameworkId("f-1")), *(SaveTenant(tenant) for tenant in tenants)])
-        store.add_submissions([samples.new(waits), samples.new(runs)])
+        store.commit((), [samples.new(waits), samples.new(runs)])
         task = samples.task(runs)
         runs.state, runs.attempt, runs.running_at = RequestState.RUNNING, 1, 1002.25
         store.commit([SaveTask(task), SaveRequest(runs)])
@@ -76,7 +76,7 @@ class StoreContract:
     def test_a_task_that_is_given_to_another_request_is_an_attempt_at_that_one(self, open_store: StoreFactory) -> None:
         store = open_store()
         spare, build = samples.request("r1", "~spares"), samples.request("r2")
-        store.add_submissions([samples.new(spare), samples.new(build)])
+        store.commit((), [samples.new(spare), samples.new(build)])
         task = samples.task(spare)
         store.commit([SaveTask(task), SaveRequest(spare)])
         task.request_id, task.tenant = build.id, build.tenant
@@ -93,7 +93,7 @@ class StoreContract:
     def test_what_has_ended_lives_no_more_but_is_kept(self, open_store: StoreFactory) -> None:
         store = open_store()
         request = samples.request("r1")
-        store.add_submissions([samples.new(request)])
+        store.commit((), [samples.new(request)])
         store.commit(samples.ended(request, FailureClass.OOM))
         store = open_store()
         assert store.load() == Snapshot(None, [], [], [])
@@ -103,7 +103,7 @@ class StoreContract:
     def test_the_last_of_several_saves_of_one_thing_counts(self, open_store: StoreFactory) -> None:
         store = open_store()
         request = samples.request("r1")
-        store.add_submissions([samples.new(request)])
+        store.commit((), [samples.new(request)])
         first, last = (msgspec.structs.replace(request, attempt=number) for number in (1, 2))
         ends = samples.task(request, state=TaskState.ENDED)
         saves: list[Save] = [SaveTask(samples.task(request)), SaveRequest(first), SaveTask(ends), SaveRequest(last)]
@@ -118,7 +118,7 @@ class StoreContract:
     def test_attempts_are_told_the_first_first(self, open_store: StoreFactory) -> None:
         store = open_store()
         request = samples.request("r1")
-        store.add_submissions([samples.new(request)])
+        store.commit((), [samples.new(request)])
         attempts = [samples.task(request, number) for number in (10, 9, 2, 1)]
         store.commit([SaveTask(task) for task in attempts])
         assert [task.id for task in store.tasks_of(request.id)] == ["r1.1", "r1.2", "r1.9", "r1.10"]
@@ -173,7 +173,7 @@ class StoreContract:
             containers=(Container("db", Resources(500, 512), "postgres:16"),),
         )
         request = samples.request("r1", template=template, preemptions=2, not_before=7.5, origin=ORIGIN)
-        store.add_submissions([samples.new(request)])
+        store.commit((), [samples.new(request)])
         task = samples.task(request)
         task.role, task.ports, task.mesos_executor_id = "team/a", [31000, 31001], "shared-1"
         store.commit([SaveTask(task), SaveRequest(request), SaveTenant(Tenant(samples.TEAM, role="team/a"))])
@@ -184,7 +184,7 @@ class StoreContract:
     def test_that_a_forge_knows_the_end_can_be_noted_after_it(self, open_store: StoreFactory) -> None:
         store = open_store()
         request = samples.request("r1", origin=ORIGIN)
-        store.add_submissions([samples.new(request)])
+        store.commit((), [samples.new(request)])
         store.commit(samples.ended(request))
         ended = store.request(request.id)
         assert ended is not None
@@ -207,7 +207,7 @@ class StoreContract:
         store = open_store()
         request = samples.request("r1")
         store.commit([SaveTenant(samples.tenant())])
-        store.add_submissions([samples.new(request)])
+        store.commit((), [samples.new(request)])
         before = plain(store.load())
         unsavable = samples.task(request, 2)
         unsavable.hostname = UNSAVABLE
@@ -230,47 +230,64 @@ class StoreContract:
             samples.new(samples.request("r3")),
         ]
         with pytest.raises(ValueError, match="surrogate"):
-            store.add_submissions(batch)
+            store.commit((), batch)
         assert store.requests(JobQuery()) == []
-        assert store.add_submissions([samples.new(samples.request("r4"), key="k1")]) == ["r4"]
+        assert store.commit((), [samples.new(samples.request("r4"), key="k1")]) == ["r4"]
+
+    def test_a_frame_and_a_batch_are_saved_together_or_not_at_all(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        running = samples.request("r1")
+        store.commit((), [samples.new(running)])
+        frame = [SaveTenant(samples.tenant("other")), *samples.ended(running)]
+        with pytest.raises(ValueError, match="surrogate"):
+            store.commit(frame, [samples.new(samples.request("r2", job=UNSAVABLE))])
+        assert [record.tenant.name for record in store.load().tenants] == []
+        assert [request.id for request in store.load().requests] == ["r1"]
+        assert store.commit(frame, [samples.new(samples.request("r2"), key="k")]) == ["r2"]
+        store = open_store()
+        assert [record.tenant.name for record in store.load().tenants] == ["other"]
+        assert [request.id for request in store.load().requests] == ["r2"]
+        assert store.commit(frame, [samples.new(samples.request("r3"), key="k")]) == ["r2"]
 
     # Idempotency.
 
     def test_a_repeat_of_a_key_stands_for_the_first(self, open_store: StoreFactory) -> None:
         store = open_store()
-        assert store.add_submissions([samples.new(samples.request("r1"), key="k")]) == ["r1"]
-        assert open_store().add_submissions([samples.new(samples.request("r2"), key="k")]) == ["r1"]
+        assert store.commit((), [samples.new(samples.request("r1"), key="k")]) == ["r1"]
+        assert open_store().commit((), [samples.new(samples.request("r2"), key="k")]) == ["r1"]
         assert [request.id for request in open_store().requests(JobQuery())] == ["r1"]
 
     def test_a_key_stands_for_its_request_after_that_has_ended(self, open_store: StoreFactory) -> None:
         store = open_store()
         request = samples.request("r1")
-        store.add_submissions([samples.new(request, key="k")])
+        store.commit((), [samples.new(request, key="k")])
         store.commit(samples.ended(request))
-        assert store.add_submissions([samples.new(samples.request("r2"), key="k")]) == ["r1"]
+        assert store.commit((), [samples.new(samples.request("r2"), key="k")]) == ["r1"]
 
     def test_a_key_with_another_digest_is_refused_and_the_rest_of_the_batch_taken(
         self, open_store: StoreFactory
     ) -> None:
         store = open_store()
-        store.add_submissions([samples.new(samples.request("r1"), key="k", digest="d1")])
-        taken = store.add_submissions(
+        store.commit((), [samples.new(samples.request("r1"), key="k", digest="d1")])
+        taken = store.commit(
+            (),
             [
                 samples.new(samples.request("r2"), key="k", digest="d2"),
                 samples.new(samples.request("r3"), key="k3", digest="d2"),
-            ]
+            ],
         )
         assert isinstance(taken[0], IdempotencyConflictError)
         assert taken[1] == "r3"
 
     def test_one_key_twice_in_a_batch(self, open_store: StoreFactory) -> None:
         store = open_store()
-        taken = store.add_submissions(
+        taken = store.commit(
+            (),
             [
                 samples.new(samples.request("r1"), key="k", digest="d1"),
                 samples.new(samples.request("r2"), key="k", digest="d1"),
                 samples.new(samples.request("r3"), key="k", digest="d2"),
-            ]
+            ],
         )
         assert taken[:2] == ["r1", "r1"]
         assert isinstance(taken[2], IdempotencyConflictError)
@@ -280,11 +297,11 @@ class StoreContract:
         store = open_store()
         batch = [samples.new(samples.request("r1"), key="k"), samples.new(samples.request("r2", "other"), key="k")]
         batch += [samples.new(samples.request(name)) for name in ("r3", "r4")]
-        assert store.add_submissions(batch) == ["r1", "r2", "r3", "r4"]
+        assert store.commit((), batch) == ["r1", "r2", "r3", "r4"]
 
     def test_a_known_key_is_told_without_a_submission(self, open_store: StoreFactory) -> None:
         store = open_store()
-        store.add_submissions([samples.new(samples.request("r1"), key="k", digest="d1")])
+        store.commit((), [samples.new(samples.request("r1"), key="k", digest="d1")])
         assert store.repeat_of(samples.TEAM, "k", "d1") == "r1"
         assert isinstance(store.repeat_of(samples.TEAM, "k", "d2"), IdempotencyConflictError)
         assert store.repeat_of(samples.TEAM, "k2", "d1") is None
@@ -298,7 +315,7 @@ class StoreContract:
             samples.request(f"r{number}", samples.TEAM if number % 2 else "other", job=f"job-{number % 3}")
             for number in range(1, 10)
         ]
-        store.add_submissions([samples.new(request) for request in requests])
+        store.commit((), [samples.new(request) for request in requests])
         store.commit(samples.ended(requests[4]))
 
         def ids(query: JobQuery) -> str:
@@ -319,14 +336,14 @@ class StoreContract:
     def test_a_payload_comes_back_whole(self, open_store: StoreFactory) -> None:
         store = open_store()
         build = samples.spec(env={"A": "ä\n"}, secrets={"TOKEN": "hunter2hunter2"}, artifacts=["*.xml"])
-        store.add_submissions([samples.new(samples.request("r1"), build)])
+        store.commit((), [samples.new(samples.request("r1"), build)])
         assert open_store().payload(RequestId("r1")) == build
 
     def test_secrets_are_gone_once_the_request_has_ended(self, open_store: StoreFactory) -> None:
         store = open_store()
         request, other = samples.request("r1"), samples.request("r2")
         build = samples.spec(secrets={"TOKEN": "hunter2hunter2"})
-        store.add_submissions([samples.new(request, build), samples.new(other, build)])
+        store.commit((), [samples.new(request, build), samples.new(other, build)])
         store.commit(samples.ended(request))
         store = open_store()
         assert store.payload(request.id) == samples.spec()

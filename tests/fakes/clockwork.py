@@ -6,10 +6,18 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 PATIENCE_S = 20.0
 """Of a test for what a thread of the runtime does; nothing here takes a hundredth of it."""
+
+
+def call_after(sleep: Coroutine[Any, Any, None], callback: Callable[[], None]) -> asyncio.Task[None]:
+    """Calls it when the sleep is over, unless that is cancelled before."""
+    sleeper = asyncio.ensure_future(sleep)
+    sleeper.add_done_callback(lambda done: None if done.cancelled() else callback())
+    return sleeper
 
 
 class ManualClock:
@@ -30,6 +38,9 @@ class ManualClock:
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (self._now + seconds, next(self._numbers), woken))
         await woken
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.Task[None]:
+        return call_after(self.sleep(seconds), callback)
 
     def advance(self, seconds: float) -> None:
         """Wakes all whose time comes, the earliest first."""

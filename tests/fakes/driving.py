@@ -18,6 +18,7 @@ from framework.core.ids import FrameworkId, TaskId
 from framework.core.offers import Offer
 from framework.core.resources import Resources
 from framework.ports import LaunchTasks, MesosExecutor, Operation, SchedulerDriver, TaskLaunch
+from tests.fakes.clockwork import call_after
 
 EXECUTOR = Path(__file__).parent / "pretending_executor.py"
 DEADLINE_S = 60.0
@@ -56,6 +57,9 @@ class FastClock:
             except TimeoutError:
                 return
             seconds -= (time.monotonic() - started) / scale
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.Task[None]:
+        return call_after(self.sleep(seconds), callback)
 
 
 class SeededChance:

@@ -43,6 +43,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self.notices: list[str] = []
         self.failing: Exception | None = None
+        self.refusing: Exception | None = None
+        """Raised by writes that have new requests among them."""
         self.unreadable: Exception | None = None
         self.journal: list[object] = []
         """Frames and batches that were saved; a driver may write its calls in between."""
@@ -66,9 +68,13 @@ class MemoryStore:
             tables.draining,
         )
 
-    def commit(self, frame: Sequence[Save]) -> None:
+    def commit(
+        self, frame: Sequence[Save], batch: Sequence[NewRequest] = ()
+    ) -> list[RequestId | IdempotencyConflictError]:
         with self._lock:
             self._begin()
+            if batch and self.refusing is not None:
+                raise self.refusing
             fresh = self._tables.copy()
             for save in frame:
                 match save:
@@ -82,16 +88,9 @@ class MemoryStore:
                         fresh.tasks[save.task.id] = msgspec.json.encode(save.task)
                     case SaveRequest():
                         self._save_request(fresh, save.request)
-            self._tables = fresh
-            self.journal.append(tuple(frame))
-
-    def add_submissions(self, batch: Sequence[NewRequest]) -> list[RequestId | IdempotencyConflictError]:
-        with self._lock:
-            self._begin()
-            fresh = self._tables.copy()
             taken = [self._add(fresh, new) for new in batch]
             self._tables = fresh
-            self.journal.append(tuple(batch))
+            self.journal += [tuple(part) for part in (frame, batch) if part]
             return taken
 
     def repeat_of(

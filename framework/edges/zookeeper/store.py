@@ -45,8 +45,8 @@ from framework.ports import Chance, JobQuery, NewRequest, Snapshot, jittered
 
 log = get_logger(__name__)
 
-COMMIT_EVERY_S = 0.04
-"""A turn may write submissions and a frame: at most 50 writes a second, whatever there is to do."""
+COMMIT_EVERY_S = 0.02
+"""At most 50 writes a second, whatever there is to do."""
 FOLLOW_EVERY_S = 1.0
 """How often a follower looks for frames that no watch told it of."""
 CHECKPOINT_FRAMES = 4096
@@ -142,30 +142,33 @@ class ZooKeeperStore:
             self._fence = None
         self._wake.set()
 
-    def commit(self, frame: Sequence[Save]) -> None:
+    def commit(
+        self, frame: Sequence[Save], batch: Sequence[NewRequest] = ()
+    ) -> list[RequestId | IdempotencyConflictError]:
         changes = _changes_of(frame)
-        if changes:
-            with self._writing:
-                self._save(changes, ())
-
-    def add_submissions(self, batch: Sequence[NewRequest]) -> list[RequestId | IdempotencyConflictError]:
         with self._writing:
-            self._settle()
-            self._check_room()
-            taken: list[RequestId | IdempotencyConflictError] = []
-            fresh: dict[tuple[TenantName, str], NewRequest] = {}
-            changes: list[Change] = []
-            for new in batch:
-                known = self._known(new, fresh)
-                if known is None:
-                    changes.append(_submission(new))
-                    if new.idempotency_key is not None:
-                        fresh[new.request.tenant, new.idempotency_key] = new
-                taken.append(known or new.request.id)
-            if changes:
-                submitted = tuple(change.id for change in changes if isinstance(change, AddRequest))
-                self._save(tuple(changes), submitted)
+            taken, added = self._sifted(batch) if batch else ([], ())
+            if changes or added:
+                self._save((*changes, *added), tuple(each.id for each in added))
             return taken
+
+    def _sifted(
+        self, batch: Sequence[NewRequest]
+    ) -> tuple[list[RequestId | IdempotencyConflictError], tuple[AddRequest, ...]]:
+        """What to answer of each, and what is to be saved."""
+        self._settle()
+        self._check_room()
+        taken: list[RequestId | IdempotencyConflictError] = []
+        fresh: dict[tuple[TenantName, str], NewRequest] = {}
+        added: list[AddRequest] = []
+        for new in batch:
+            known = self._known(new, fresh)
+            if known is None:
+                added.append(_submission(new))
+                if new.idempotency_key is not None:
+                    fresh[new.request.tenant, new.idempotency_key] = new
+            taken.append(known or new.request.id)
+        return taken, tuple(added)
 
     def set_token(self, tenant: TenantName, token_sha256: str) -> None:
         self._save_of(tenant, PutToken(tenant, token_sha256))

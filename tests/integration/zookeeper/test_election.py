@@ -131,7 +131,7 @@ async def test_a_leader_that_does_not_know_yet_is_fenced(zookeeper_url: str) -> 
         with pytest.raises(DeposedError):
             commit(one, 2)
         with pytest.raises(DeposedError):
-            one.store.add_submissions([samples.new(samples.request("r1"))])
+            one.store.commit((), [samples.new(samples.request("r1"))])
         assert await asyncio.wait_for(one.election.deposed(), 5)
         commit(two, 3, "other")
         assert weights(two) == {"team": 1, "other": 3}

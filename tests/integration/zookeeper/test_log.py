@@ -80,7 +80,7 @@ def test_what_is_large_is_split_and_comes_back_whole(zookeeper_url: str) -> None
     with clients(zookeeper_url, "one", "two") as (one, two), raw(zookeeper_url) as see:
         one.lead()
         builds = {f"r{n}": samples.spec(command=noise(300_000 * n), secrets={"T": noise(1000)}) for n in (1, 2, 3)}
-        one.store.add_submissions([samples.new(samples.request(name), build) for name, build in builds.items()])
+        one.store.commit((), [samples.new(samples.request(name), build) for name, build in builds.items()])
         frame = [SaveTenant(samples.tenant(f"team-{n:05}-{os.urandom(120).hex()}")) for n in range(3000)]
         one.store.commit(frame)
         found = every_node(see)
@@ -106,7 +106,7 @@ def test_the_log_is_bounded_by_checkpoints_in_small_directories(
         for number in range(1, 201):
             one.store.commit([SaveTenant(samples.tenant(f"team-{number % 7}", number))])
             if number % 50 == 0:
-                one.store.add_submissions([samples.new(samples.request(f"r{number}", job=noise(3000)))])
+                one.store.commit((), [samples.new(samples.request(f"r{number}", job=noise(3000)))])
         until(lambda: len(every_node(see)) < 60, f"fewer nodes than {every_node(see)}")
         found = every_node(see)
         assert max(children for _, children in found.values()) <= 8
@@ -153,7 +153,7 @@ def test_secrets_of_ended_builds_are_gone_with_the_next_checkpoint(
         one.lead()
         requests = [samples.request("r1"), samples.request("r2")]
         for request in requests:
-            one.store.add_submissions([samples.new(request, samples.spec(secrets={"T": f"hunter2-{request.id}"}))])
+            one.store.commit((), [samples.new(request, samples.spec(secrets={"T": f"hunter2-{request.id}"}))])
         one.store.commit(samples.ended(requests[0]))
         until(lambda: two.store.revision >= 3, "the frames")
         for client in (one, two):
@@ -174,7 +174,7 @@ def test_of_what_has_ended_the_newest_are_kept(zookeeper_url: str, monkeypatch: 
     with clients(zookeeper_url, "one") as (one,):
         one.lead()
         requests = [samples.request(f"r{number}") for number in range(6)]
-        one.store.add_submissions([samples.new(request, key=f"k-{request.id}") for request in requests])
+        one.store.commit((), [samples.new(request, key=f"k-{request.id}") for request in requests])
         for request in (requests[5], *requests[:4]):
             one.store.commit(samples.ended(request))
         assert [request.id for request in one.store.requests(JobQuery())] == ["r4", "r3", "r2", "r1"]
@@ -186,10 +186,10 @@ def test_of_what_has_ended_the_newest_are_kept(zookeeper_url: str, monkeypatch: 
 def test_too_much_at_once_is_refused(zookeeper_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with clients(zookeeper_url, "one") as (one,):
         one.lead()
-        one.store.add_submissions([samples.new(samples.request("r1"), samples.spec(command=noise(2 << 20)))])
+        one.store.commit((), [samples.new(samples.request("r1"), samples.spec(command=noise(2 << 20)))])
         monkeypatch.setattr(store, "MAX_STATE_MIB", 2)
         with pytest.raises(StoreFullError, match="2 MiB of requests are kept, of at most 2"):
-            one.store.add_submissions([samples.new(samples.request("r2"))])
+            one.store.commit((), [samples.new(samples.request("r2"))])
         monkeypatch.setattr(nodes, "MAX_FRAME_MIB", 1)
         with pytest.raises(StoreFullError, match="cannot be saved at once"):
             one.store.commit([SaveTenant(samples.tenant(noise(2 << 20)))])
@@ -274,7 +274,7 @@ def test_nothing_is_lost_or_doubled_whatever_answers_are_lost(
                     request_id = f"r{number:03}-{attempt}"
                     new = samples.new(samples.request(request_id), build, key=f"k{number}")
                     try:
-                        (answer,) = leads.store.add_submissions([new])
+                        (answer,) = leads.store.commit((), [new])
                     except StoreFullError:
                         failed.add(request_id)
                         continue
@@ -317,7 +317,7 @@ def test_kill_9_of_zookeeper_amid_commits_loses_and_doubles_nothing(own_zookeepe
     with clients(url, "one", "two", session_timeout_s=40) as (one, two):
         one.lead()
         request = samples.request("r1", state=RequestState.RUNNING)
-        one.store.add_submissions([samples.new(request)])
+        one.store.commit((), [samples.new(request)])
         done = threading.Event()
         promised: list[int] = []
 

@@ -120,7 +120,7 @@ async def test_a_standby_reads_and_leaves_the_rest_to_the_leader(rig: Rig) -> No
     await rig.stands_by(1)
     control = rig.seat.control
     rig.store.commit([])
-    rig.store.add_submissions([samples.new(samples.request("r1"))])
+    rig.store.commit((), [samples.new(samples.request("r1"))])
     found = await control.request(samples.request("r1").id)
     assert found is not None
     assert not control.health().connected
@@ -163,7 +163,7 @@ async def test_a_standby_whose_clock_is_set_while_it_reads_notices_what_another_
 async def test_waiting_at_a_standby_ends_with_the_build_or_the_time(rig: Rig) -> None:
     await rig.stands_by(1)
     request = samples.request("r1")
-    rig.store.add_submissions([samples.new(request)])
+    rig.store.commit((), [samples.new(request)])
     waiting = asyncio.create_task(rig.seat.control.wait(request.id, 100.0))
     await quiet(5)
     assert not waiting.done()

@@ -11,6 +11,7 @@ from framework.core.effects import Acknowledge, SaveRequest, SaveTask
 from framework.core.events import MasterObserved
 from framework.core.tasks import FailureClass
 from framework.errors import StoreError, StoreFullError, UnavailableError
+from framework.ports import NewRequest
 from framework.runtime import loop
 from tests.fakes import samples
 from tests.fakes.clockwork import eventually, quiet
@@ -110,6 +111,46 @@ async def test_submissions_that_waited_when_saving_began_to_fail_are_answered(re
     ready.store.hold.set()
     with pytest.raises(UnavailableError, match="disk is full"):
         await late
+
+
+async def test_what_happens_and_what_is_submitted_is_saved_in_one_write(ready: Rig) -> None:
+    _, task_id = await ready.run_one()
+    ready.store.hold = threading.Event()
+    started = asyncio.create_task(ready.submit())
+    tried = ready.store.tried
+    await eventually(lambda: ready.store.tried > tried)  # while that is written
+    number = ready.tell(task_id, "TASK_FINISHED", FailureClass.PASSED)
+    submitted = asyncio.create_task(ready.submit())
+    await quiet(5)
+    before = len(ready.journal)
+    ready.store.hold.set()
+    await asyncio.gather(started, submitted)
+    await eventually(lambda: number in ready.acknowledged())
+    _, with_update, batch, *_ = ready.journal[before:]
+    assert isinstance(with_update, tuple)
+    assert any(isinstance(save, SaveTask) and save.task.id == task_id for save in with_update)
+    assert isinstance(batch, tuple)
+    assert isinstance(batch[0], NewRequest)
+
+
+async def test_submissions_that_cannot_be_saved_hold_up_nothing_else(ready: Rig) -> None:
+    request_id, task_id = await ready.run_one()
+    ready.store.hold, ready.store.refusing = threading.Event(), FULL
+    first = asyncio.create_task(ready.submit())
+    tried = ready.store.tried
+    await eventually(lambda: ready.store.tried > tried)
+    number = ready.tell(task_id, "TASK_FINISHED", FailureClass.PASSED)
+    second = asyncio.create_task(ready.submit())
+    await quiet(5)
+    ready.store.hold.set()
+    for refused in (first, second):
+        with pytest.raises(UnavailableError, match="disk is full"):
+            await refused
+    await eventually(lambda: number in ready.acknowledged())
+    assert not ready.scheduler.loop.saving_fails
+    assert await ready.state_of(request_id) == "ended"
+    ready.store.refusing = None
+    await ready.submit()
 
 
 async def test_a_submission_that_alone_cannot_be_saved_is_refused(ready: Rig) -> None:

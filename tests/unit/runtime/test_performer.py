@@ -21,7 +21,7 @@ def launch(store: MemoryStore, host: int, tasks: int) -> Launch:
     launched: list[Task] = []
     for number in range(tasks):
         request = samples.request(f"r{host}-{number}")
-        store.add_submissions([samples.new(request)])
+        store.commit((), [samples.new(request)])
         launched.append(samples.task(request, state=TaskState.LAUNCHING))
     return Launch((OfferId(f"o{host}"),), HostId(f"h{host}"), tuple(launched))
 

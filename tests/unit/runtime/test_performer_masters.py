@@ -54,7 +54,7 @@ class Bench:
         self.events: list[Event] = []
         request = samples.request("r1")
         spec = samples.spec(agent=AgentSpec(jvm_options=["-Xmx64m"]), secrets={"TOKEN": "x"})
-        self.store.add_submissions([samples.new(request, spec)])
+        self.store.commit((), [samples.new(request, spec)])
         self.request, self.task = request, samples.task(request, state=TaskState.LAUNCHING)
         self.keeper.known[self.task.id] = AgentAccess("http://jenkins/", "butlery-r1.1", SECRET, "jar-1")
         driver = FakeDriver(None, self.journal)

@@ -29,7 +29,7 @@ async def performed(*effects: Effect, store: MemoryStore) -> list[object]:
 
 def launched(store: MemoryStore, name: str, spec: BuildSpec | None = None) -> Task:
     request = samples.request(name)
-    store.add_submissions([samples.new(request, spec)])
+    store.commit((), [samples.new(request, spec)])
     return samples.task(request, state=TaskState.LAUNCHING)
 
 

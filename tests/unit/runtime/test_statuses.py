@@ -85,7 +85,7 @@ class Told:
     def submitted(self, request_id: str, **changes: Any) -> Request:
         given = {"origin": ORIGIN, "submitted_at": self.clock.now(), **changes}
         request = samples.request(request_id, **given)
-        self.store.add_submissions([samples.new(request)])
+        self.store.commit((), [samples.new(request)])
         return request
 
     def saved(self, request: Request, **changes: Any) -> Request:

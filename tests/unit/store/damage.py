@@ -20,7 +20,7 @@ def saved_state(path: Path, requests: int = 60) -> Snapshot:
     store = SqliteStore(path)
     frame: list[Save] = [SaveFrameworkId(FrameworkId("f-1")), SaveTenant(samples.tenant())]
     every = [samples.request(f"r{number:03}", job=f"job-{number % 7}") for number in range(requests)]
-    store.add_submissions([samples.new(request, key=f"key-{request.id}") for request in every])
+    store.commit((), [samples.new(request, key=f"key-{request.id}") for request in every])
     for request in every[::3]:
         request.state, request.attempt = RequestState.RUNNING, 1
         frame += [SaveRequest(request), SaveTask(samples.task(request))]

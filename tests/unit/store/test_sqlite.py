@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -144,7 +145,7 @@ def test_a_file_of_the_first_layout_is_taken_up(path: Path) -> None:
     """As the version before wrote it; that one reads it no more."""
     request = samples.request("r1")
     with closing(SqliteStore(path)) as store:
-        store.add_submissions([samples.new(request)])
+        store.commit((), [samples.new(request)])
         store.commit([SaveTenant(samples.tenant()), SaveTask(samples.task(request))])
     with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE requests SET record = ?, state = 'running'", (OLD_REQUEST.encode(),))
@@ -202,7 +203,7 @@ def test_a_second_scheduler_on_the_same_file_is_refused(path: Path) -> None:
 
 def test_what_it_keeps_is_its_owners_alone(path: Path) -> None:
     with closing(SqliteStore(path)) as store:
-        store.add_submissions([samples.new(samples.request("r1"))])
+        store.commit((), [samples.new(samples.request("r1"))])
         files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert files == dict.fromkeys(("state.db", "state.db-wal", "state.db-shm", "state.db.lock"), 0o600)
 
@@ -264,9 +265,7 @@ def test_secrets_of_ended_builds_are_not_left_in_the_file(path: Path) -> None:
     request, other = samples.request("r1"), samples.request("r2")
     with closing(SqliteStore(path)) as store:
         build = samples.spec(secrets={"TOKEN": secret})
-        store.add_submissions(
-            [samples.new(request, build), samples.new(other, samples.spec(secrets={"T": "lives on"}))]
-        )
+        store.commit((), [samples.new(request, build), samples.new(other, samples.spec(secrets={"T": "lives on"}))])
         store.commit(samples.ended(request))
         for file in path.parent.iterdir():
             assert b"battery staple" not in file.read_bytes(), file
@@ -289,7 +288,7 @@ def test_what_a_master_handed_over_before_is_not_left_in_the_file(path: Path) ->
 def test_a_reader_delays_the_end_of_secrets_but_nothing_else(path: Path) -> None:
     requests = [samples.request("r1"), samples.request("r2")]
     with closing(SqliteStore(path)) as store:
-        store.add_submissions([samples.new(one, samples.spec(secrets={"T": "hunter2hunter2"})) for one in requests])
+        store.commit((), [samples.new(one, samples.spec(secrets={"T": "hunter2hunter2"})) for one in requests])
         with closing(sqlite3.connect(path)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM requests").fetchone()
@@ -297,6 +296,20 @@ def test_a_reader_delays_the_end_of_secrets_but_nothing_else(path: Path) -> None
         store.commit(samples.ended(requests[1]))
         for file in path.parent.iterdir():
             assert b"hunter2hunter2" not in file.read_bytes(), file
+
+
+def test_the_log_stays_short_under_many_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "CHECKPOINT_ROWS", 50)
+    requests = [samples.request(f"r{number:03}") for number in range(100)]
+    with closing(SqliteStore(path)) as store:
+        store.commit((), [samples.new(request, samples.spec(command="x" * 3000)) for request in requests])
+        log = Path(f"{path}-wal")
+        first = log.stat().st_size
+        for _ in range(60):
+            store.commit([SaveRequest(request) for request in requests])
+            time.sleep(0.002)
+        assert log.stat().st_size < 20 * first  # of 60 times as much that was written
+        assert len(store.load().requests) == 100
 
 
 # Crashes.
@@ -311,7 +324,7 @@ WRITER = """
     number = max((record.tenant.weight for record in store.load().tenants), default=0)
     while True:
         number += 1
-        store.add_submissions([samples.new(samples.request(f"{number}:{os.getpid()}-{part}")) for part in range(20)])
+        store.commit((), [samples.new(samples.request(f"{number}:{os.getpid()}-{part}")) for part in range(20)])
         store.commit([SaveTenant(samples.tenant(name, number)) for name in ("one", "two", "three")])
         print(number, flush=True)
 """
@@ -361,7 +374,7 @@ FULL = """
     while "batch" not in said:
         batch = [samples.new(samples.request(f"r{taken + n:06}"), samples.spec(command="x" * 2000)) for n in range(10)]
         try:
-            store.add_submissions(batch)
+            store.commit((), batch)
             taken += len(batch)
         except StoreFullError as error:
             said["batch"] = str(error)
@@ -385,7 +398,7 @@ FULL = """
     said["payload"] = len(store.payload(samples.request("r000000").id).command)
     ballast.unlink()
     store.commit([SaveTenant(samples.tenant("other", 9)), SaveFrameworkId(FrameworkId("f-3"))])
-    store.add_submissions([samples.new(samples.request("later"))])
+    store.commit((), [samples.new(samples.request("later"))])
     store.close()
     store = SqliteStore(disk / "state.db")
     snapshot = store.load()
@@ -459,7 +472,7 @@ def test_a_list_reads_little_of_what_there_ever_was(path: Path) -> None:
     steps: list[None] = []
     with closing(SqliteStore(path)) as store:
         requests = [samples.request(f"r{number:04}") for number in range(2000)]
-        store.add_submissions([samples.new(request) for request in requests])
+        store.commit((), [samples.new(request) for request in requests])
         for request in requests[5:-5]:
             request.state = RequestState.ENDED
         store.commit([SaveRequest(request) for request in requests])
