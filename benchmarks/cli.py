@@ -200,9 +200,9 @@ def poller(
 @bench.command()
 def demand(
     as_json: JsonOption = False,
-    masters: Annotated[int, typer.Option(min=1, max=2000, help="Masters that tell of their queues.")] = 200,
+    masters: Annotated[int, typer.Option(min=1, max=2000, help="Masters that tell of their queues.")] = 50,
     seconds: Annotated[int, typer.Option(min=1, max=600, help="For so long.")] = 20,
-    rate: Annotated[int, typer.Option(min=8, max=100_000, help="Events a second, of all together.")] = 5500,
+    rate: Annotated[int, typer.Option(min=8, max=100_000, help="Events a second, of all together.")] = 5300,
 ) -> None:
     """Tell how soon the scheduler takes what masters tell of their queues and builds, on one core."""
     from benchmarks.demand import run as demand_benchmark
