@@ -7,13 +7,12 @@ from agents.spec import AgentSpec, BuildSpec, ReadyCheck, VolumeSpec
 from framework.catalog.matching import Chosen
 from framework.catalog.parts import agent_parts
 from framework.core.ids import TenantName
-from framework.core.jenkins import JenkinsSide, QueueItem
+from framework.core.jenkins import JenkinsSide
 from framework.core.pieces import ReservedUse
 from framework.core.resources import GROUP_DISK_MIB, Resources
 from framework.core.templates import Lifetime, Operator
 from tests.fakes.templates import catalog_of
 
-ITEM = QueueItem(7, 1_700_000_000_000)
 CATALOG = catalog_of(
     maven={
         "image": "maven:3.9",

@@ -100,6 +100,10 @@ async def test_an_item_gets_one_request_whatever_repeats(told: Told) -> None:
         "maven",
     )
     assert (request.template.name, side.node_labels) == ("maven", "maven")
+    assert (side.task, side.buildable_at) == ("part of pl #1", told.rig.clock.now())
+    spec = told.rig.store.payload(request.id)
+    assert spec is not None
+    assert (spec.job, spec.tenant) == ("part of pl #1", request.tenant)
     assert await told.take(*first) == DemandAnswer(0)
     await told.take(told.record("buildable", 1))
     await told.found(1)
