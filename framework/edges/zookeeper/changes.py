@@ -6,14 +6,19 @@ defaults, fields it has more are passed over.
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from typing import TypeAlias
 
 import msgspec
 
+from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
 from framework.core.ids import FrameworkId, RequestId, TaskId, TenantName
+from framework.core.tasks import TaskState
 from framework.jenkins_ports import MasterRecord
+from framework.ports import NewRequest
 
 GROUP_BYTES = 512 * 1024
 """Of a checkpoint, before compression, that are compressed at once."""
@@ -166,3 +171,41 @@ def _size(change: Change) -> int:
             return len(bytes(change.record))
         case _:
             return 64
+
+
+def changes_of(frame: Sequence[Save]) -> tuple[Change, ...]:
+    """Of several saves of one thing the last. Raises ValueError for what cannot be written."""
+    changes: dict[object, Change] = {}
+    for save in frame:
+        match save:
+            case SaveRequest():
+                request = save.request
+                changes["request", request.id] = PutRequest(request.id, request.state.value, record_of(request))
+            case SaveTask():
+                task = save.task
+                live = task.state is not TaskState.ENDED
+                changes["task", task.id] = PutTask(task.id, task.request_id, live, record_of(task))
+            case SaveTenant():
+                changes["tenant", save.tenant.name] = PutTenant(save.tenant.name, record_of(save.tenant))
+            case SaveFrameworkId():
+                changes["framework_id"] = PutFrameworkId(save.framework_id)
+            case SaveDraining():
+                changes["draining"] = PutDraining(save.draining)
+    return tuple(changes.values())
+
+
+def submission(new: NewRequest) -> AddRequest:
+    request = new.request
+    plain = asdict(new.spec)
+    secrets = plain.pop("secrets")
+    return AddRequest(
+        request.id,
+        request.tenant,
+        request.job,
+        request.state.value,
+        record_of(request),
+        json.dumps(plain).encode(),
+        json.dumps(secrets).encode() if secrets else None,
+        new.idempotency_key,
+        new.digest,
+    )

@@ -6,32 +6,26 @@ is named by its number, so that a frame whose answer was lost can be found out a
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 import msgspec
 
 from agents.spec import BuildSpec
-from framework.core.effects import Save, SaveDraining, SaveFrameworkId, SaveRequest, SaveTask, SaveTenant
+from framework.core.effects import Save
 from framework.core.ids import RequestId, TenantName
-from framework.core.tasks import Request, Task, TaskState
+from framework.core.tasks import Request, Task
 from framework.edges.zookeeper.changes import (
     AddRequest,
     Change,
-    PutDraining,
-    PutFrameworkId,
     PutMaster,
-    PutRequest,
-    PutTask,
-    PutTenant,
     PutToken,
     WithdrawRequests,
+    changes_of,
     pack,
     pack_groups,
-    record_of,
+    submission,
     unpack,
     unpack_groups,
 )
@@ -145,7 +139,7 @@ class ZooKeeperStore:
     def commit(
         self, frame: Sequence[Save], batch: Sequence[NewRequest] = ()
     ) -> list[RequestId | IdempotencyConflictError]:
-        changes = _changes_of(frame)
+        changes = changes_of(frame)
         with self._writing:
             taken, added = self._sifted(batch) if batch else ([], ())
             if changes or added:
@@ -164,7 +158,7 @@ class ZooKeeperStore:
         for new in batch:
             known = self._known(new, fresh)
             if known is None:
-                added.append(_submission(new))
+                added.append(submission(new))
                 if new.idempotency_key is not None:
                     fresh[new.request.tenant, new.idempotency_key] = new
             taken.append(known or new.request.id)
@@ -465,41 +459,3 @@ class _Reading:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-
-def _changes_of(frame: Sequence[Save]) -> tuple[Change, ...]:
-    """Of several saves of one thing the last. Raises ValueError for what cannot be written."""
-    changes: dict[object, Change] = {}
-    for save in frame:
-        match save:
-            case SaveRequest():
-                request = save.request
-                changes["request", request.id] = PutRequest(request.id, request.state.value, record_of(request))
-            case SaveTask():
-                task = save.task
-                live = task.state is not TaskState.ENDED
-                changes["task", task.id] = PutTask(task.id, task.request_id, live, record_of(task))
-            case SaveTenant():
-                changes["tenant", save.tenant.name] = PutTenant(save.tenant.name, record_of(save.tenant))
-            case SaveFrameworkId():
-                changes["framework_id"] = PutFrameworkId(save.framework_id)
-            case SaveDraining():
-                changes["draining"] = PutDraining(save.draining)
-    return tuple(changes.values())
-
-
-def _submission(new: NewRequest) -> AddRequest:
-    request = new.request
-    plain = asdict(new.spec)
-    secrets = plain.pop("secrets")
-    return AddRequest(
-        request.id,
-        request.tenant,
-        request.job,
-        request.state.value,
-        record_of(request),
-        json.dumps(plain).encode(),
-        json.dumps(secrets).encode() if secrets else None,
-        new.idempotency_key,
-        new.digest,
-    )
