@@ -213,6 +213,7 @@ class BuildResult:
     cpu_s: Optional[float] = None
     peak_mem_mib: Optional[float] = None
     limit_mem_mib: Optional[int] = None
+    peak_disk_mib: Optional[float] = None  # of its workspace and temporary files, as often as they were looked at
     isolation: Optional[str] = None  # the mode that held it, resolved
     leftover_processes: int = 0  # still alive when the build's own process had ended; killed
     log_bytes: int = 0

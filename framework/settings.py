@@ -38,6 +38,7 @@ from framework.setting_types import (
     Text,
     UidRange,
 )
+from framework.telemetry_settings import TelemetrySettings, read_telemetry_secrets
 from framework.urls import api_url, mesos_url, zookeeper_url
 
 _HOST_DEFAULTS = HostPolicy()
@@ -407,6 +408,7 @@ class Settings(DocumentModel):
     jenkins: JenkinsSettings = Field(default_factory=JenkinsSettings)
     serverless: ServerlessSettings = Field(default_factory=ServerlessSettings)
     webhooks: Webhooks = Field(default_factory=list, description="Webhooks of forges, whose pushes are built.")
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     log: LogSettings = Field(default_factory=LogSettings)
     local: dict[str, Any] = Field(
         default_factory=dict, description="The cluster that ``butlery local up`` makes; read by that command alone."
@@ -514,6 +516,7 @@ def _load(document: Document, base: Path, environ: Mapping[str, str]) -> Setting
     if secrets.get("mesos") and settings.mesos.principal is None:
         faults.append(Fault(document.where(("mesos",)), "a secret needs mesos.principal, whose it is"))
     faults += read_secrets(document, settings.webhooks)
+    faults += read_telemetry_secrets(document, settings.telemetry, environ)
     if faults:
         raise InputError(faults)
     settings._admin_token = secrets["admin_token"]

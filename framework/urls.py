@@ -53,6 +53,18 @@ def forge_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def service_url(value: str) -> str:
+    """Of a service that is sent something, without a slash at the end."""
+    _, is_http = _http(
+        value,
+        "cannot be read; write http(s)://HOST:PORT with a port up to 65535",
+        "must not hold a name or password: a file of their own has them",
+    )
+    if not is_http:
+        raise ValueError(f"must be http(s)://HOST:PORT, with a path where there is one, not {value[:60]!r}")
+    return value.rstrip("/")
+
+
 def _http(value: str, unreadable: str, has_login: str) -> tuple[SplitResult, bool]:
     """Its parts, and whether they are of HTTP(S) with a host, and no query or fragment.
 

@@ -1,0 +1,1 @@
+"""Telemetry as it runs: what the loop saves becomes records, which the spool keeps until every consumer has them."""

@@ -1,0 +1,121 @@
+"""The records of telemetry: one of each build that has ended, one of each state change, samples of use.
+
+Their fields are those of the documents in every sink, and of what the API and the files of Grafana and Kibana name.
+Times are whole milliseconds since the epoch (``*_at_ms``), lengths of time milliseconds (``*_ms``), money whole
+millionths of ``currency``. None: nobody knows, or it never came to that.
+
+A record never changes once it is made: its ``id`` is made of what it tells of, so whoever makes it again after a crash
+makes the same one, and of two of one id the first counts.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+RECORD_VERSION = 1
+"""Of the fields' names and meanings; a sink's mapping has it in its name."""
+MAX_NAME_BYTES = 256
+"""Of a name that is searched and grouped by. Lucene takes 32766; a longer one keeps its begin, and a hash of all."""
+MAX_TEXT_BYTES = 2000
+"""Of text that is only shown."""
+
+
+class Kind(StrEnum):
+    BUILDS = "builds"
+    CHANGES = "changes"
+    SAMPLES = "samples"
+
+
+class BuildRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A build that has ended: what it was, what it asked for and used, when what happened, how it ended, its cost.
+
+    ``id`` is that of its request; of the builds of a pooled agent ``REQUEST+N``, with N from 1.
+    """
+
+    id: str
+    at_ms: int  # when it ended: what ranges of time, retention and order go by
+    v: int  # RECORD_VERSION
+    tenant: str
+    job: str  # its name, bounded; without the number that Jenkins puts into the name of a part of a Pipeline
+    source: str  # ``jenkins``, ``api``, ``webhook``
+    result_class: str  # framework.core.tasks.FailureClass, of its agent or job
+    attempts: int  # tasks that served it, or were to
+    asked_cpu_millis: int
+    asked_mem_mib: int
+    asked_disk_mib: int
+    queued_at_ms: int  # since when it could be built
+    ended_at_ms: int  # as ``at_ms``
+    title: str = ""  # the name in full, where ``job`` is not all of it
+    asked_gpus: int = 0
+    queue_item: int | None = None  # its number in the tenant's Jenkins
+    label: str = ""  # that it asked for, in Jenkins
+    template: str = ""  # name in the catalogue
+    template_version: str = ""
+    host: str = ""  # of the newest attempt
+    image: str = ""
+    used_cpu_ms: int | None = None  # CPU time, of the newest attempt
+    peak_mem_mib: float | None = None
+    peak_disk_mib: float | None = None
+    claimed_at_ms: int | None = None  # when it had a place on a host; this and the next five of the newest attempt
+    launched_at_ms: int | None = None
+    running_at_ms: int | None = None
+    connected_at_ms: int | None = None  # its agent was online in its master
+    started_at_ms: int | None = None  # Jenkins gave its agent the build; of a job, that it ran
+    wait_ms: int | None = None  # from queued until connected, or until its job ran
+    run_ms: int | None = None  # from started until ended
+    waited_for: str = ""  # what it waited for most: a reason of ``framework.telemetry.reasons``; empty: it hardly did
+    result: str = ""  # as Jenkins spells it, where it told one
+    message: str = ""  # why it ended so, for one that did not pass
+    exit_code: int | None = None
+    build_url: str = ""  # in its Jenkins, below the master's own address
+    isolation: str = ""
+    losses: int = 0  # attempts lost that were none of its doing
+    preemptions: int = 0
+    priority: int = 0
+    cost_micros: int | None = None  # of all attempts; None where a part of it has no price
+    currency: str = ""
+    price: str = ""  # the entry of the price sheet that the newest attempt's host fell under
+
+
+class ChangeRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A build came to another state. ``id`` is ``REQUEST.ATTEMPT.STATE``."""
+
+    id: str
+    at_ms: int
+    v: int
+    build: str  # a request's id
+    tenant: str
+    state: str  # framework.core.stories.Stage
+    attempt: int
+    host: str = ""
+    result_class: str = ""  # where an attempt ended
+    message: str = ""
+
+
+class SampleRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """The use of the cluster, or of a tenant that has or wants something, at one moment. ``id``: ``AT_MS~TENANT``."""
+
+    id: str
+    at_ms: int
+    v: int
+    scope: str  # ``cluster`` or ``tenant``
+    waiting: int
+    launching: int
+    running: int
+    used_cpu_millis: int
+    used_mem_mib: int
+    tenant: str = ""
+    total_cpu_millis: int | None = None  # these and the next five of the cluster alone
+    total_mem_mib: int | None = None
+    hosts: int | None = None
+    offers: int | None = None  # held
+    tenants: int | None = None
+    breakers: int | None = None  # images that builds wait for to be had again
+    dominant_share: float | None = None  # of a tenant, 0 to 1
+    fair_share: float | None = None
+    reasons: dict[str, int] = {}  # builds that wait, by what for (``framework.telemetry.reasons``)
+
+
+Record = BuildRecord | ChangeRecord | SampleRecord
