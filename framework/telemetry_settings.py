@@ -210,10 +210,12 @@ class TelemetrySettings(DocumentModel):
     prices_path: LocalPath | None = Field(
         default=None, description="Price sheet (:doc:`telemetry`). Without one builds have no cost."
     )
-    elasticsearch: ElasticsearchSettings = Field(default_factory=ElasticsearchSettings)
-    sizing: SizingSettings = Field(default_factory=SizingSettings)
-    traces: TracesSettings = Field(default_factory=TracesSettings)
-    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    elasticsearch: ElasticsearchSettings = Field(
+        default_factory=ElasticsearchSettings, description="The Elasticsearch of ``sink: elasticsearch``."
+    )
+    sizing: SizingSettings = Field(default_factory=SizingSettings, description="Sizes of jobs from their history.")
+    traces: TracesSettings = Field(default_factory=TracesSettings, description="OpenTelemetry traces of builds.")
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="``/metrics``, for Prometheus.")
     alerts: Annotated[list[AlertSettings], Field(max_length=1000), AfterValidator(_different)] = Field(
         default_factory=list, description="Channels that are told of builds which ended badly."
     )

@@ -25,6 +25,7 @@ from framework.catalog.matching import Templates
 from framework.ports import Seat
 from framework.serverless_settings import ServerlessSettings
 from framework.settings import ApiSettings
+from framework.telemetry_ports import Telemetry
 
 DESCRIPTION = """\
 Builds on Mesos: submit jobs, follow them, ask why they wait.
@@ -42,6 +43,7 @@ def create_app(
     admin_token_sha256: str,
     serverless: ServerlessSettings | None = None,
     hooks: Hooks | None = None,
+    telemetry: Telemetry | None = None,
 ) -> FastAPI:
     """The application, ready for a server.
 
@@ -69,6 +71,7 @@ def create_app(
         serverless or ServerlessSettings(),
         hooks or Hooks(),
         strangers,
+        telemetry,
     )
     app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes, strangers)
     problems.install(app)

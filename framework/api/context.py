@@ -17,6 +17,7 @@ from framework.catalog.matching import Templates
 from framework.ports import Control, Seat
 from framework.serverless_settings import ServerlessSettings
 from framework.settings import ApiSettings
+from framework.telemetry_ports import Telemetry
 
 MAX_WAITERS = 2000
 """Calls that wait at once, for all; each holds a connection and some 10 KiB."""
@@ -56,6 +57,7 @@ class Context(NamedTuple):
     serverless: ServerlessSettings
     hooks: Hooks
     strangers: Strangers
+    telemetry: Telemetry | None = None  # None where a test serves none
 
     @property
     def control(self) -> Control:
