@@ -56,7 +56,8 @@ class BuildRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     host: str = ""  # of the newest attempt
     image: str = ""
     used_cpu_ms: int | None = None  # CPU time, of the newest attempt
-    peak_mem_mib: float | None = None
+    peak_mem_mib: float | None = None  # of the container that builds, with what the kernel kept of its files
+    limit_mem_mib: int | None = None  # that it was held to: with other containers beside it less than was asked for
     peak_disk_mib: float | None = None
     claimed_at_ms: int | None = None  # when it had a place on a host; this and the next five of the newest attempt
     launched_at_ms: int | None = None
