@@ -83,7 +83,7 @@ class Spool(Protocol):
     """Records on disk, in the order in which they came, until every consumer has them. Safe for several threads."""
 
     def append(self, batches: Sequence[Batch], told_until: float) -> bool:
-        """On disk when it returns; False, and nothing is taken, where it is full.
+        """On disk when it returns; False, and nothing is taken, where it is full. Batches have up to 16 MiB.
 
         ``told_until`` (seconds since the epoch): every build that ended before it is in here now, or was.
         Raises UnavailableError where it cannot be written now.
@@ -92,11 +92,16 @@ class Spool(Protocol):
 
     @property
     def told_until(self) -> float:
-        """As last appended, but where a part of the spool was lost before that came: 0 where nothing ever was."""
+        """As last appended; lower where a part of the spool was lost, which may turn out at any time: then builds that
+
+        ended since are to be told again. 0 where nothing ever was appended.
+        """
         ...
 
-    def read(self, consumer: str, kinds: frozenset[Kind], max_bytes: int) -> tuple[Sequence[Batch], int]:
-        """The oldest that it has not taken, one frame at least, and the position to tell ``done``; none where all is.
+    def read(self, consumer: str, max_bytes: int) -> tuple[Sequence[Batch], int]:
+        """The oldest that it has not taken of its kinds, one frame at least, and the position to tell ``done``; none
+
+        where it has taken all. Raises UnavailableError.
 
         What was read in this process before, or may have been in one before it, comes with ``again``.
         """
@@ -112,6 +117,15 @@ class Spool(Protocol):
 
     @property
     def rejected(self) -> int: ...
+
+    def resend(self) -> int:
+        """Puts those kept aside back to be taken again; how many. Raises UnavailableError."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """State changes and samples that it was too full for, since the start."""
+        ...
 
     @property
     def notices(self) -> list[str]:
