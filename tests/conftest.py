@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from agents.executor import cgroup_v1
 
-pytest_plugins = ["tests.fakes.zookeeper_server"]
+pytest_plugins = ["tests.fakes.elasticsearch_server", "tests.fakes.zookeeper_server"]
 
 # Machines differ in speed and are shared, so how long an example takes says nothing about the code.
 settings.register_profile("butlery", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import queue
 import shutil
 import subprocess
@@ -23,11 +22,12 @@ from typing import NamedTuple
 
 from framework.core.offers import Host
 from framework.core.resources import Resources
-from framework.errors import ButleryError, Fault, InputError, UnavailableError
+from framework.errors import ButleryError, Fault, InputError
+from framework.local import maven
+from framework.local.caches import cache_of
 
 VERSION = "1.0.1"
 FENZO_SHA256 = "e3cbb92cbb4b9e85b6bced896debdc9e7551fc7501bab69d587ea53e5b730dca"  # of the jar, as first fetched
-FETCH_TIMEOUT_S = 600
 ROUND_TIMEOUT_S = 120
 END_TIMEOUT_S = 10
 
@@ -44,12 +44,6 @@ class Round(NamedTuple):
     hosts_used: int
 
 
-def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/butlery/fenzo-1.0.1``, or the same below ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "butlery" / f"fenzo-{VERSION}"
-
-
 def ensure(say: Callable[[str], None], cache: Path | None = None) -> Path:
     """The directory with Fenzo's libraries; fetched where they are missing.
 
@@ -60,7 +54,7 @@ def ensure(say: Callable[[str], None], cache: Path | None = None) -> Path:
     if missing:
         fix = "install a JDK 17 or later and Maven; on Debian: apt-get install default-jdk-headless maven"
         raise InputError([Fault("peer", f"{', '.join(missing)} cannot be found; {fix}")])
-    cache = default_cache() if cache is None else cache
+    cache = cache_of(f"fenzo-{VERSION}") if cache is None else cache
     libraries = cache / f"lib-{hashlib.sha256(_POM.read_bytes()).hexdigest()[:16]}"
     if not libraries.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
@@ -71,29 +65,8 @@ def ensure(say: Callable[[str], None], cache: Path | None = None) -> Path:
 
 def _fetch(libraries: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=libraries.parent) as name:
-        work = Path(name)
-        fetched = work / "lib"
-        log = work / "maven.log"
-        command = ["mvn", "--batch-mode", "--quiet", "--file", str(_POM), "dependency:copy-dependencies"]
-        with log.open("w") as output:
-            try:
-                code = subprocess.run(
-                    [*command, f"-DoutputDirectory={fetched}"],
-                    check=False,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    timeout=FETCH_TIMEOUT_S,
-                ).returncode
-            except subprocess.TimeoutExpired as error:
-                raise UnavailableError(f"Maven did not end within {FETCH_TIMEOUT_S} s") from error
-        if code != 0:
-            errors = [line for line in log.read_text(errors="replace").splitlines() if "[ERROR]" in line]
-            raise UnavailableError(f"Maven cannot fetch Fenzo: {errors[0] if errors else f'it ended with {code}'}")
-        jar = fetched / f"fenzo-core-{VERSION}.jar"
-        found = hashlib.sha256(jar.read_bytes()).hexdigest() if jar.is_file() else "none"
-        if found != FENZO_SHA256:
-            raise ButleryError(f"{jar.name} has SHA-256 {found}, not {FENZO_SHA256}; nothing of it is kept")
+        fetched = Path(name) / "lib"
+        maven.fetch(_POM, fetched, "Fenzo", f"fenzo-core-{VERSION}.jar", FENZO_SHA256)
         try:
             fetched.rename(libraries)
         except OSError:

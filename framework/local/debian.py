@@ -43,11 +43,15 @@ def missing() -> list[str]:
 
 
 def ensure(say: Callable[[str], None]) -> None:
+    """Installs what Mesos needs and is missing. Raises as ``install``."""
+    install(missing(), say)
+
+
+def install(packages: list[str], say: Callable[[str], None]) -> None:
     """Installs what is missing when run as root, or where sudo asks for no password.
 
     Raises InputError with the exact command where it may not, ButleryError where apt-get fails.
     """
-    packages = missing()
     if not packages:
         return
     prefix = _privilege()
@@ -55,14 +59,14 @@ def ensure(say: Callable[[str], None]) -> None:
         raise InputError(
             [Fault("local", "missing on this machine; run: sudo apt-get install -y " + " ".join(packages))]
         )
-    install = [*prefix, "apt-get", "install", "-y", "--no-install-recommends", *packages]
-    say("running " + " ".join(install))
-    if _run(install).returncode != 0:  # a fresh machine has no package lists yet
+    command = [*prefix, "apt-get", "install", "-y", "--no-install-recommends", *packages]
+    say("running " + " ".join(command))
+    if _run(command).returncode != 0:  # a fresh machine has no package lists yet
         _run([*prefix, "apt-get", "update"])
-        done = _run(install)
+        done = _run(command)
         if done.returncode != 0:
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            raise ButleryError(f"{' '.join(install)} ended with {done.returncode}: {' '.join(last)}")
+            raise ButleryError(f"{' '.join(command)} ended with {done.returncode}: {' '.join(last)}")
 
 
 def _privilege() -> list[str] | None:

@@ -9,22 +9,19 @@ libmesos is linked: master, agent, containerizers. Nothing of Python is needed t
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import platform
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from framework.errors import ButleryError, Fault, InputError, UnavailableError
 from framework.local import debian, stand_ins
+from framework.local.caches import cache_of, locked
 
 VERSION = "1.11.0"
 REQUIREMENT = "mesos-scheduler===1.11.0.linux-x86_64"
@@ -38,15 +35,13 @@ LIBRARY_IN_ARCHIVE = "_scheduler.so"
 PIP = "pip==24.0"
 
 FETCH_TIMEOUT_S = 900
-LOCK_TIMEOUT_S = 1200
 PROGRAMS = {"mesos-local": "mesos_local.cpp", "mesos-containerizer": "mesos_containerizer.cpp"}
 _SHIMS = Path(__file__).parent / "shims"
 
 
 def default_cache() -> Path:
     """``$XDG_CACHE_HOME/butlery/mesos-1.11.0``, or the same below ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "butlery" / f"mesos-{VERSION}"
+    return cache_of(f"mesos-{VERSION}")
 
 
 def ensure(say: Callable[[str], None], cache: Path | None = None) -> Path:
@@ -65,7 +60,7 @@ def ensure(say: Callable[[str], None], cache: Path | None = None) -> Path:
     if _complete(library, shims):
         return shims
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "lock", say):
+    with locked(cache / "lock", "Mesos", say):
         if not _library_there(library):
             _fetch(library, say)
         if not _complete(library, shims):
@@ -86,26 +81,6 @@ def _shims_hash() -> str:
     for path in [*sorted(_SHIMS.iterdir()), Path(stand_ins.__file__)]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Only one process fetches and builds; the others wait for it, at most LOCK_TIMEOUT_S."""
-    with path.open("a") as lock:
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
-        said = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not said:
-                    say("another process is fetching Mesos; waiting for it")
-                    said = True
-                if time.monotonic() > deadline:
-                    raise UnavailableError(f"{path} is held by another process since {LOCK_TIMEOUT_S} s") from None
-                time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter, no secret
-        yield
 
 
 def _fetch(library: Path, say: Callable[[str], None]) -> None:

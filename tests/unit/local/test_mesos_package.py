@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from framework.errors import ButleryError, UnavailableError
-from framework.local import debian, mesos_package
+from framework.local import caches, debian, mesos_package
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def test_the_right_library_is_moved_into_place(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_second_process_waits_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mesos_package, "LOCK_TIMEOUT_S", 0)
+    monkeypatch.setattr(caches, "LOCK_TIMEOUT_S", 0)
     (tmp_path / "cache").mkdir()
     lock = tmp_path / "cache" / "lock"
     hold = f"import fcntl; f = open({str(lock)!r}, 'a'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
