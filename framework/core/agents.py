@@ -6,6 +6,8 @@ that leave their queues. What is told may come twice, late, in another order or 
 
 from __future__ import annotations
 
+import msgspec
+
 from framework.core import events as ev
 from framework.core import pools
 from framework.core.claiming import waits_no_more
@@ -207,7 +209,10 @@ def told(state: State, event: ev.BuildTold) -> list[Effect]:
     request = None if task is None else state.requests[task.request_id]
     if request is None or request.jenkins is None:
         return []
-    request.jenkins.build_url, request.jenkins.result = event.url, event.result
+    side = request.jenkins
+    side.build_url, side.result = event.url, event.result
+    if side.past and side.accepted_at is None:  # which its agent has served by now
+        side.past = [*side.past[:-1], msgspec.structs.replace(side.past[-1], build_url=event.url, result=event.result)]
     return [SaveRequest(request)]
 
 

@@ -59,6 +59,7 @@ def claim(state: State, host_id: HostId, role: str, requests: list[Request], now
         )
         state.deadlines.set("claim", its_id, now + NODE_S)
         request.state = RequestState.PREPARING
+        request.claimed_at = now
         if state.earmarks:
             state.release_for(request, now)
         effects.append(PrepareNode(its_id, request, node))
@@ -256,6 +257,7 @@ def _set_deadline(state: State, found: Claim) -> None:
 
 def _wait_again(state: State, request: Request, now: float) -> None:
     request.state = RequestState.WAITING
+    request.claimed_at = None
     state.enqueue(request, now)
 
 

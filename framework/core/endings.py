@@ -104,7 +104,7 @@ def _try_again(state: State, request: Request, task: Task, outcome: Outcome, now
     if not again:
         return False
     request.state = RequestState.WAITING
-    request.running_at = None
+    request.claimed_at = request.launched_at = request.running_at = None
     request.given = None
     side = request.jenkins
     if side is not None:

@@ -16,6 +16,24 @@ class QueueItem(msgspec.Struct, frozen=True):
         return f"{self.number}@{self.since_ms}"
 
 
+class PooledBuild(msgspec.Struct, frozen=True):
+    """A build that an agent of a pool has served. Times are seconds since the epoch, by our clock."""
+
+    number: int  # from 1, of all that its agent served
+    item: QueueItem | None
+    task: str
+    label: str
+    buildable_at: float
+    accepted_at: float
+    served_at: float
+    build_url: str = ""
+    result: str | None = None
+
+
+PAST_AT_MOST = 4
+"""Builds that an agent of a pool is remembered to have served: what was told of them may not be on disk yet."""
+
+
 class JenkinsSide(msgspec.Struct):
     """Of a request that came from a master's queue. Times are seconds since the epoch, by our clock.
 
@@ -41,3 +59,4 @@ class JenkinsSide(msgspec.Struct):
     builds: int = 0  # served by its agent, where that is pooled
     build_url: str = ""  # of the newest build on its agent, below the master's own
     result: str | None = None  # of that build, as Jenkins spells it
+    past: list[PooledBuild] = []  # the last of them, the newest at the end

@@ -22,6 +22,8 @@ def launch(state: State, host_id: HostId, role: str, requests: list[Request], no
         request.attempt += 1
         request.state = RequestState.LAUNCHING
         request.launched_at = now
+        if request.jenkins is None:  # others have had their places while their nodes were made
+            request.claimed_at = now
         request.hostname = held.hostname
         template, its_id = request.template, task_id(request.id, request.attempt)
         own_ports, ports = ports[: template.resources.ports], ports[template.resources.ports :]

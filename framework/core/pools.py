@@ -12,7 +12,7 @@ from framework.core.effects import Effect, LookAt, RemoveNode, SaveRequest, Save
 from framework.core.endings import end_request, kill, set_deadline
 from framework.core.events import SeenNode
 from framework.core.ids import TaskId
-from framework.core.jenkins import JenkinsSide
+from framework.core.jenkins import PAST_AT_MOST, JenkinsSide, PooledBuild
 from framework.core.state import Pooled, State
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task, TaskState
 from framework.core.templates import Lifetime
@@ -90,8 +90,9 @@ def taken(state: State, other: Request, side: JenkinsSide, now: float) -> list[E
 
 def served(state: State, task: Task, request: Request, side: JenkinsSide, now: float) -> list[Effect]:
     """A build on the agent is over; the agent stays for the next, unless it is to go."""
-    state.masters.of(request.tenant).bind(request, None)
     side.builds += 1
+    _remember(side, now)
+    state.masters.of(request.tenant).bind(request, None)
     side.accepted_at = None
     agent = state.pooled.setdefault(task.id, Pooled())
     if agent.leaving_at is not None:
@@ -102,6 +103,17 @@ def served(state: State, task: Task, request: Request, side: JenkinsSide, now: f
     if task.state is TaskState.RUNNING:
         _has_until(state, task, request, now + template.idle_s)  # should its master never be seen again
     return [SaveTask(task), SaveRequest(request)]
+
+
+def _remember(side: JenkinsSide, now: float) -> None:
+    accepted_at = now if side.accepted_at is None else side.accepted_at
+    url, result = side.build_url, side.result
+    if side.past and url == side.past[-1].build_url:  # nothing was told of this one
+        url, result = "", None
+    served = PooledBuild(
+        side.builds, side.item, side.task, side.label, side.buildable_at, accepted_at, now, url, result
+    )
+    side.past = [*side.past[1 - PAST_AT_MOST :], served]
 
 
 def time_begins(state: State, task: Task, request: Request, runs_since: float) -> float:

@@ -88,6 +88,7 @@ def _promise(state: State, request: Request, task: Task, now: float) -> Effect:
     state.paused.launched(request, task.id)
     state.spares.promise(task.id, request.id)
     request.state = RequestState.PREPARING
+    request.claimed_at = now
     return PrepareNode(task.id, request, node_of(task.id))
 
 
@@ -125,5 +126,6 @@ def wait_again(state: State, request: Request, now: float) -> list[Effect]:
     """Who was promised a spare waits again, in no worse place than before."""
     effects = release(state, request)
     request.state = RequestState.WAITING
+    request.claimed_at = None
     state.enqueue(request, now)
     return effects

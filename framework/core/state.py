@@ -403,6 +403,7 @@ def restore(
         if request.state is RequestState.PREPARING:  # its claim is forgotten, and its node made anew or swept
             request.state = RequestState.WAITING
         if request.state is RequestState.WAITING:
+            request.claimed_at = None
             state.enqueue(request, now)
     return state
 

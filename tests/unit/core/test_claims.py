@@ -273,3 +273,27 @@ def test_a_shared_mesos_executor_is_paid_for_once() -> None:
     assert rig.claim(one) and rig.claim(other)
     rig.ready(one, other)
     assert rig.state.live_task(one) and rig.state.live_task(other)
+
+
+def test_when_a_request_had_its_place_is_known_until_it_waits_again() -> None:
+    rig = AgentsRig()
+    request = rig.claimed()
+    begun_at = rig.now
+    assert request.claimed_at == begun_at
+    rig.now += 0.3
+    rig.send(ev.NodeFailed(rig.claim(request).task_id, "down", 1.0))
+    assert request.claimed_at is None
+    rig.now += CLOSED_S + 1
+    rig.offer("h1")
+    rig.ready(request)
+    rig.now += 0.2
+    assert request.claimed_at == request.launched_at > begun_at  # its node was made at once
+    rig.update(rig.task(request), "TASK_LOST")
+    assert (request.claimed_at, request.launched_at) == (None, None)
+
+
+def test_a_claim_that_a_restart_forgets_was_never_placed() -> None:
+    rig = AgentsRig()
+    request = rig.claimed()
+    state = restore(rig.state.config, rig.state.framework_id, [Tenant(TEAM)], [request], [], rig.now)
+    assert state.requests[request.id].claimed_at is None

@@ -66,6 +66,7 @@ def test_a_request_that_passes() -> None:
     kinds = [type(effect) for effect in rig.last if not isinstance(effect, Report)]
     assert kinds.index(Launch) > max(kinds.index(SaveTask), kinds.index(SaveRequest)), "saved, then called"
     assert (request.state, request.attempt, task.id) == (RequestState.LAUNCHING, 1, f"{request.id}.1")
+    assert request.claimed_at == request.launched_at == rig.now
     rig.update(task, "TASK_RUNNING")
     assert rig.effects(Acknowledge) == [Acknowledge(task.id, task.host_id, b"uuid")]
     assert request.state is RequestState.RUNNING

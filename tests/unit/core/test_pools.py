@@ -260,3 +260,26 @@ def test_one_whose_item_an_idle_agent_took_comes_for_nobody() -> None:
     take(rig, task, second)
     assert side_of(first).item is not None
     assert gone(rig, launched), "nothing is left for it"
+
+
+def test_an_agent_remembers_the_last_builds_that_it_served() -> None:
+    rig = Rig()
+    request, task = idle(rig)
+    side = side_of(request)
+    rig.send(ev.BuildTold(task.id, "job/1/", "SUCCESS"))  # late
+    for number in range(2, 7):
+        rig.now += 10
+        other = item(rig)
+        take(rig, task, other)
+        rig.now += 5
+        if number == 3:
+            rig.send(ev.BuildTold(task.id, f"job/{number}/", "FAILURE"))
+        rig.send(ev.AgentServed(task.id))
+    assert [build.number for build in side.past] == [3, 4, 5, 6]
+    third, fourth = side.past[:2]
+    assert (third.build_url, third.result) == ("job/3/", "FAILURE")
+    assert (fourth.build_url, fourth.result) == ("", None), "nobody told of it"
+    assert (fourth.accepted_at - third.served_at, fourth.served_at - fourth.accepted_at) == (10, 5)
+    assert fourth.item is not None
+    assert fourth.item != third.item
+    assert fourth.buildable_at == fourth.accepted_at

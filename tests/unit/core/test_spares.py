@@ -55,7 +55,7 @@ def test_a_waiting_request_takes_a_spare_at_once() -> None:
     request = item(rig)
     assert prepared(rig) == [(task.id, request.id)]
     assert rig.effects(ef.PrepareNode)[0].node == node_of(task.id)
-    assert request.state is RequestState.PREPARING
+    assert (request.state, request.claimed_at) == (RequestState.PREPARING, rig.now)
 
 
 def test_once_its_node_stands_the_spare_is_the_requests_agent() -> None:
