@@ -38,7 +38,7 @@ from framework.setting_types import (
     Text,
     UidRange,
 )
-from framework.telemetry_settings import TelemetrySettings, read_telemetry_secrets
+from framework.telemetry_settings import TelemetrySettings, price_sheet_of, read_telemetry_secrets
 from framework.urls import api_url, mesos_url, zookeeper_url
 
 _HOST_DEFAULTS = HostPolicy()
@@ -453,9 +453,9 @@ def load_section(path: Path | None, section: str, model: type[Section]) -> Secti
 
 
 def validate_file(path: Path, environ: Mapping[str, str], sections: Mapping[str, type[BaseModel]]) -> list[Fault]:
-    """Every fault of the file, its ``sections`` that other rooms read and its templates included; none where it is
+    """Every fault of the file, its ``sections`` that other rooms read, its templates and its price sheet included; none
 
-    right.
+    where it is right.
     """
     try:
         document = _document(path)
@@ -471,8 +471,18 @@ def validate_file(path: Path, environ: Mapping[str, str], sections: Mapping[str,
             check(document, model, (name,), {"base": base})
         except InputError as error:
             faults += error.faults
+    try:
+        price_sheet_of(document, base)
+    except InputError as error:
+        faults += error.faults
     told = {fault.where for fault in faults}
     return faults + [fault for fault in _faults_of_templates(path, document, base) if fault.where not in told]
+
+
+def notices_of_file(path: Path) -> list[str]:
+    """What of a file without faults may not be as its author meant it: what has no price in its price sheet."""
+    prices = price_sheet_of(_document(path), _base(path))
+    return [] if prices is None else prices.notices
 
 
 def _faults_of_templates(path: Path, document: Document, base: Path) -> list[Fault]:

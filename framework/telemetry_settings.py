@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, model_validator
 
-from framework.documents import Document, DocumentModel
+from framework.documents import Document, DocumentModel, read_document
 from framework.errors import Fault
-from framework.secret_files import read_secret
+from framework.secret_files import read_secret, resolved
 from framework.setting_types import LocalPath, Matching, Name, PositiveSeconds, Text
+from framework.telemetry.prices import PriceSheet, price_sheet
 from framework.urls import service_url
 
 ELASTICSEARCH_PASSWORD_VARIABLE = "BUTLERY_ELASTICSEARCH_PASSWORD"  # noqa: S105 the variable's name
@@ -219,6 +220,22 @@ class TelemetrySettings(DocumentModel):
     alerts: Annotated[list[AlertSettings], Field(max_length=1000), AfterValidator(_different)] = Field(
         default_factory=list, description="Channels that are told of builds which ended badly."
     )
+
+
+def price_sheet_of(document: Document, base: Path) -> PriceSheet | None:
+    """The price sheet that settings name, which stand in the folder ``base``; None where they name none, or no path.
+
+    Raises InputError with every fault of the sheet.
+    """
+    section = document.data.get("telemetry") if isinstance(document.data, dict) else None
+    given = section.get("prices_path") if isinstance(section, dict) else None
+    if not isinstance(given, str):
+        return None
+    try:
+        path = resolved(given, base)
+    except ValueError:
+        return None
+    return price_sheet(read_document(path))
 
 
 def read_telemetry_secrets(document: Document, telemetry: TelemetrySettings, environ: Mapping[str, str]) -> list[Fault]:

@@ -12,7 +12,7 @@ import typer
 
 from framework.cli import exits
 from framework.cli.connection import AsJson, Directory, Server, TokenFile, connect
-from framework.cli.output import print_json, print_line, say, say_faults
+from framework.cli.output import print_json, print_line, printable, say, say_faults
 from framework.errors import Fault, InputError
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The settings; by default the defaults.")]
@@ -134,19 +134,25 @@ def validate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The settings.")] = Path("butlery.yaml"),
     as_json: AsJson = False,
 ) -> None:
-    """Check a settings file and name every fault with its line. Exit code 2 where there is one."""
+    """Check a settings file and name every fault with its line. Exit code 2 where there is one.
+
+    A price sheet's times and hosts without a price are told too; they are no faults.
+    """
     from importlib.metadata import entry_points
 
     from framework.local.spec import LocalSettings
-    from framework.settings import validate_file
+    from framework.settings import notices_of_file, validate_file
 
     others = {found.name: found.load() for found in entry_points(group=SETTINGS_GROUP)}
     faults = validate_file(file, os.environ, {"local": LocalSettings, **others})
+    notices = [] if faults else notices_of_file(file)
     if as_json:
-        print_json({"ok": not faults, "faults": [fault._asdict() for fault in faults]})
+        print_json({"ok": not faults, "faults": [fault._asdict() for fault in faults], "notices": notices})
     elif faults:
         say(f"butlery: {len(faults)} faults" if len(faults) > 1 else "butlery: one fault")
         say_faults(faults)
     else:
         print_line(f"{file}: no faults")
+        for notice in notices:
+            say(printable(f"! {notice}"))
     raise typer.Exit(2 if faults else 0)

@@ -12,7 +12,7 @@ import pytest
 from framework.catalog.files import read_catalog
 from framework.core.events import CatalogSet, Event, TemplateLimits
 from framework.errors import InputError
-from framework.runtime import templates
+from framework.runtime import templates, watching
 from framework.runtime.chance import SystemClock
 from framework.runtime.templates import TemplateWatch
 
@@ -31,7 +31,7 @@ def cpus(watch: TemplateWatch) -> float:
 
 
 async def test_what_changes_is_taken_up_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(templates, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(watching, "LOOK_EVERY_S", 0.02)
     config, beside = tmp_path / "butlery.yaml", tmp_path / "more"
     config.write_text("templates: {base: {cpus: 1, max_agents: 3}}\nlog: {level: info}\n")
     beside.mkdir()
@@ -92,13 +92,13 @@ async def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: py
         return read(*arguments)
 
     monkeypatch.setattr(templates, "read_catalog", hanging)
-    monkeypatch.setattr(templates, "READ_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(watching, "READ_TIMEOUT_S", 0.05)
     try:
         for _ in range(3):
             assert await watch.reload() == [f"templates: {file}: not read within 0.05 s"]
     finally:
         may_read.set()
-    monkeypatch.setattr(templates, "READ_TIMEOUT_S", WAIT_S)
+    monkeypatch.setattr(watching, "READ_TIMEOUT_S", WAIT_S)
     assert await watch.reload() == []
     assert len(asked) == 1
 
