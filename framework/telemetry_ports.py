@@ -292,6 +292,14 @@ class Telemetry(Protocol):
     def health(self) -> TelemetryHealth: ...
 
 
+class MetricsPage(Protocol):
+    """What Prometheus reads."""
+
+    async def page(self, accept: str) -> tuple[bytes, str]:
+        """The metrics, and their media type: OpenMetrics where the header ``Accept`` names it, else Prometheus' text."""
+        ...
+
+
 class Use(msgspec.Struct, frozen=True):
     """One look at the whole state, for samples and metrics."""
 

@@ -11,10 +11,10 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse
 
 import framework
-from framework.api import builds, demand, files, jobs, leadership, masters, operations, problems, webhooks
+from framework.api import builds, demand, files, jobs, leadership, masters, metrics, operations, problems, webhooks
 from framework.api import templates as template_routes
 from framework.api.auth import Authenticator
-from framework.api.context import Context, Waiters
+from framework.api.context import Context, Scraped, Waiters
 from framework.api.forwarding import Forwarder, Forwarding
 from framework.api.hooks import Hooks
 from framework.api.masters import MasterIn
@@ -44,6 +44,7 @@ def create_app(
     serverless: ServerlessSettings | None = None,
     hooks: Hooks | None = None,
     telemetry: Telemetry | None = None,
+    scraped: Scraped | None = None,
 ) -> FastAPI:
     """The application, ready for a server.
 
@@ -72,10 +73,11 @@ def create_app(
         hooks or Hooks(),
         strangers,
         telemetry,
+        scraped,
     )
     app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes, strangers)
     problems.install(app)
-    for routes in (jobs, builds, files, operations, leadership, masters, template_routes, webhooks):
+    for routes in (jobs, builds, files, operations, leadership, masters, metrics, template_routes, webhooks):
         app.include_router(routes.router)
     policy = {
         "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"

@@ -17,7 +17,8 @@ from framework.catalog.matching import Templates
 from framework.ports import Control, Seat
 from framework.serverless_settings import ServerlessSettings
 from framework.settings import ApiSettings
-from framework.telemetry_ports import Telemetry
+from framework.telemetry_ports import MetricsPage, Telemetry
+from framework.telemetry_settings import MetricsSettings
 
 MAX_WAITERS = 2000
 """Calls that wait at once, for all; each holds a connection and some 10 KiB."""
@@ -46,6 +47,13 @@ class Waiters:
                 del self._of[name]
 
 
+class Scraped(NamedTuple):
+    """What ``/metrics`` tells, and whom."""
+
+    source: MetricsPage
+    settings: MetricsSettings
+
+
 class Context(NamedTuple):
     """The runtime, and the settings that bear on requests."""
 
@@ -58,6 +66,7 @@ class Context(NamedTuple):
     hooks: Hooks
     strangers: Strangers
     telemetry: Telemetry | None = None  # None where a test serves none
+    metrics: Scraped | None = None  # so here
 
     @property
     def control(self) -> Control:

@@ -13,6 +13,7 @@ import uvloop
 
 from agents import pack
 from framework.api.app import create_app
+from framework.api.context import Scraped
 from framework.api.hooks import Hooks
 from framework.cli.state import SharedState, open_state
 from framework.core.ids import FrameworkId, TenantName
@@ -36,6 +37,8 @@ from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
 from framework.runtime.serving import HttpServer, allow_files, http_config, listen, own_user, url_of
 from framework.runtime.statuses import Statuses
+from framework.runtime.telemetry.exposition import Exposition
+from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.templates import TemplateWatch
 from framework.settings import Settings
 
@@ -116,6 +119,7 @@ async def _serve(
     masters = MastersAccess(edge, templates, settings.jenkins)
 
     hooks, forges = settings.webhooks, Forges(settings.webhooks)
+    metrics = Metrics()
     telling = {one.name: forges.by_hook[one.name] for one in hooks if one.token is not None}
 
     def new_driver(framework_id: FrameworkId | None) -> SchedulerDriver:
@@ -125,12 +129,19 @@ async def _serve(
         confirm = state.election.confirm if state.shared else None
         statuses = Statuses(telling, {TenantName(one.tenant) for one in hooks}, state.store, url, clock, chance)
         return Scheduler(
-            state.store, found, new_driver, cluster, config, agent, clock, chance, confirm, masters, statuses
+            state.store, found, new_driver, cluster, config, agent, clock, chance, confirm, masters, statuses, metrics
         )
 
     seat = Leadership(state.store, state.revision, state.election, new_scheduler, config, url, clock, chance)
+    scraped = Scraped(Exposition(metrics, seat, None, clock), settings.telemetry.metrics)
     app = create_app(
-        seat, settings.api, templates, admin_token_sha256, settings.serverless, Hooks(hooks, forges.by_hook)
+        seat,
+        settings.api,
+        templates,
+        admin_token_sha256,
+        settings.serverless,
+        Hooks(hooks, forges.by_hook),
+        scraped=scraped,
     )
     server = HttpServer(http_config(app, STOP_GRACE_S))
     loop = asyncio.get_running_loop()

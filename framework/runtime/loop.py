@@ -19,6 +19,7 @@ from framework.log import get_logger
 from framework.ports import Chance, Clock, NewRequest, Store
 from framework.runtime.performer import Performer
 from framework.runtime.saving import Saving
+from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.waiting import fail, tell, until_done, until_due, until_set
 
 log = get_logger(__name__)
@@ -44,6 +45,7 @@ class Loop:
         clock: Clock,
         chance: Chance,
         saved: Callable[[Request], None] = lambda _: None,
+        metrics: Metrics | None = None,
     ) -> None:
         """``saved`` is called with each request of a webhook as it is once that is saved; it never blocks."""
         self.state = state
@@ -52,6 +54,8 @@ class Loop:
         self._performer = performer
         self._clock = clock
         self._events: deque[tuple[Event, asyncio.Future[None] | None]] = deque()
+        self._metrics = metrics or Metrics()
+        self._metrics.queues(self._events)
         self._submissions: deque[_Submission] = deque()
         self._submitted = 0  # requests in these
         self._effects: list[Effect] = []  # of what the last write submitted; saved with the next frame
@@ -188,10 +192,14 @@ class Loop:
                     frame.append(effect)
                 else:
                     calls.append(effect)
+            decided_at = self._clock.now()
+            self._metrics.turned(decided_at - begun_at)
             if frame or submitting:
                 self._wrote_at = begun_at
             if not await self._save(frame, submitting):
                 return
+            if frame or submitting:
+                self._metrics.committed(self._clock.now() - decided_at)
             tell(waiting)
         finally:
             fail(waiting, self.saving_fails or _STOPPING)

@@ -19,6 +19,7 @@ from framework.runtime.loop import Loop
 from framework.runtime.performer import AgentLaunch, Performer
 from framework.runtime.saved import restored, tokens_of
 from framework.runtime.statuses import Statuses
+from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.waiting import until_done, until_set
 
 log = get_logger(__name__)
@@ -56,6 +57,7 @@ class Scheduler:
         confirm: Confirm | None = None,
         masters: MastersAccess | None = None,
         statuses: Statuses | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """With ``confirm`` it is asked before every subscription and whenever a node is removed; without, the driver
 
@@ -78,7 +80,7 @@ class Scheduler:
         self._statuses = statuses or Statuses({}, (), store, "", clock, chance)
         for request in snapshot.requests:
             self._statuses.changed(request)
-        self.loop = Loop(state, store, self._performer, clock, chance, self._statuses.changed)
+        self.loop = Loop(state, store, self._performer, clock, chance, self._statuses.changed, metrics)
         self._desk = (
             None if reach is None or masters is None else MastersDesk(masters, reach, self.loop, store, clock, chance)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 
 import msgspec
 
@@ -70,7 +70,7 @@ class Metrics:
         self._unpriced: Counter[str] = Counter()
         self._turns = Histogram(TURN_BOUNDS_S)
         self._commits = Histogram(COMMIT_BOUNDS_S)
-        self._queued = 0
+        self._events: Sized = ()
         self._reasons: dict[str, dict[str, int]] = {}
 
     def ended(self, record: BuildRecord) -> None:
@@ -100,10 +100,13 @@ class Metrics:
         """The sampler has looked; of it what builds wait for is kept."""
         self._reasons = use.reasons
 
-    def turned(self, took_s: float, queued: int) -> None:
-        """The loop has had a turn, and so many events wait for the next."""
+    def queues(self, events: Sized) -> None:
+        """Where events wait for the loop's next turn."""
+        self._events = events
+
+    def turned(self, took_s: float) -> None:
+        """The loop has decided what follows of a turn's events."""
         self._turns.add(max(0.0, took_s))  # the wall clock may have been set
-        self._queued = queued
 
     def committed(self, took_s: float) -> None:
         """A frame was saved."""
@@ -122,7 +125,7 @@ class Metrics:
             unpriced=dict(self._unpriced),
             turns=self._turns.copy(),
             commits=self._commits.copy(),
-            queued=self._queued,
+            queued=len(self._events),
             reasons=self._reasons,
         )
 

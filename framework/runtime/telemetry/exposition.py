@@ -1,0 +1,67 @@
+"""What Prometheus reads: one look at the scheduler, made on the loop's thread and written out beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import msgspec
+from prometheus_client import Metric, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from framework.ports import Clock, Seat
+from framework.runtime.telemetry.families import Look, families
+from framework.runtime.telemetry.metrics import Metrics
+from framework.telemetry_ports import Telemetry
+
+KEPT_S = 1.0
+"""So long one page is told to all who ask, so that they are no load however many they are."""
+OPENMETRICS = "application/openmetrics-text"
+
+
+class Exposition:
+    """``framework.telemetry_ports.MetricsPage``."""
+
+    def __init__(self, metrics: Metrics, seat: Seat, telemetry: Telemetry | None, clock: Clock) -> None:
+        self._metrics = metrics
+        self._seat = seat
+        self._telemetry = telemetry
+        self._clock = clock
+        self._process = ProcessCollector(registry=None)
+        self._writing = asyncio.Lock()
+        self._pages: dict[str, tuple[float, bytes]] = {}
+
+    async def page(self, accept: str) -> tuple[bytes, str]:
+        encode, media_type = choose_encoder(OPENMETRICS if OPENMETRICS in accept else "")
+        async with self._writing:
+            now = self._clock.now()
+            made_at, body = self._pages.get(media_type, (0.0, b""))
+            if not 0 <= now - made_at < KEPT_S:
+                body = await asyncio.to_thread(self._written, encode, self._look())
+                self._pages[media_type] = (now, body)
+        return body, media_type
+
+    def _look(self) -> Look:
+        counted = self._metrics.counted()
+        if not self._seat.leads:
+            return Look(counted, leads=False)
+        control = self._seat.control
+        return Look(counted, True, None, control.health(), control.tenants(), control.hosts())
+
+    def _written(self, encode: Callable[[Collector], bytes], look: Look) -> bytes:
+        if self._telemetry is not None:
+            look = msgspec.structs.replace(look, telemetry=self._telemetry.health())  # which may wait for the spool
+        return encode(_Page(look, self._process))
+
+
+class _Page(Collector):
+    """What the encoders ask for everything."""
+
+    def __init__(self, look: Look, process: ProcessCollector) -> None:
+        self._look = look
+        self._process = process
+
+    def collect(self) -> Iterator[Metric]:
+        yield from families(self._look)
+        yield from self._process.collect()
