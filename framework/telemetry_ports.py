@@ -27,6 +27,10 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     again: bool = False  # some of it may be there already, in an older index even
 
+    def documents(self) -> list[bytes]:
+        """The records' lines of JSON."""
+        return self.payload.split(b"\n")[1::2]
+
 
 class Rejected(msgspec.Struct, frozen=True):
     """A record that can never be taken as it is."""

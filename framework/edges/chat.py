@@ -1,0 +1,87 @@
+"""A channel that is told of builds which ended badly, by a webhook that takes what Slack's takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from framework.edges.posting import Poster, late, read_builds, refusal
+from framework.errors import UnavailableError
+from framework.log import get_logger, protect
+from framework.ports import Clock
+from framework.telemetry.alerting import Digest, message
+from framework.telemetry.records import Kind
+from framework.telemetry_ports import Batch, OperatorError, Rejected
+from framework.telemetry_settings import AlertSettings
+
+TIMEOUT_S = 4.0
+"""Of one call; a scheduler that stops waits for it, and for one more with what is still to be told."""
+RETRY_S = 30.0
+"""Until a channel is tried again that could not be told of builds for so long that they are only counted."""
+
+log = get_logger(__name__)
+
+
+class AlertsConsumer:
+    """``framework.telemetry_ports.Consumer`` of finished builds, for one channel.
+
+    What comes within ``every_s`` of a message is gathered for the next, in memory: a scheduler that is killed leaves it
+    untold. One that stops tells it.
+    """
+
+    kinds = frozenset((Kind.BUILDS,))
+
+    def __init__(self, settings: AlertSettings, clock: Clock, timeout_s: float = TIMEOUT_S) -> None:
+        address = settings.url.get_secret_value()
+        protect(address)
+        self.name = f"alerts-{settings.name}"
+        self.tend_every_s = min(settings.every_s, 60.0)  # a message that is due is sent when something comes, or then
+        self._who = f"alerts' channel {settings.name}"
+        self._classes = frozenset(settings.classes)
+        self._tenants = frozenset(settings.tenants)
+        self._every_s = settings.every_s
+        self._poster = Poster(self._who, address, {"Content-Type": "application/json"}, timeout_s)
+        self._clock = clock
+        self._gathered = Digest()
+        self._next_at = 0.0
+
+    def take(self, batches: Sequence[Batch]) -> list[Rejected]:
+        """Where the channel cannot be told, builds of more than an hour ago are only counted, so as not to wait."""
+        builds, _ = read_builds(batches)  # the sink sees to what cannot be read
+        now = self._clock.now()
+        ours = [
+            one.record
+            for one in builds
+            if one.record.result_class in self._classes and (not self._tenants or one.record.tenant in self._tenants)
+        ]
+        gathered = self._gathered.more(ours, round(now * 1000))
+        try:
+            gathered = self._told(gathered, now)
+        except (UnavailableError, OperatorError):
+            if ours and not late(builds, now):
+                raise
+            self._next_at = now + RETRY_S
+        self._gathered = gathered
+        return []
+
+    def tend(self, now: float) -> None:
+        self._gathered = self._told(self._gathered, now)
+
+    def close(self) -> None:
+        self._next_at = 0.0
+        try:
+            self.tend(self._clock.now())
+        except (UnavailableError, OperatorError):
+            log.warning("builds that ended badly were not told", channel=self.name, builds=self._gathered.builds)
+        self._poster.close()
+
+    def _told(self, gathered: Digest, now: float) -> Digest:
+        """What is still to be told. Raises as ``take``."""
+        if not gathered.builds or now < self._next_at:
+            return gathered
+        answer = self._poster.post(msgspec.json.encode(message(gathered, round(now * 1000))))
+        if answer.status // 100 != 2:
+            raise refusal(self._who, answer)
+        self._next_at = now + self._every_s
+        return Digest()
