@@ -14,6 +14,7 @@ from framework.errors import Fault
 from framework.secret_files import read_secret, resolved
 from framework.setting_types import LocalPath, Matching, Name, PositiveSeconds, Text
 from framework.telemetry.prices import PriceSheet, price_sheet
+from framework.telemetry.sizing import MAX_BUILDS, Aim, fewest
 from framework.urls import service_url
 
 ELASTICSEARCH_PASSWORD_VARIABLE = "BUTLERY_ELASTICSEARCH_PASSWORD"  # noqa: S105 the variable's name
@@ -110,6 +111,20 @@ class SizingSettings(DocumentModel):
         default=2.0, description="Largest multiple of what the template gives that is applied."
     )
     history_d: Days = Field(default=30, description="How far back builds are looked at; the newest 300 at most.")
+
+    @property
+    def aim(self) -> Aim:
+        return Aim(self.coverage, self.confidence, self.headroom)
+
+    @model_validator(mode="after")
+    def _within_reach(self) -> SizingSettings:
+        builds = fewest(self.aim)
+        if builds > MAX_BUILDS:
+            raise ValueError(
+                f"coverage {self.coverage:g} with confidence {self.confidence:g} takes {builds} measured builds of a "
+                f"job, of which the newest {MAX_BUILDS} are looked at; lower one of the two"
+            )
+        return self
 
 
 class TracesSettings(DocumentModel):

@@ -76,7 +76,7 @@ def confidence(builds: int, kth: int, coverage: float) -> float:
 def rank(builds: int, aim: Aim) -> int:
     """The largest k whose kth largest use is sure enough; 0 where none is."""
     kth = 0
-    while kth < builds and confidence(builds, kth + 1, aim.coverage) >= aim.confidence:
+    while kth < builds and confidence(builds, kth + 1, aim.coverage) >= aim.confidence - 1e-9:
         kth += 1
     return kth
 
