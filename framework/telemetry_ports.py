@@ -13,7 +13,8 @@ import msgspec
 
 from framework.core.answers import TenantUse
 from framework.errors import ButleryError, UnavailableError
-from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, SampleRecord
+from framework.telemetry.lines import lines_of
+from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, Record, SampleRecord
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
@@ -26,6 +27,10 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
     count: int
     payload: bytes
     again: bool = False  # some of it may be there already, in an older index even
+
+    @classmethod
+    def of(cls, kind: Kind, records: Sequence[Record], *, again: bool = False) -> Batch:
+        return cls(kind, len(records), lines_of(records), again)
 
     def documents(self) -> list[bytes]:
         """The records' lines of JSON."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 from framework.core import pools, preemption
 from framework.core.answers import Health, HostUse, TenantUse, WhyNot
@@ -41,19 +42,12 @@ def why_not(state: State, request_id: RequestId, now: float, looked: Looked | No
         return _prepares(state, request, now)
     if request is None or request.state is not RequestState.WAITING:
         return None
-    book = state.tenants[request.tenant]
-    blockers = _blockers(state, book, request, now)
-    shape = book.queue.shape(request_id)
-    turned_away = None if looked is None or shape is None else looked.turned_away.get(shape)
-    if turned_away is None:
-        turned_away = Counter(
-            reason for host in state.hosts.values() for reason in _turned_away(state, request, host, now)
-        )
-        if looked is not None and shape is not None:
-            looked.turned_away[shape] = turned_away
+    queue = state.tenants[request.tenant].queue
+    blockers = [each.text for each in blockers_of(state, request, now)]
+    turned_away = turned_away_of(state, request, now, looked)
     ahead = 0
-    if shape is not None:
-        ahead = book.queue.ahead_of(request_id) if looked is None else looked.ahead_of(book.queue, request_id)
+    if request_id in queue:
+        ahead = queue.ahead_of(request_id) if looked is None else looked.ahead_of(queue, request_id)
     return WhyNot(
         request_id=request_id,
         waiting_s=now - request.submitted_at,
@@ -64,6 +58,17 @@ def why_not(state: State, request_id: RequestId, now: float, looked: Looked | No
         ahead=ahead,
         summary=_summary(state, blockers, turned_away, ahead),
     )
+
+
+def turned_away_of(state: State, request: Request, now: float, looked: Looked | None = None) -> Counter[str]:
+    """Hosts, as ``WhyNot`` counts them, by what turns away the waiting request."""
+    shape = state.tenants[request.tenant].queue.shape(request.id)
+    found = None if looked is None or shape is None else looked.turned_away.get(shape)
+    if found is None:
+        found = Counter(reason for host in state.hosts.values() for reason in _turned_away(state, request, host, now))
+        if looked is not None and shape is not None:
+            looked.turned_away[shape] = found
+    return found
 
 
 def held_back(state: State, request: Request, now: float) -> str | None:
@@ -91,45 +96,60 @@ def _prepares(state: State, request: Request, now: float) -> WhyNot:
     return WhyNot(request.id, now - request.submitted_at, 0, len(state.offers), {}, [text], 0, text)
 
 
-def _at_master(state: State, request: Request, now: float) -> list[str]:
+class Blocker(NamedTuple):
+    """What holds a waiting request before any host is looked at: in one word, and for a person."""
+
+    kind: str  # disconnected, draining, pool, back_off, quota, making_room, breaker, cap, paused, master
+    text: str
+
+
+def _at_master(state: State, request: Request, now: float) -> list[Blocker]:
     """What keeps nodes from being made for it."""
     if request.jenkins is None:
         return []
     master = state.masters.of(request.tenant)
     if master.closed_until > now:
-        return [f"master: {master.trouble}; tried again in {master.closed_until - now:.0f} s"]
-    making = state.claims.making(request.tenant)
-    return [] if state.claims.room(request.tenant) > 0 else [f"master: {making} nodes are made in it already"]
+        return [Blocker("master", f"master: {master.trouble}; tried again in {master.closed_until - now:.0f} s")]
+    if state.claims.room(request.tenant) > 0:
+        return []
+    return [Blocker("master", f"master: {state.claims.making(request.tenant)} nodes are made in it already")]
 
 
-def _blockers(state: State, book: TenantBook, request: Request, now: float) -> list[str]:
-    found = [] if state.connected else ["no connection to Mesos"]
+def blockers_of(state: State, request: Request, now: float) -> list[Blocker]:
+    """What holds the waiting request, whatever is free on hosts; what holds most of all first."""
+    book = state.tenants[request.tenant]
+    found = [] if state.connected else [Blocker("disconnected", "no connection to Mesos")]
     if state.draining:
-        found.append("the scheduler is draining and launches nothing until: butlery scheduler drain --off")
+        text = "the scheduler is draining and launches nothing until: butlery scheduler drain --off"
+        found.append(Blocker("draining", text))
     left = request.not_before - now
     if left > 0 and pools.awaits(state, request):
-        found.append(f"an idle agent of its pool may be given it within {left:.1f} s")
+        found.append(Blocker("pool", f"an idle agent of its pool may be given it within {left:.1f} s"))
     elif left > 0:
-        found.append(
-            f"back-off: attempt {request.attempt + 1} may start in {left:.1f} s, attempt {request.attempt} failed"
-        )
+        text = f"back-off: attempt {request.attempt + 1} may start in {left:.1f} s, attempt {request.attempt} failed"
+        found.append(Blocker("back_off", text))
     need = request.template.resources
     over = book.over_quota(need.cpu_millis, need.mem_mib)
     if over is not None:
         used = {"builds": book.builds, "cpu_millis": book.used_cpu_millis, "mem_mib": book.used_mem_mib}[over]
-        found.append(f"quota: {over} {used} of {getattr(book.tenant.quota, over)} in use")
+        found.append(Blocker("quota", f"quota: {over} {used} of {getattr(book.tenant.quota, over)} in use"))
     elder = book.quota_kept_for
     if elder is not None and book.queue.goes_before(elder, request.id):
-        found.append(f"quota: what is left is kept for request {elder}, which has waited too long for it")
+        text = f"quota: what is left is kept for request {elder}, which has waited too long for it"
+        found.append(Blocker("quota", text))
     ending = preemption.ending_for(state, request.id)
     if ending is not None:
-        found.append(f"room is being made for it on host {ending[0]}: {ending[1]} builds of other tenants are ending")
+        text = f"room is being made for it on host {ending[0]}: {ending[1]} builds of other tenants are ending"
+        found.append(Blocker("making_room", text))
     image = request.template.image
     if image is not None and not state.breakers.allows(image, now):
         left = state.breakers.open(now)[image]
         said = state.breakers.last_message(image)
-        found.append(f"breaker: image {image} could not be had ({said}); tried again in {left:.0f} s")
-    return found + state.caps.why(request) + state.paused.why(request, now) + _at_master(state, request, now)
+        text = f"breaker: image {image} could not be had ({said}); tried again in {left:.0f} s"
+        found.append(Blocker("breaker", text))
+    found += (Blocker("cap", text) for text in state.caps.why(request))
+    found += (Blocker("paused", text) for text in state.paused.why(request, now))
+    return found + _at_master(state, request, now)
 
 
 def _turned_away(state: State, request: Request, host: Host, now: float) -> list[str]:
