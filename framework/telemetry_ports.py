@@ -298,6 +298,11 @@ class Telemetry(Protocol):
     @property
     def history(self) -> History: ...
 
+    @property
+    def use(self) -> Use | None:
+        """As last sampled; None where we do not lead, or have only begun to."""
+        ...
+
     def health(self) -> TelemetryHealth: ...
 
 
