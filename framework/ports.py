@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeAlias
 
 import msgspec
@@ -303,6 +303,13 @@ class Store(Protocol):
 
     def tasks_of(self, request_id: RequestId) -> list[Task]:
         """Every attempt, the first first."""
+        ...
+
+    def ended_since(self, at_s: float) -> Iterator[Request]:
+        """Requests that ended then (seconds since the epoch) or later, the earliest first, as far back as they are
+
+        kept. Read piece by piece, so that writes go on beside it.
+        """
         ...
 
     def set_token(self, tenant: TenantName, token_sha256: str) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -21,7 +21,11 @@ from framework.ports import JobQuery, NewRequest, Snapshot, TenantRecord
 SCHEMA_VERSION = 3
 """1 knew no draining and fewer fields of requests and tasks, 2 no masters: they may not write here again."""
 _MASTERS = "CREATE TABLE IF NOT EXISTS masters (tenant TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;"
-_SCHEMA = f"""{_MASTERS}
+_ENDINGS = (
+    "CREATE TABLE IF NOT EXISTS endings (ended_at REAL NOT NULL, id TEXT NOT NULL, PRIMARY KEY (ended_at, id)) "
+    "WITHOUT ROWID;"
+)
+_SCHEMA = f"""{_MASTERS}{_ENDINGS}
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE tenants (name TEXT PRIMARY KEY, record BLOB NOT NULL, token_sha256 TEXT) WITHOUT ROWID;
 CREATE TABLE requests (
@@ -47,7 +51,7 @@ _LAYOUT = Layout(
     setting="state.path",
     program="scheduler",
     holds="the tenants and builds in it",
-    additions=_MASTERS,
+    additions=_MASTERS + _ENDINGS,
 )
 _LIVE_REQUESTS = (
     "SELECT record, spec FROM requests WHERE state IN ('waiting', 'launching', 'running', 'ending') ORDER BY id"
@@ -65,6 +69,16 @@ _PUT_TASK = (
 )
 """Most saves change nothing that an index holds; SQLite writes every index that a statement could change."""
 
+ENDINGS_KEPT_S = 7 * 86_400.0
+"""How long it is known when requests ended, for ``ended_since``. Of those before, some go with every so many more."""
+_FORGET_EVERY = 1000
+_FORGET_AT_ONCE = 2000
+_FORGET_ENDINGS = (
+    "DELETE FROM endings WHERE (ended_at, id) IN "
+    "(SELECT ended_at, id FROM endings WHERE ended_at < ? ORDER BY ended_at, id LIMIT ?)"
+)
+_PAGE_OF_ENDINGS = 500
+
 _encode = msgspec.json.encode
 _decode_request = msgspec.json.Decoder(Request).decode
 _decode_task = msgspec.json.Decoder(Task).decode
@@ -77,6 +91,7 @@ class SqliteStore(SqliteFile):
 
     layout = _LAYOUT
     commit_every_s = 0.0
+    _ended = 0  # requests, since endings were last forgotten
 
     def load(self) -> Snapshot:
         with self.reading() as db:
@@ -130,8 +145,17 @@ class SqliteStore(SqliteFile):
                 "UPDATE requests SET secrets = NULL WHERE id = ? AND secrets IS NOT NULL", ended
             ).rowcount
             self.secrets_in_journal |= wiped > 0
+            self._note_endings(db, requests.values())
         rows = [(each.id, each.request_id, each.state is not TaskState.ENDED, _encode(each)) for each in tasks.values()]
         _update_all(db, _PUT_TASK, rows)
+
+    def _note_endings(self, db: sqlite3.Connection, requests: Iterable[Request]) -> None:
+        ended = [(each.ended_at, each.id) for each in requests if each.ended_at is not None]
+        db.executemany("INSERT OR IGNORE INTO endings (ended_at, id) VALUES (?, ?)", ended)
+        self._ended += len(ended)
+        if self._ended >= _FORGET_EVERY:
+            self._ended = 0
+            db.execute(_FORGET_ENDINGS, (max(ended)[0] - ENDINGS_KEPT_S, _FORGET_AT_ONCE))
 
     def repeat_of(
         self, tenant: TenantName, idempotency_key: str, digest: str
@@ -179,6 +203,20 @@ class SqliteStore(SqliteFile):
         with self.reading() as db:
             rows = db.execute("SELECT record FROM tasks WHERE request_id = ?", (request_id,)).fetchall()
         return sorted((_decode_task(record) for (record,) in rows), key=lambda task: task.launched_at)
+
+    def ended_since(self, at_s: float) -> Iterator[Request]:
+        after = (at_s, "")
+        while True:
+            with self.reading() as db:
+                rows = db.execute(
+                    "SELECT endings.ended_at, endings.id, record FROM endings JOIN requests USING (id) "
+                    "WHERE (endings.ended_at, endings.id) > (?, ?) ORDER BY endings.ended_at, endings.id LIMIT ?",
+                    (*after, _PAGE_OF_ENDINGS),
+                ).fetchall()
+            if not rows:
+                return
+            after = rows[-1][:2]
+            yield from (_decode_request(record) for *_, record in rows)
 
     def set_token(self, tenant: TenantName, token_sha256: str) -> None:
         with self.writing() as db:

@@ -331,6 +331,28 @@ class StoreContract:
         assert ids(JobQuery(tenant=TenantName("none"))) == ""
         assert ids(JobQuery(job="' OR 1 --")) == ""
 
+    # What has ended lately.
+
+    def test_what_ended_since_is_told_in_that_order(self, open_store: StoreFactory) -> None:
+        store = open_store()
+        requests = [samples.request(f"r{number:04}") for number in range(1200)]
+        store.commit((), [samples.new(request) for request in requests])
+        assert list(store.ended_since(0.0)) == []
+        order = requests[600:] + requests[:600]
+        for second, begin in enumerate(range(0, 1200, 100)):  # many at once, as a turn of the loop ends them
+            frame: list[Save] = []
+            for request in order[begin : begin + 100]:
+                frame += samples.ended(request)
+                request.ended_at = 2000.25 + second
+            store.commit(frame)
+        store.commit([SaveRequest(order[0])])  # again, as when a forge was told
+        for opened_again in (False, True):
+            store = open_store() if opened_again else store
+            assert [one.id for one in store.ended_since(0.0)] == [one.id for one in order]
+            assert list(store.ended_since(2010.25)) == order[1000:]
+            assert list(store.ended_since(2010.5)) == order[1100:]
+            assert list(store.ended_since(2012.0)) == []
+
     # Payloads and secrets.
 
     def test_a_payload_comes_back_whole(self, open_store: StoreFactory) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -127,6 +127,11 @@ class MemoryStore:
     def tasks_of(self, request_id: RequestId) -> list[Task]:
         tasks = [msgspec.json.decode(record, type=Task) for record in self._tables.tasks.values()]
         return sorted((task for task in tasks if task.request_id == request_id), key=lambda task: task.launched_at)
+
+    def ended_since(self, at_s: float) -> Iterator[Request]:
+        found = self.requests(JobQuery(states=(RequestState.ENDED.value,), limit=len(self._tables.requests)))
+        ended = [request for request in found if request.ended_at is not None and request.ended_at >= at_s]
+        yield from sorted(ended, key=lambda request: (request.ended_at, request.id))
 
     def set_token(self, tenant: TenantName, token_sha256: str) -> None:
         with self._lock:

@@ -33,7 +33,7 @@ KEPT_ENDED = 10_000
 KEPT_ENDED_MIB = 24
 """Of them, with their builds' descriptions and attempts; the rest of the room in ZooKeeper is for what lives."""
 
-_decode_request = msgspec.msgpack.Decoder(Request).decode
+decode_request = msgspec.msgpack.Decoder(Request).decode
 _decode_task = msgspec.msgpack.Decoder(Task).decode
 _decode_tenant = msgspec.msgpack.Decoder(Tenant).decode
 _ENDED = RequestState.ENDED.value
@@ -141,7 +141,7 @@ class Copy:
         return Snapshot(
             framework_id=self.framework_id,
             tenants=[TenantRecord(_decode_tenant(record), self._tokens.get(n)) for n, record in self._tenants.items()],
-            requests=[_decode_request(row.record) for row in self._rows.values() if row.state != _ENDED],
+            requests=[decode_request(row.record) for row in self._rows.values() if row.state != _ENDED],
             tasks=[_decode_task(task.record) for task in self._tasks.values() if task.live],
             draining=self.draining,
         )
@@ -163,7 +163,7 @@ class Copy:
 
     def request(self, request_id: RequestId) -> Request | None:
         row = self._rows.get(request_id)
-        return None if row is None else _decode_request(row.record)
+        return None if row is None else decode_request(row.record)
 
     def payload(self, request_id: RequestId) -> BuildSpec | None:
         row = self._rows.get(request_id)
@@ -185,12 +185,16 @@ class Copy:
                 and query.job in (None, row.job)
                 and (not query.states or row.state in query.states)
             ):
-                found.append(_decode_request(row.record))
+                found.append(decode_request(row.record))
         return found
 
     def tasks_of(self, request_id: RequestId) -> list[Task]:
         tasks = [_decode_task(self._tasks[each].record) for each in self._attempts.get(request_id, ())]
         return sorted(tasks, key=lambda task: task.launched_at)
+
+    def ended(self) -> list[bytes]:
+        """Records of requests that have ended, in that order, for ``decode_request``."""
+        return [self._rows[each].record for each in self._ended]
 
     # Changes.
 

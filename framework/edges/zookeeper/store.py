@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -30,7 +30,7 @@ from framework.edges.zookeeper.changes import (
     unpack_groups,
 )
 from framework.edges.zookeeper.connection import RefusedError, ZooKeeperConnection
-from framework.edges.zookeeper.copy import Copy
+from framework.edges.zookeeper.copy import Copy, decode_request
 from framework.edges.zookeeper.nodes import NODE_BYTES, Checkpoint, FencedError, Nodes
 from framework.errors import DeposedError, IdempotencyConflictError, StoreError, StoreFullError
 from framework.jenkins_ports import MasterRecord
@@ -210,6 +210,12 @@ class ZooKeeperStore:
     def tasks_of(self, request_id: RequestId) -> list[Task]:
         with self._reading() as copy:
             return copy.tasks_of(request_id)
+
+    def ended_since(self, at_s: float) -> Iterator[Request]:
+        with self._reading() as copy:
+            records = copy.ended()
+        found = [request for request in map(decode_request, records) if (request.ended_at or 0.0) >= at_s]
+        yield from sorted(found, key=lambda request: (request.ended_at, request.id))
 
     def _reading(self) -> _Reading:
         if self._copy is None:
