@@ -74,7 +74,7 @@ class _Run:
         path = slot.sandbox + ".log" if spec.container else os.path.join(slot.sandbox, "build.log")
         self._log = BuildLog(path, spec.host.log_mib << 20, self._secrets())
         self._control = supervision.Control(control_fd, self._log.tell)
-        self._meter = workspace.DiskMeter(self._place.measured())
+        self._meter = workspace.DiskMeter(self._place.measured(), held=spec.disk_mib > 0)
         self._wake, wake_w = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(wake_w, False)
@@ -96,6 +96,7 @@ class _Run:
         finally:
             result.isolation = self._slot.mode
             result.limit_mem_mib = self._wanted.mem_mib
+            result.peak_disk_mib = self._peak_disk_mib()
             result.wall_s = round(time.monotonic() - self._started_s, 3)
             if result.result_class not in ("passed", "failed"):
                 said = (result.result_class, result.message)
@@ -109,6 +110,12 @@ class _Run:
             _report(self._report_fd, {"result": asdict(result)})
         failed = result.result_class not in ("passed", "cancelled")
         self._place.remove(keep=failed and self._spec.keep_failed_h > 0 and not self._spec.container)
+
+    def _peak_disk_mib(self) -> float | None:
+        """None of one that never began: there is nothing that it would be the peak of."""
+        if self._running:
+            self._meter.look_once_more()
+        return self._meter.peak_mib
 
     def _secrets(self) -> list[str]:
         spec = self._spec

@@ -129,8 +129,8 @@ class Supervision:
             if now_s >= next_check_s:
                 next_check_s = now_s + self._body.interval_s
                 self._end(self._body.check(now_s), 0)
-                occupied = meter.step(now_s) if disk_mib else None
-                if occupied is not None and occupied > disk_mib:
+                occupied = meter.step(now_s)
+                if disk_mib and occupied is not None and occupied > disk_mib:
                     self._end(("disk", "over its disk: uses %d MiB, limit %d MiB" % (occupied, disk_mib)), 0)
             if self._control.listen():
                 grace_s = 0.0 if self._control.orphaned else self._control.kill_grace_s or 0.0

@@ -10,6 +10,7 @@ import sys
 import time
 
 from agents.executor import users
+from agents.executor.limits import MIB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ SCRIPT = "build.sh"
 JAR = "agent.jar"  # of the build's tenant's master, where the build is an agent of that
 SCAN_EVERY_S = 2.0
 SCAN_SHARE = 0.05  # of one CPU, at most, for measuring the workspace
+SCAN_UNHELD_EVERY_S = 10.0  # these two where the disk has no limit, and is measured for the record alone
+SCAN_UNHELD_SHARE = 0.01
+LAST_SCAN_S = 0.2  # once the build has ended: some 50,000 files
 REMOVE_TIMEOUT_S = 60.0
 
 
@@ -121,14 +125,25 @@ def _reachable(path: str) -> bool:
 
 
 class DiskMeter:
-    """Measures what directories occupy, a slice of time at each call, so that a big tree holds nothing up."""
+    """Measures what directories occupy, a slice of time at each call, so that a big tree holds nothing up.
 
-    def __init__(self, paths: list[str]) -> None:
+    ``held``: the build has a limit, and is to be ended soon after it is over that.
+    """
+
+    def __init__(self, paths: list[str], held: bool = True) -> None:
         self._paths = paths
+        self._every_s = SCAN_EVERY_S if held else SCAN_UNHELD_EVERY_S
+        self._share = SCAN_SHARE if held else SCAN_UNHELD_SHARE
         self._scan: Iterator[int] | None = None
         self._sum = 0
         self._spent_s = 0.0
         self._next_s = 0.0
+        self._peak: int | None = None
+
+    @property
+    def peak_mib(self) -> float | None:
+        """The most that any complete measurement found; None where none was completed."""
+        return None if self._peak is None else round(self._peak / MIB, 1)
 
     def step(self, now_s: float, slice_s: float = 0.005) -> int | None:
         """MiB occupied, at the call that completes a measurement; else None. ``now_s`` of time.monotonic."""
@@ -143,8 +158,14 @@ class DiskMeter:
                 self._spent_s += slice_s
                 return None
         self._scan = None
-        self._next_s = now_s + max(SCAN_EVERY_S, self._spent_s / SCAN_SHARE)
+        self._next_s = now_s + max(self._every_s, self._spent_s / self._share)
+        self._peak = max(self._peak or 0, self._sum)
         return self._sum >> 20
+
+    def look_once_more(self) -> None:
+        """At what the build has left, from the beginning, for LAST_SCAN_S at most."""
+        self._scan, self._next_s = None, 0.0
+        self.step(time.monotonic(), LAST_SCAN_S)
 
     def _walk(self) -> Iterator[int]:
         waiting = list(self._paths)

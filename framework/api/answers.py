@@ -50,6 +50,7 @@ class ResultOut(BaseModel):
     cpu_s: float | None
     peak_mem_mib: float | None
     limit_mem_mib: int | None
+    peak_disk_mib: float | None = Field(description="Of its workspace and temporary files.")
     isolation: str | None = Field(description="What held the build to its limits.")
     leftover_processes: int = Field(description="Still alive when the build's own process had ended; killed.")
     artifacts: list[str]

@@ -84,6 +84,8 @@ def _result(result: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
     if result["peak_mem_mib"] is not None:
         limit = f" of {result['limit_mem_mib']} MiB" if result["limit_mem_mib"] else " MiB"
         yield "peak memory", f"{result['peak_mem_mib']:.1f}{limit}"
+    if result["peak_disk_mib"] is not None:
+        yield "peak disk", f"{result['peak_disk_mib']:.1f} MiB"
     if result["cpu_s"] is not None:
         yield "CPU time", seconds(result["cpu_s"])
     if result["isolation"]:

@@ -77,3 +77,12 @@ def test_a_full_workspace_ends_as_disk(executor: Executor) -> None:
     ended = executor.run("dd if=/dev/zero of=big bs=1048576 count=30 2>&1; sleep 60", disk_mib=20)
     assert ended.result.result_class == "disk", ended
     assert "limit 20 MiB" in ended.result.message
+
+
+def test_the_most_that_a_build_had_on_disk_is_told(executor: Executor) -> None:
+    """Of its workspace and temporary files, without any limit; None of one that never began."""
+    write = "dd if=/dev/zero of=%s bs=1048576 count=%d 2>&1"
+    ended = executor.run(f"{write % ('big', 20)}; {write % ('$TMPDIR/tmp', 7)}")
+    assert ended.result.result_class == "passed", ended
+    assert ended.result.peak_disk_mib is not None
+    assert 27 <= ended.result.peak_disk_mib < 32

@@ -191,3 +191,19 @@ def test_a_workspace_is_measured_in_slices(tmp_path: Path) -> None:
     assert found == 3
     assert meter.step(time.monotonic()) is None
     assert meter.step(time.monotonic() + 1000.0) == 3
+
+
+def test_the_most_that_a_workspace_held_is_known_at_its_end(tmp_path: Path) -> None:
+    meter = DiskMeter([str(tmp_path)], held=False)
+    peaks = [meter.peak_mib]
+    (tmp_path / "big").write_bytes(b"x" * (3 << 20))
+    now_s = time.monotonic()
+    meter.step(now_s, slice_s=60.0)
+    (tmp_path / "big").unlink()
+    (tmp_path / "small").write_bytes(b"x" * (1 << 20))
+    assert meter.step(now_s + 5.0, slice_s=60.0) is None  # where nothing is limited it is looked at less often
+    meter.look_once_more()
+    peaks.append(meter.peak_mib)
+    (tmp_path / "bigger").write_bytes(b"x" * (5 << 20))
+    meter.look_once_more()
+    assert [*peaks, meter.peak_mib] == [None, pytest.approx(3, abs=0.1), pytest.approx(6, abs=0.1)]
