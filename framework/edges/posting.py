@@ -7,6 +7,7 @@ address of the settings and to nobody else. Errors never repeat that address, wh
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -126,7 +127,8 @@ class Poster:
             case aiohttp.ClientConnectorCertificateError():
                 return "has a certificate that is not trusted"
             case aiohttp.ClientConnectorError():
-                return f"cannot be reached: {error.os_error.strerror or type(error.os_error).__name__}"
+                number = error.os_error.errno
+                return f"cannot be reached: {os.strerror(number) if number else 'its name is not known'}"
             case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
                 return "does not speak HTTP as we know it"
             case _:
