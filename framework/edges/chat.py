@@ -7,18 +7,20 @@ from collections.abc import Sequence
 import msgspec
 
 from framework.edges.posting import Poster, late, read_builds, refusal
-from framework.errors import UnavailableError
+from framework.errors import ButleryError, UnavailableError
 from framework.log import get_logger, protect
 from framework.ports import Clock
 from framework.telemetry.alerting import Digest, message
 from framework.telemetry.records import Kind
-from framework.telemetry_ports import Batch, OperatorError, Rejected
+from framework.telemetry_ports import Batch, BusyError, OperatorError, Rejected
 from framework.telemetry_settings import AlertSettings
 
 TIMEOUT_S = 4.0
 """Of one call; a scheduler that stops waits for it, and for one more with what is still to be told."""
-RETRY_S = 30.0
-"""Until a channel is tried again that could not be told of builds for so long that they are only counted."""
+RETRY_S = 90.0
+"""Until a channel is tried again with what was gathered, so that builds go on being counted meanwhile."""
+TEND_EVERY_S = 5.0
+"""How often to be tended to: a message that is due, and nothing comes, is sent then."""
 
 log = get_logger(__name__)
 
@@ -36,7 +38,6 @@ class AlertsConsumer:
         address = settings.url.get_secret_value()
         protect(address)
         self.name = f"alerts-{settings.name}"
-        self.tend_every_s = min(settings.every_s, 60.0)  # a message that is due is sent when something comes, or then
         self._who = f"alerts' channel {settings.name}"
         self._classes = frozenset(settings.classes)
         self._tenants = frozenset(settings.tenants)
@@ -58,15 +59,19 @@ class AlertsConsumer:
         gathered = self._gathered.more(ours, round(now * 1000))
         try:
             gathered = self._told(gathered, now)
-        except (UnavailableError, OperatorError):
+        except (UnavailableError, OperatorError) as error:
             if ours and not late(builds, now):
                 raise
-            self._next_at = now + RETRY_S
+            self._put_off(error, now)
         self._gathered = gathered
         return []
 
     def tend(self, now: float) -> None:
-        self._gathered = self._told(self._gathered, now)
+        try:
+            self._gathered = self._told(self._gathered, now)
+        except (UnavailableError, OperatorError) as error:
+            self._put_off(error, now)
+            raise
 
     def close(self) -> None:
         self._next_at = 0.0
@@ -75,6 +80,10 @@ class AlertsConsumer:
         except (UnavailableError, OperatorError):
             log.warning("builds that ended badly were not told", channel=self.name, builds=self._gathered.builds)
         self._poster.close()
+
+    def _put_off(self, error: ButleryError, now: float) -> None:
+        wanted_s = error.retry_after_s if isinstance(error, BusyError) else None
+        self._next_at = now + RETRY_S + (wanted_s or 0.0)
 
     def _told(self, gathered: Digest, now: float) -> Digest:
         """What is still to be told. Raises as ``take``."""

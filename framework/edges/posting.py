@@ -128,7 +128,7 @@ class Poster:
                 return "has a certificate that is not trusted"
             case aiohttp.ClientConnectorError():
                 number = error.os_error.errno
-                return f"cannot be reached: {os.strerror(number) if number else 'its name is not known'}"
+                return f"cannot be reached: {os.strerror(number) if number and number > 0 else 'its name is not known'}"
             case aiohttp.ClientResponseError() | aiohttp.InvalidURL():
                 return "does not speak HTTP as we know it"
             case _:

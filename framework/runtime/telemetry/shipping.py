@@ -34,11 +34,14 @@ MAX_RETRY_AFTER_S = 300.0
 class Shipper:
     """Has ``consumer`` take what is in the spool, in order, until it is stopped. What fails is tried again."""
 
-    def __init__(self, spool: Spool, consumer: Consumer, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self, spool: Spool, consumer: Consumer, clock: Clock, chance: Chance, tend_every_s: float = TEND_S
+    ) -> None:
         self._spool = spool
         self._consumer = consumer
         self._clock = clock
         self._chance = chance
+        self._tend_every_s = tend_every_s
         self._left: deque[list[Batch]] = deque()  # of what was read last
         self._position = 0  # behind it
         self._limit = MAX_RECORDS
@@ -99,7 +102,7 @@ class Shipper:
 
     def _turn(self) -> float:
         now = self._clock.now()
-        if not TEND_S > now - self._tended_at >= 0:
+        if not self._tend_every_s > now - self._tended_at >= 0:
             self._consumer.tend(now)
             self._tended_at = now
         if not self._left:

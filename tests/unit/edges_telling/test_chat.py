@@ -153,6 +153,24 @@ def test_a_dead_channel_holds_the_spool_an_hour_and_hears_how_many_it_missed(
     assert text.partition("*The newest*\n")[2].count("\n") == 0
 
 
+def test_a_dead_channel_does_not_keep_builds_from_being_counted(
+    receiver: PostReceiver, consumer: AlertsConsumer, clock: ManualClock
+) -> None:
+    consumer.take([batch_of(OOM)])
+    consumer.take([batch_of(past_build(1, result_class="oom"))])
+    receiver.replies = [Reply(429, headers=(("Retry-After", "100"),))]
+    clock.advance(60)
+    with pytest.raises(BusyError):
+        consumer.tend(clock.now())
+    clock.advance(RETRY_S + 99)  # longer than whoever sees to it waits before going on
+    consumer.tend(clock.now())
+    consumer.take([batch_of(past_build(2, result_class="oom"))])
+    receiver.replies = [Reply()]
+    clock.advance(1)
+    consumer.tend(clock.now())
+    assert texts(receiver)[-1].startswith("*Butlery*: 2 builds")
+
+
 def test_what_is_still_to_be_told_is_told_at_the_end(
     tmp_path: Path, receiver: PostReceiver, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
