@@ -149,7 +149,7 @@ def test_a_dead_channel_holds_the_spool_an_hour_and_hears_how_many_it_missed(
     receiver.replies = [Reply()]
     consumer.take([batch_of(OOM)])
     text = texts(receiver)[-1]
-    assert text.startswith("*Butlery*: 41 builds ended badly in the last 63 min")
+    assert text.startswith("*Butlery*: 41 builds ended badly in the last 64 min")
     assert text.partition("*The newest*\n")[2].count("\n") == 0
 
 
