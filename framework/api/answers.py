@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import msgspec
 from pydantic import BaseModel, Field
 
 from agents.spec import BuildSpec
@@ -204,6 +205,15 @@ class JobList(BaseModel):
     next: str | None = Field(description="Give it as `before` to list on; null at the end.")
 
 
+class RefusalOut(BaseModel):
+    """What keeps hosts, and offers that are held of them, from a build."""
+
+    group: str = Field(description="`resource`, `constraint`, `host`, `quota`, `breaker` or `other`.")
+    reason: str
+    hosts: int
+    offers: int
+
+
 class WhyOut(BaseModel):
     """Why a build waits. `turned_away` counts hosts by what turned it away there."""
 
@@ -218,6 +228,10 @@ class WhyOut(BaseModel):
     turned_away: dict[str, int] = Field(default_factory=dict)
     blockers: list[str] = Field(
         default_factory=list, description="What holds it before any host is looked at: quota, breaker, back-off."
+    )
+    refusals: list[RefusalOut] = Field(
+        default_factory=list,
+        description="Hosts and offers refused, by reason; one may have several. What holds the build refuses all.",
     )
 
     @classmethod
@@ -235,6 +249,7 @@ class WhyOut(BaseModel):
             offers_looked_at=why.offers_looked_at,
             turned_away=why.turned_away,
             blockers=why.blockers,
+            refusals=[RefusalOut(**msgspec.structs.asdict(one)) for one in why.refusals],
         )
 
 

@@ -11,6 +11,19 @@ from framework.core.stories import Stage
 from framework.core.tasks import Tenant
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """Hosts, and offers held of them, that one reason keeps from a request; whatever holds the request keeps all.
+
+    ``group``: ``resource`` (too little of it), ``constraint`` (rules of the request, its tenant or its neighbours),
+    ``host`` (nothing offered of it, or it is not to be used), ``quota``, ``breaker``, or ``other`` that holds it.
+    """
+
+    group: str
+    reason: str  # as of ``WhyNot.turned_away``, or of ``framework.core.explain.Blocker``
+    hosts: int
+    offers: int
+
+
 class WhyNot(msgspec.Struct, frozen=True):
     """Why a request waits. ``turned_away`` counts hosts by what turned the request away there, each host once a reason:
 
@@ -32,6 +45,7 @@ class WhyNot(msgspec.Struct, frozen=True):
     # its master; or, once it has a place, what its launch waits for: its node, or the host's next offer
     ahead: int  # requests that go before it in its own tenant
     summary: str  # all of it in one sentence for a person
+    refusals: list[Refusal] = []  # what keeps most offers from it first; only where it alone was asked about
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from framework.core import pools, preemption
-from framework.core.answers import Health, HostUse, TenantUse, WhyNot
+from framework.core.answers import Health, HostUse, Refusal, TenantUse, WhyNot
 from framework.core.fit import bars, may_take, need_on, unclaimed
 from framework.core.ids import RequestId
 from framework.core.offers import Host, HostOffers
@@ -43,7 +43,8 @@ def why_not(state: State, request_id: RequestId, now: float, looked: Looked | No
     if request is None or request.state is not RequestState.WAITING:
         return None
     queue = state.tenants[request.tenant].queue
-    blockers = [each.text for each in blockers_of(state, request, now)]
+    held_by = blockers_of(state, request, now)
+    blockers = [each.text for each in held_by]
     turned_away = turned_away_of(state, request, now, looked)
     ahead = 0
     if request_id in queue:
@@ -57,7 +58,36 @@ def why_not(state: State, request_id: RequestId, now: float, looked: Looked | No
         blockers=blockers,
         ahead=ahead,
         summary=_summary(state, blockers, turned_away, ahead),
+        refusals=[] if looked is not None else _refusals(state, request, now, held_by, turned_away),
     )
+
+
+def _refusals(
+    state: State, request: Request, now: float, held_by: list[Blocker], turned_away: Counter[str]
+) -> list[Refusal]:
+    offers: Counter[str] = Counter()
+    for host_id in state.offers.hosts():
+        host = state.hosts.get(host_id)
+        for held in state.offers.of(host_id):
+            if host is not None:
+                offers.update(dict.fromkeys(_refused(state, request, host, held, now), len(held.offers)))
+    hosts = len(state.hosts)
+    found = [
+        Refusal(_GROUPS.get(kind, "other"), kind, hosts, len(state.offers))
+        for kind in dict.fromkeys(blocker.kind for blocker in held_by)
+    ]
+    for reason in turned_away | offers:
+        group = _GROUPS.get(reason.partition(":")[0], "resource")
+        found.append(Refusal(group, reason, turned_away[reason], offers[reason]))
+    return sorted(found, key=lambda one: (-one.offers, -one.hosts, one.reason))
+
+
+def _refused(state: State, request: Request, host: Host, held: HostOffers, now: float) -> list[str]:
+    """Every reason why the request does not take these offers now; empty where it could."""
+    reasons = _barred(state, request, host, now)
+    role = state.tenants[request.tenant].tenant.role
+    lacks = [f"role:{role}"] if role not in (None, held.role) else _lacks(state, request, held)
+    return list(dict.fromkeys(reasons + [reason for reason in lacks if f"too_small:{reason}" not in reasons]))
 
 
 def turned_away_of(state: State, request: Request, now: float, looked: Looked | None = None) -> Counter[str]:
@@ -156,13 +186,7 @@ def _turned_away(state: State, request: Request, host: Host, now: float) -> list
     """Every reason for which the host does not take the request now; empty where it could."""
     if not host.active:
         return ["inactive"]
-    need = need_on(state, request, host.id)
-    reasons = bars(state, request, host.id, host.hostname, host.attributes, now)
-    too_small = need.lacking_in(host.total)
-    reasons += [f"too_small:{name}" for name in too_small]
-    earmark = state.earmarks.get(host.id)
-    if earmark is not None and earmark.request_id != request.id:
-        reasons.append("earmarked")
+    reasons = _barred(state, request, host, now)
     offered = state.offers.of(host.id)
     if not offered:
         return [*reasons, "no_offer"]
@@ -170,7 +194,17 @@ def _turned_away(state: State, request: Request, host: Host, now: float) -> list
     lacks = [_lacks(state, request, held) for held in offered if role in (None, held.role)]
     if not lacks:
         return [*reasons, f"role:{role}"]
-    return reasons + [reason for reason in min(lacks, key=len) if reason not in too_small]
+    return reasons + [reason for reason in min(lacks, key=len) if f"too_small:{reason}" not in reasons]
+
+
+def _barred(state: State, request: Request, host: Host, now: float) -> list[str]:
+    """What keeps the request from the host, whatever is offered of it."""
+    reasons = bars(state, request, host.id, host.hostname, host.attributes, now)
+    reasons += [f"too_small:{name}" for name in need_on(state, request, host.id).lacking_in(host.total)]
+    earmark = state.earmarks.get(host.id)
+    if earmark is not None and earmark.request_id != request.id:
+        reasons.append("earmarked")
+    return reasons
 
 
 def _lacks(state: State, request: Request, held: HostOffers) -> list[str]:
@@ -180,6 +214,15 @@ def _lacks(state: State, request: Request, held: HostOffers) -> list[str]:
         return list(lacking)
     reason = may_take(state, request, held)
     return [] if reason is None else [reason]
+
+
+_GROUPS = {
+    "quota": "quota",
+    "breaker": "breaker",
+    **dict.fromkeys(("attribute", "constraint", "near", "apart", "shunned", "role", "sharing"), "constraint"),
+    **dict.fromkeys(("no_offer", "inactive", "maintenance", "avoided", "earmarked"), "host"),
+}
+"""Of blockers, else ``other``; of what turns hosts away, else ``resource``."""
 
 
 _WORDS = {

@@ -8,6 +8,7 @@ import pytest
 
 from framework.core import events as ev
 from framework.core.admission import faults, faults_of_tenant
+from framework.core.answers import Refusal
 from framework.core.explain import health, host_uses, tenant_uses, why_not
 from framework.core.ids import FrameworkId, HostId, RequestId, TenantName
 from framework.core.offers import Host
@@ -181,6 +182,32 @@ def test_why_not_counts_hosts_by_what_turned_the_request_away() -> None:
         "cpu_millis": 1, "mem_mib": 1, "no_offer": 3, "inactive": 1, "too_small:cpu_millis": 1, "too_small:mem_mib": 1,
     }  # fmt: skip
     assert summary.startswith("of 6 hosts: 3 nothing free and offered")
+
+
+def test_hosts_and_offers_are_counted_by_the_group_of_what_refused_them() -> None:
+    rig = Rig(hosts=3)
+    rig.offer("h0", resources=Resources(100, 8192))
+    rig.offer("h0", resources=Resources(100, 100))
+    rig.offer("h1", resources=Resources(4000, 100))
+    request = rig.submit(Resources(1000, 1000), attributes={"rack": "r1"})
+    answer = why_not(rig.state, request.id, rig.now)
+    assert answer is not None
+    assert answer.refusals == [
+        Refusal("constraint", "attribute:rack", 2, 2),
+        Refusal("resource", "cpu_millis", 1, 2),
+        Refusal("resource", "mem_mib", 1, 1),
+        Refusal("host", "no_offer", 1, 0),
+    ]
+
+
+def test_what_holds_a_request_refuses_every_offer() -> None:
+    rig = Rig(hosts=2)
+    rig.send(ev.TenantSet(Tenant(TEAM, quota=Quota(builds=1))))
+    rig.running()
+    waiting = rig.submit()
+    answer = why_not(rig.state, waiting.id, rig.now)
+    assert answer is not None
+    assert answer.refusals[0] == Refusal("quota", "quota", 2, 2)
 
 
 def test_why_not_names_attributes_avoided_and_kept_hosts() -> None:

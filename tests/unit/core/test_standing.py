@@ -22,7 +22,7 @@ def test_a_queue_is_told_of_as_each_of_it_and_its_hosts_looked_at_once_a_shape(m
     for number in range(20):
         rig.item(need=HUGE, label="node" if number % 2 else "maven")
     rig.claimed()
-    singly = [standing(rig.state, each, rig.now) for each in rig.state.requests]
+    singly = [standing(rig.state, each, rig.now, explain.Looked()) for each in rig.state.requests]
     looked = 0
     turned_away = explain._turned_away
 
