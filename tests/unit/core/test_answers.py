@@ -207,7 +207,7 @@ def test_what_holds_a_request_refuses_every_offer() -> None:
     waiting = rig.submit()
     answer = why_not(rig.state, waiting.id, rig.now)
     assert answer is not None
-    assert answer.refusals[0] == Refusal("quota", "quota", 2, 2)
+    assert answer.refusals[0] == Refusal("quota", "quota", 2, 1)
 
 
 def test_why_not_names_attributes_avoided_and_kept_hosts() -> None:
