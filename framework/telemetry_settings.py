@@ -298,9 +298,17 @@ def read_telemetry_secrets(document: Document, telemetry: TelemetrySettings, env
         address = taken(alert.url_file, "alerts", index, "url_file")
         if address is None:
             continue
-        if re.fullmatch(r"https?://[!-~]+", address) is None:
+        if not _is_address(address):
             where = document.where(("telemetry", "alerts", index, "url_file"))
-            faults.append(Fault(where, "must hold an address, http(s)://..."))
+            faults.append(Fault(where, "must hold an address, http(s)://HOST/..., with no name or password in it"))
             continue
         alert._url = SecretStr(address)
     return faults
+
+
+def _is_address(text: str) -> bool:
+    """Where it is none, what ``service_url`` says may repeat it, and it is secret."""
+    try:
+        return service_url(text) != "" and re.fullmatch(r"[!-~]+", text) is not None
+    except ValueError:
+        return False
