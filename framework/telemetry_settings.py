@@ -307,8 +307,8 @@ def read_telemetry_secrets(document: Document, telemetry: TelemetrySettings, env
 
 
 def _is_address(text: str) -> bool:
-    """Where it is none, what ``service_url`` says may repeat it, and it is secret."""
+    """Of a channel; a query may be part of its secret."""
     try:
-        return service_url(text) != "" and re.fullmatch(r"[!-~]+", text) is not None
-    except ValueError:
+        return re.fullmatch(r"[!-~]+", text) is not None and service_url(text.partition("?")[0]) != ""
+    except ValueError:  # whose words may repeat it
         return False

@@ -41,10 +41,10 @@ def test_a_channel_needs_an_address_that_is_never_repeated(secret: Path, held: s
 
 
 def test_channels_have_their_addresses_and_names_of_their_own(secret: Path) -> None:
-    secret.write_text("https://hooks.example/services/T/B/x\n")
+    secret.write_text("https://hooks.example/services/T/B/x?token=y\n")
     found, faults = read({"alerts": [{"name": "team", "url_file": str(secret)}]})
     assert not faults
-    assert found.alerts[0].url.get_secret_value() == "https://hooks.example/services/T/B/x"
+    assert found.alerts[0].url.get_secret_value() == "https://hooks.example/services/T/B/x?token=y"
     assert "hooks.example" not in repr(found)
     with pytest.raises(InputError, match="names team more than once"):
         read({"alerts": [{"name": "team", "url_file": str(secret)}] * 2})
