@@ -10,12 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from framework.core.answers import Health, TenantUse
-from framework.core.ids import RequestId
-from framework.core.jenkins import PooledBuild
 from framework.core.resources import Resources
 from framework.core.stories import Stage, ending, stage, waited_s
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task
-from framework.core.templates import Lifetime
 from framework.telemetry.prices import Cost
 from framework.telemetry.records import (
     MAX_NAME_BYTES,
@@ -76,27 +73,27 @@ def build_record(request: Request, spent: Spent, waited_for: str = "") -> BuildR
     waited = waited_s(request)
     started_at = request.running_at if side is None else side.accepted_at
     over_at = request.ended_at if side is None or side.served_at is None else side.served_at
-    record = _of(request, request.job if side is None else side.task, request.id, request.ended_at, spent)
+    record = plain_record(request, request.job if side is None else side.task, request.id, request.ended_at, spent)
     return msgspec.structs.replace(
         record,
         result_class=outcome.result_class.value,
-        queued_at_ms=_ms(request.submitted_at if side is None else side.buildable_at),
+        queued_at_ms=ms(request.submitted_at if side is None else side.buildable_at),
         queue_item=None if side is None or side.item is None else side.item.number,
         label="" if side is None else bounded_name(side.label),
         used_cpu_ms=None if outcome.cpu_s is None else round(outcome.cpu_s * 1000),
         peak_mem_mib=outcome.peak_mem_mib,
         limit_mem_mib=outcome.limit_mem_mib,
         peak_disk_mib=outcome.peak_disk_mib,
-        claimed_at_ms=_maybe_ms(request.claimed_at),
-        launched_at_ms=_maybe_ms(request.launched_at),
-        running_at_ms=_maybe_ms(request.running_at),
-        connected_at_ms=None if side is None else _maybe_ms(side.online_at),
-        started_at_ms=_maybe_ms(started_at),
+        claimed_at_ms=maybe_ms(request.claimed_at),
+        launched_at_ms=maybe_ms(request.launched_at),
+        running_at_ms=maybe_ms(request.running_at),
+        connected_at_ms=None if side is None else maybe_ms(side.online_at),
+        started_at_ms=maybe_ms(started_at),
         wait_ms=None if waited is None else max(0, round(waited * 1000)),
         run_ms=None if started_at is None else max(0, round((over_at - started_at) * 1000)),
         waited_for=waited_for,
         result="" if side is None else bounded_name(side.result or ""),
-        message=_message(request, outcome),
+        message=message_of(request, outcome),
         exit_code=outcome.exit_code,
         build_url="" if side is None else bounded_text(side.build_url),
         isolation=outcome.isolation or "",
@@ -105,64 +102,12 @@ def build_record(request: Request, spent: Spent, waited_for: str = "") -> BuildR
     )
 
 
-def pooled_record(request: Request, served: PooledBuild, spent: Spent, waited_for: str = "") -> BuildRecord:
-    """Of a build that an agent of a pool has served. ``request`` is the agent's; ``spent`` is on this build's time."""
-    first = served.number == 1
-    queued_at = min(served.buildable_at, served.accepted_at)
-    before = next((each for each in _past(request) if each.number == served.number - 1), None)
-    if before is not None and before.buildable_at == served.buildable_at:  # nobody told since when it waited
-        queued_at = served.accepted_at
-    record = _of(request, served.task, f"{request.id}+{served.number}", served.served_at, spent)
-    return msgspec.structs.replace(
-        record,
-        queued_at_ms=_ms(queued_at),
-        queue_item=None if served.item is None else served.item.number,
-        label=bounded_name(served.label),
-        claimed_at_ms=_maybe_ms(request.claimed_at) if first else None,
-        launched_at_ms=_maybe_ms(request.launched_at) if first else None,
-        running_at_ms=_maybe_ms(request.running_at) if first else None,
-        connected_at_ms=_maybe_ms(request.jenkins.online_at) if first and request.jenkins is not None else None,
-        started_at_ms=_ms(served.accepted_at),
-        wait_ms=round((served.accepted_at - queued_at) * 1000),
-        run_ms=max(0, round((served.served_at - served.accepted_at) * 1000)),
-        waited_for=waited_for,
-        result=bounded_name(served.result or ""),
-        build_url=bounded_text(served.build_url),
-        losses=request.losses if first else 0,
-        preemptions=request.preemptions if first else 0,
-    )
-
-
-def broken_off_record(request: Request, spent: Spent) -> BuildRecord:
-    """Of the build that an agent of a pool had, not its first, when it ended in the middle of it."""
-    side, outcome = request.jenkins, request.outcome
-    assert side is not None and outcome is not None and request.ended_at is not None  # noqa: S101 - it has ended
-    started_at = side.accepted_at or request.ended_at
-    served = PooledBuild(
-        side.builds + 1,
-        side.item,
-        side.task,
-        side.label,
-        side.buildable_at,
-        started_at,
-        request.ended_at,
-        side.build_url,
-        side.result,
-    )
-    return msgspec.structs.replace(
-        pooled_record(request, served, spent),
-        result_class=outcome.result_class.value,
-        message=_message(request, outcome),
-        exit_code=outcome.exit_code,
-    )
-
-
-def _of(request: Request, name: str, build_id: str, ended_at: float, spent: Spent) -> BuildRecord:
-    """What is the same for all."""
+def plain_record(request: Request, name: str, build_id: str, ended_at: float, spent: Spent) -> BuildRecord:
+    """What is the same for all: of a build ``name`` that passed and waited for nothing."""
     template, job = request.template, name if request.jenkins is None else job_of(name)
     bounded, need = bounded_name(job), template.resources
     source = "jenkins" if request.jenkins is not None else "api" if request.origin is None else "webhook"
-    at_ms = _ms(ended_at)
+    at_ms = ms(ended_at)
     return BuildRecord(
         id=build_id,
         at_ms=at_ms,
@@ -190,31 +135,10 @@ def _of(request: Request, name: str, build_id: str, ended_at: float, spent: Spen
     )
 
 
-def _message(request: Request, outcome: Outcome) -> str:
+def message_of(request: Request, outcome: Outcome) -> str:
     if outcome.result_class is FailureClass.PASSED:
         return ""
     return bounded_text(ending(request, outcome).removeprefix(f"{outcome.result_class.value}: "))
-
-
-def _past(request: Request) -> list[PooledBuild]:
-    return [] if request.jenkins is None else request.jenkins.past
-
-
-def serves_many(request: Request) -> bool:
-    """Whether the request's agent is of a pool and has served a build, so that it stands for no build itself."""
-    side = request.jenkins
-    return request.template.lifetime is Lifetime.POOLED and side is not None and side.builds > 0
-
-
-def was_taken(request: Request) -> bool:
-    """Whether an agent of a pool, another request's, served what it was for: that one's records tell of it."""
-    side = request.jenkins
-    return (
-        request.template.lifetime is Lifetime.POOLED
-        and side is not None
-        and side.accepted_at is not None
-        and not request.hostname
-    )
 
 
 def attempt_of(request: Request) -> int:
@@ -251,7 +175,7 @@ def change_record(request: Request, state: Stage, at: float) -> ChangeRecord:
     placed = state not in (Stage.WAITING, Stage.PREPARING)
     return ChangeRecord(
         id=f"{request.id}.{attempt}.{state.value}",
-        at_ms=_ms(at),
+        at_ms=ms(at),
         v=RECORD_VERSION,
         build=request.id,
         tenant=request.tenant,
@@ -268,7 +192,7 @@ def end_record(request: Request) -> ChangeRecord:
     return msgspec.structs.replace(
         change_record(request, Stage.ENDED, request.ended_at),
         result_class=outcome.result_class.value,
-        message=_message(request, outcome),
+        message=message_of(request, outcome),
     )
 
 
@@ -278,7 +202,7 @@ def lost_record(request: Request, task: Task) -> ChangeRecord | None:
         return None
     return ChangeRecord(
         id=f"{task.request_id}.{task.attempt}.{Stage.ENDED.value}",
-        at_ms=_ms(task.ended_at),
+        at_ms=ms(task.ended_at),
         v=RECORD_VERSION,
         build=task.request_id,
         tenant=task.tenant,
@@ -286,7 +210,7 @@ def lost_record(request: Request, task: Task) -> ChangeRecord | None:
         attempt=task.attempt,
         host=bounded_name(task.hostname),
         result_class=task.outcome.result_class.value,
-        message=_message(request, task.outcome),
+        message=message_of(request, task.outcome),
     )
 
 
@@ -299,8 +223,8 @@ def cluster_sample(
         for reason, count in of_tenant.items():
             merged[reason] = merged.get(reason, 0) + count
     return SampleRecord(
-        id=f"{_ms(at)}~",
-        at_ms=_ms(at),
+        id=f"{ms(at)}~",
+        at_ms=ms(at),
         v=RECORD_VERSION,
         scope="cluster",
         waiting=sum(use.waiting for use in uses),
@@ -320,8 +244,8 @@ def cluster_sample(
 
 def tenant_sample(at: float, use: TenantUse, reasons: Mapping[str, int]) -> SampleRecord:
     return SampleRecord(
-        id=f"{_ms(at)}~{use.tenant.name}",
-        at_ms=_ms(at),
+        id=f"{ms(at)}~{use.tenant.name}",
+        at_ms=ms(at),
         v=RECORD_VERSION,
         scope="tenant",
         tenant=use.tenant.name,
@@ -336,14 +260,9 @@ def tenant_sample(at: float, use: TenantUse, reasons: Mapping[str, int]) -> Samp
     )
 
 
-def request_of(build_id: str) -> RequestId:
-    """The request that a record's id is of."""
-    return RequestId(build_id.partition("+")[0])
-
-
-def _ms(at: float) -> int:
+def ms(at: float) -> int:
     return round(at * 1000)
 
 
-def _maybe_ms(at: float | None) -> int | None:
+def maybe_ms(at: float | None) -> int | None:
     return None if at is None else round(at * 1000)
