@@ -11,7 +11,7 @@ project = "Butlery"
 copyright = "the Butlery authors"  # noqa: A001 Sphinx's own name
 version = release = framework.__version__
 
-extensions = ["commands_reference", "settings_reference"]
+extensions = ["commands_reference", "settings_reference", "telemetry_reference"]
 exclude_patterns = ["_build"]
 nitpicky = True
 smartquotes = False  # -- begins an option here
