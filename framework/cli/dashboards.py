@@ -30,7 +30,7 @@ def dashboards(
     try:
         TypeAdapter(Prefix).validate_python(prefix)
     except ValidationError as error:
-        raise InputError([Fault("--prefix", error.errors()[0]["msg"])]) from error
+        raise InputError([Fault("--prefix", str(error.errors()[0]["ctx"]["error"]))]) from error
     try:
         for path in written(directory, prefix):
             print_line(printable(str(path)))

@@ -47,7 +47,8 @@ class Exposition:
         if not self._seat.leads:
             return Look(counted, leads=False)
         control = self._seat.control
-        return Look(counted, True, None, control.health(), control.tenants(), control.hosts())
+        use = None if self._telemetry is None else self._telemetry.use
+        return Look(counted, True, None, control.health(), control.tenants(), control.hosts(), use)
 
     def _written(self, encode: Callable[[Collector], bytes], look: Look) -> bytes:
         if self._telemetry is not None:

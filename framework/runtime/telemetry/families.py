@@ -14,7 +14,7 @@ import framework
 from framework.core.answers import Health, HostUse, TenantUse
 from framework.core.resources import ZERO, Resources
 from framework.runtime.telemetry.metrics import Counted, Histogram
-from framework.telemetry_ports import TelemetryHealth
+from framework.telemetry_ports import TelemetryHealth, Use
 
 MIB = 1024 * 1024
 
@@ -82,7 +82,7 @@ _BY_NAME = {family.name: family for family in FAMILIES}
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What all of it is made of. ``health``, ``tenants`` and ``hosts`` are of a leader alone."""
+    """What all of it is made of. ``health`` and what follows it are of a leader alone."""
 
     counted: Counted
     leads: bool
@@ -90,6 +90,7 @@ class Look(msgspec.Struct, frozen=True):
     health: Health | None = None
     tenants: Sequence[TenantUse] = ()
     hosts: Sequence[HostUse] = ()
+    use: Use | None = None  # as last sampled
 
 
 def families(look: Look) -> Iterator[Metric]:
@@ -103,10 +104,9 @@ def families(look: Look) -> Iterator[Metric]:
         yield from _health(look.health)
         yield from _cluster(look.hosts)
         yield from _tenants(look.tenants)
-        yield _gauges(
-            "butlery_builds_waiting",
-            (((tenant, why), count) for tenant, one in look.counted.reasons.items() for why, count in one.items()),
-        )
+        reasons = {} if look.use is None else look.use.reasons
+        waiting = (((tenant, why), count) for tenant, one in reasons.items() for why, count in one.items())
+        yield _gauges("butlery_builds_waiting", waiting)
         yield _gauge("butlery_loop_events_queued", look.counted.queued)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence, Sized
 import msgspec
 
 from framework.telemetry.records import BuildRecord, ChangeRecord
-from framework.telemetry_ports import Use
 
 WAIT_BOUNDS_S = (1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 """Few, as there is a histogram a tenant: an agent is there within a second or five, or a team notices."""
@@ -53,7 +52,6 @@ class Counted(msgspec.Struct, frozen=True):
     turns: Histogram
     commits: Histogram
     queued: int  # events that wait for the loop's next turn
-    reasons: dict[str, dict[str, int]]  # by tenant, as last sampled
 
 
 class Metrics:
@@ -71,7 +69,6 @@ class Metrics:
         self._turns = Histogram(TURN_BOUNDS_S)
         self._commits = Histogram(COMMIT_BOUNDS_S)
         self._events: Sized = ()
-        self._reasons: dict[str, dict[str, int]] = {}
 
     def ended(self, record: BuildRecord) -> None:
         """A build has ended, told for the first time in this process."""
@@ -95,10 +92,6 @@ class Metrics:
         """A build came to another state."""
         if record.result_class:
             self._attempts[record.result_class] += 1
-
-    def sampled(self, use: Use) -> None:
-        """The sampler has looked; of it what builds wait for is kept."""
-        self._reasons = use.reasons
 
     def queues(self, events: Sized) -> None:
         """Where events wait for the loop's next turn."""
@@ -126,7 +119,6 @@ class Metrics:
             turns=self._turns.copy(),
             commits=self._commits.copy(),
             queued=len(self._events),
-            reasons=self._reasons,
         )
 
 

@@ -1,0 +1,1 @@
+"""What Prometheus, Grafana and Kibana are given."""
