@@ -38,7 +38,7 @@ CHECKPOINT_NICE = 10
 CHECKPOINT_PAGES = 16_000
 """Of log that a frame carries over itself, which it has to only where rows are large or the disk is slow: 64 MB."""
 _CARRY_OVER = "PRAGMA wal_checkpoint(PASSIVE)"
-_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR)
 _OUTSIDE = (*_PASSING, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_NOMEM)
 """Faults of the machine around the file, not of what is in it."""
@@ -128,6 +128,11 @@ class SqliteFile:
                 db.close()
         self._unlock()
 
+    @property
+    def read_whole(self) -> bool:
+        """Whether every page is looked at before the file is used, at a second for some 300 MB."""
+        return True
+
     def check(self, db: sqlite3.Connection) -> None:
         """Reads what the program starts from. Raises msgspec.DecodeError, ValueError, TypeError where it cannot be."""
         raise NotImplementedError
@@ -204,7 +209,7 @@ class SqliteFile:
             return f"was corrupt (a record cannot be read: {error})"
 
     def _fault_in(self, db: sqlite3.Connection) -> str | None:
-        found = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        found = db.execute("PRAGMA integrity_check(1)").fetchone()[0] if self.read_whole else "ok"
         if found != "ok":
             return f"was corrupt ({' '.join(str(found).split())})"
         application_id, version, tables = (
@@ -241,7 +246,7 @@ class SqliteFile:
                 f"{self._where}: {fault}, and cannot be kept aside as {aside.name}: {error.strerror}"
             ) from error
         self.notices.append(
-            f"the state file {self.path} {fault}; {f'what was there is kept as {aside}, ' if kept else ''}"
+            f"the file of {self._where} {fault}; {f'what was there is kept as {aside}, ' if kept else ''}"
             f"an empty one took its place: {self.layout.holds} are not known now"
         )
 
@@ -332,7 +337,7 @@ class SqliteFile:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _PASSING:
             return StoreFullError(f"{self._where}: cannot be saved now: {error}")
-        if code in _CORRUPT:
+        if code in CORRUPT:
             words = f"start the {self.layout.program} again, it keeps the file aside"
             return StoreError(f"{self._where}: is corrupt ({error}); {words}")
         return StoreError(f"{self._where}: {error}")

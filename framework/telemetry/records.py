@@ -10,9 +10,12 @@ makes the same one, and of two of one id the first counts.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
+
+from framework.core.stories import Stage
 
 RECORD_VERSION = 1
 """Of the fields' names and meanings; a sink's mapping has it in its name."""
@@ -120,3 +123,10 @@ class SampleRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 Record = BuildRecord | ChangeRecord | SampleRecord
+
+_STAGES = {stage.value: place for place, stage in enumerate(Stage)}
+
+
+def in_order(changes: Iterable[ChangeRecord]) -> list[ChangeRecord]:
+    """One build's; those of one moment as their states follow each other."""
+    return sorted(changes, key=lambda one: (one.at_ms, one.attempt, _STAGES.get(one.state, len(_STAGES)), one.state))

@@ -1,0 +1,47 @@
+"""Histograms of waits and runs in a few bytes, which may be put one behind the other: that adds them up.
+
+An entry is 32 bits, little end first: a slot (11 bits: waits or runs, and the bucket), then how many (21 bits). A slot
+may come several times.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Mapping
+
+from framework.telemetry.histogram import BUCKETS, bucket_of
+
+_RUNS = BUCKETS
+_COUNT_BITS = 21
+_MOST = (1 << _COUNT_BITS) - 1
+
+
+def slots_of(wait_ms: int | None, run_ms: int | None) -> tuple[int, ...]:
+    """Of one build."""
+    slots = () if wait_ms is None else (bucket_of(wait_ms),)
+    return slots if run_ms is None else (*slots, _RUNS + bucket_of(run_ms))
+
+
+def pack(counts: Mapping[int, int]) -> bytes:
+    """Of counts by slot."""
+    entries = []
+    for slot, count in counts.items():
+        left = count
+        while left > _MOST:
+            entries.append(slot << _COUNT_BITS | _MOST)
+            left -= _MOST
+        entries.append(slot << _COUNT_BITS | left)
+    return struct.pack(f"<{len(entries)}I", *entries)
+
+
+def add_packed(counts: Counter[int], packed: bytes) -> None:
+    for entry in struct.unpack(f"<{len(packed) // 4}I", packed):
+        counts[entry >> _COUNT_BITS] += entry & _MOST
+
+
+def waits_and_runs(counts: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
+    """By bucket."""
+    waits = {slot: count for slot, count in counts.items() if slot < _RUNS}
+    runs = {slot - _RUNS: count for slot, count in counts.items() if slot >= _RUNS}
+    return waits, runs
