@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Protocol
 
 import msgspec
 
+from framework.catalog.parts import AgentParts
 from framework.core.effects import PrepareNode, RemoveNode
 from framework.core.events import MasterObserved
 from framework.core.ids import TaskId, TenantName
@@ -48,6 +49,8 @@ class NodeTakenError(ButleryError):
 
 OURS = "butlery: "
 """How the description of every node of ours begins; the name of its task follows in it."""
+SIZED_FOR = ", sized for "
+"""In the description of a node that is for the builds of one job: what follows, to the end, is that job's name."""
 
 
 class NewNode(msgspec.Struct, frozen=True):
@@ -174,6 +177,7 @@ class DemandRecord(msgspec.Struct, frozen=True):
     url: str = ""
     result: str | None = None
     version: str = ""
+    fits: bool = False  # the master keeps agents that are sized for one job (``SIZED_FOR``) from the builds of others
 
 
 class Unserved(msgspec.Struct, frozen=True):
@@ -201,6 +205,14 @@ class RateLimitedError(ButleryError):
     def __init__(self, retry_after_s: float) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(f"more events than its share; again in {retry_after_s:.1f} s")
+
+
+class Sizes(Protocol):
+    """Sizes of agents from the history of jobs. Called by the loop's thread, in every request that is made."""
+
+    def size(self, tenant: TenantName, job: str, parts: AgentParts) -> AgentParts:
+        """The same, of the size that the job's history says, or as they are."""
+        ...
 
 
 class Intake(Protocol):

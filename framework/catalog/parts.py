@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +18,7 @@ from framework.core.ids import TenantName
 from framework.core.jenkins import JenkinsSide
 from framework.core.pieces import ReservedUse
 from framework.core.resources import GROUP_DISK_MIB, Resources
-from framework.core.templates import Container, Lifetime, Template
+from framework.core.templates import Container, Lifetime, Sized, Template
 
 POOLED_S = 1e9
 """A pooled agent lasts for as long as it is used: the scheduler holds each of its builds to the template's time."""
@@ -31,6 +34,8 @@ class AgentParts(NamedTuple):
     spec: BuildSpec
     jenkins: JenkinsSide
     retries: int
+    sizable: frozenset[str] = frozenset()  # of ``cpu_millis`` and ``mem_mib``: what the job's history may change
+    most: Mapping[str, int] = {}  # of them, where the template says how much a job may have
 
 
 def agent_parts(chosen: Chosen, tenant: TenantName, label: str) -> AgentParts:
@@ -48,7 +53,43 @@ def agent_parts(chosen: Chosen, tenant: TenantName, label: str) -> AgentParts:
         tunnel=settings.tunnel,
         resubmit=settings.resubmit,
     )
-    return AgentParts(agent_template(chosen), agent_spec(chosen, tenant, ""), side, settings.retries)
+    return AgentParts(agent_template(chosen), agent_spec(chosen, tenant, ""), side, settings.retries, *_sizing(chosen))
+
+
+def _sizing(chosen: Chosen) -> tuple[frozenset[str], Mapping[str, int]]:
+    """What of an agent's size may be changed, and up to what. Nothing of agents that may serve whoever comes first; not
+
+    what the label asks for itself.
+    """
+    settings = chosen.settings
+    if Lifetime(settings.lifetime) is not Lifetime.ONE_SHOT or settings.spares:
+        return frozenset(), {}
+    asked = {atom.partition("=")[0] for atom in chosen.atoms}
+    most = {}
+    if settings.overrides.cpus_max is not None:
+        most["cpu_millis"] = round(settings.overrides.cpus_max * 1000)
+    if settings.overrides.mem_mib_max is not None:
+        most["mem_mib"] = settings.overrides.mem_mib_max
+    names = {"cpu_millis": "cpus", "mem_mib": "mem_mib"}
+    return frozenset(field for field, name in names.items() if name not in asked), most
+
+
+def sized(parts: AgentParts, job: str, cpu_millis: int, mem_mib: int) -> AgentParts:
+    """The same for an agent whose container that builds has that size, and which is for this job alone."""
+    template, spec = parts.template, parts.spec
+    change = Resources(cpu_millis=cpu_millis - spec.cpu_millis, mem_mib=mem_mib - spec.mem_mib)
+    if not change.cpu_millis and not change.mem_mib:
+        return parts
+    digits = hashlib.sha256(f"{job} {cpu_millis} {mem_mib}".encode()).hexdigest()[:6]
+    return parts._replace(
+        template=msgspec.structs.replace(
+            template,
+            resources=template.resources + change,
+            version=f"{template.version}~{digits}",
+            sized=Sized(job, spec.cpu_millis, spec.mem_mib),
+        ),
+        spec=dataclasses.replace(spec, cpu_millis=cpu_millis, mem_mib=mem_mib),
+    )
 
 
 def agent_template(chosen: Chosen) -> Template:

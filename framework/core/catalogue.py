@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from framework.core.agents import cancel
 from framework.core.effects import Effect, LookAt
 from framework.core.events import CatalogSet
@@ -34,4 +36,4 @@ def _outdated(state: State, request: Request) -> bool:
     if request.jenkins is None or request.state is not RequestState.WAITING:
         return False
     template = request.template
-    return state.versions.get(template.name, template.version) != template.version.partition("+")[0]
+    return state.versions.get(template.name, template.version) != re.split("[+~]", template.version)[0]

@@ -57,6 +57,14 @@ class Container(msgspec.Struct, frozen=True):
     image: str | None = None
 
 
+class Sized(msgspec.Struct, frozen=True):
+    """That an agent has the size that the history of its job says, and serves that job alone."""
+
+    job: str
+    cpu_millis: int  # that its template gives the container that builds
+    mem_mib: int
+
+
 class Template(msgspec.Struct, frozen=True):
     """An agent's resources and what limits its choice of hosts."""
 
@@ -73,15 +81,16 @@ class Template(msgspec.Struct, frozen=True):
     shared: bool = False  # runs in the Mesos executor that its host's builds share, rather than in one of its own
     containers: tuple[Container, ...] = ()  # beside the one that builds
     name: str = ""  # in the catalogue, where it is of one; caps, spares and breakers go by it
-    version: str = ""  # of its content there; behind a ``+``, of what the job changed of it
+    version: str = ""  # of its content there; behind a ``+``, of what the job changed of it; behind a ``~`` of its size
     connect_timeout_s: float | None = None  # of an agent of Jenkins, from TASK_RUNNING until it is online; else None
     lifetime: Lifetime = Lifetime.ONE_SHOT
     idle_s: float = 0.0  # of a pooled agent
+    sized: Sized | None = None
 
     @property
     def kind(self) -> str:
-        """Its name and version in the catalogue; empty where it is of none."""
-        return f"{self.name}@{self.version}" if self.name else ""
+        """Its name and version in the catalogue, whatever its size; empty where it is of none."""
+        return f"{self.name}@{self.version.partition('~')[0]}" if self.name else ""
 
     @property
     def own_resources(self) -> Resources:

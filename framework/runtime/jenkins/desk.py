@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from framework.core.ids import TenantName
 from framework.errors import StoreFullError
-from framework.jenkins_ports import Intake, MasterEdge, MasterRecord
+from framework.jenkins_ports import Intake, MasterEdge, MasterRecord, Sizes
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Emit, Store, jittered
 from framework.runtime.confirming import Confirm, Confirming
@@ -34,6 +34,7 @@ class MastersAccess(NamedTuple):
     edge: MasterEdge
     templates: TemplateWatch
     settings: JenkinsSettings
+    sizes: Sizes | None = None
 
 
 class Reach:
@@ -82,6 +83,7 @@ class MastersDesk:
             access.settings.events_per_s,
             clock,
             chance,
+            access.sizes,
         )
 
     @property

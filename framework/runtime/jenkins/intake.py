@@ -27,11 +27,12 @@ from framework.core.ids import RequestId, TaskId, TenantName, task_of_node
 from framework.core.jenkins import QueueItem
 from framework.core.tasks import Request
 from framework.errors import IdempotencyConflictError
-from framework.jenkins_ports import DemandAnswer, DemandRecord, FoundItem, Look, RateLimitedError, Unserved
+from framework.jenkins_ports import DemandAnswer, DemandRecord, FoundItem, Look, RateLimitedError, Sizes, Unserved
 from framework.ports import Chance, Clock, NewRequest, Store, jittered
 from framework.runtime.chance import new_request_id
 from framework.runtime.jenkins.story import Share, Sifted, Story
 from framework.runtime.loop import Loop
+from framework.telemetry.making import job_of
 
 SAVE_TIMEOUT_S = 10.0
 """Less than a master's init script waits for its answer."""
@@ -78,6 +79,7 @@ class _Wanted(NamedTuple):
     label: str | None  # None: nobody tells
     buildable_at: float
     number: int = 0
+    fits: bool = False  # an agent that is for its job alone serves no other
 
 
 _Refusal: TypeAlias = str
@@ -127,6 +129,7 @@ class DemandIntake:
         events_per_s: float,
         clock: Clock,
         chance: Chance,
+        sizes: Sizes | None = None,
     ) -> None:
         self._loop = loop
         self._store = store
@@ -136,6 +139,7 @@ class DemandIntake:
         self._events_per_s = events_per_s
         self._clock = clock
         self._chance = chance
+        self._sizes = sizes
         self._masters: dict[TenantName, _Master] = {}
         for request in loop.state.requests.values():
             if request.jenkins is not None and request.jenkins.item is not None:
@@ -194,7 +198,9 @@ class DemandIntake:
             if record.event == "buildable":
                 if item is not None and item not in master.items:
                     at = master.story.happened_at(record.sent_ms, now)
-                    wanted[item] = _Wanted(item, _line(record.task), record.task_url[:MAX_TEXT], record.label or "", at)
+                    name, url = _line(record.task), record.task_url[:MAX_TEXT]
+                    fits = record.fits and name == record.task
+                    wanted[item] = _Wanted(item, name, url, record.label or "", at, fits=fits)
             elif record.event == "left":
                 if item is not None:
                     wanted.pop(item, None)
@@ -341,7 +347,7 @@ class DemandIntake:
             if isinstance(choice, _Refusal):
                 refused.append(Unserved(one.item, one.task, (one.label or "")[:MAX_LABEL], choice))
             else:
-                news.append(self._new_request(tenant, one, choice, now))
+                news.append(self._new_request(tenant, one, self._sized(tenant, one, choice), now))
                 requested.append(one)
         if news or events:
             taken = await self._loop.take_all(news, events, SAVE_TIMEOUT_S)
@@ -384,6 +390,13 @@ class DemandIntake:
             found = chosen if isinstance(chosen, NoTemplate) else agent_parts(chosen, tenant, label)
             master.judged[label] = found
         return found
+
+    def _sized(self, tenant: TenantName, one: _Wanted, parts: AgentParts) -> AgentParts:
+        """Of the size that its job's history says, where no other job's build can come to such an agent."""
+        if self._sizes is None or not one.fits or not parts.sizable:
+            return parts
+        found = self._sizes.size(tenant, job_of(one.task), parts)
+        return parts if admission.faults(self._loop.state, tenant, found.template) else found
 
     def _new_request(self, tenant: TenantName, one: _Wanted, parts: AgentParts, now: float) -> NewRequest:
         request = Request(

@@ -15,6 +15,7 @@ from framework.core.ids import TaskId, TenantName, task_of_node
 from framework.errors import DeposedError
 from framework.jenkins_ports import (
     OURS,
+    SIZED_FOR,
     AgentAccess,
     MasterEdge,
     MasterError,
@@ -233,10 +234,11 @@ class Keeper:
             raise MasterError("odd", "it is forgotten")
         if not master.jar:
             master.jar = await self._edge.jar(record)
+        sized = effect.request.template.sized
         node = NewNode(
             effect.node,
             side.node_labels,
-            f"{OURS}agent of task {effect.task_id}",
+            f"{OURS}agent of task {effect.task_id}" + ("" if sized is None else f"{SIZED_FOR}{sized.job}"),
             REMOTE_ROOT,
             exclusive=bool(side.label),
             web_socket=side.web_socket,

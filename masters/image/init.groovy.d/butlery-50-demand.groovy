@@ -66,7 +66,7 @@ class ButleryDemand implements Runnable {
   /** What is told of an item of the queue. */
   static Map told(Queue.Item item) {
     return [item: item.id, task: item.task.fullDisplayName, task_url: item.task.url,
-            label: item.assignedLabel?.expression, in_queue_since_ms: item.inQueueSince]
+            label: item.assignedLabel?.expression, in_queue_since_ms: item.inQueueSince, fits: true]
   }
 
   /** Whether an agent is all that the item waits for. */
@@ -246,6 +246,29 @@ class ButleryReason extends CauseOfBlockage {
   String getShortDescription() { return reason }
 }
 
+/** Keeps an agent of one job's size for the builds of that job: another's might need more. */
+class ButleryFitting extends QueueTaskDispatcher {
+  static final String MARK = ', sized for '
+  static long PATIENCE_MS = 60_000 // then it takes whatever there is: its job may be called otherwise by now
+
+  /** Asked while Jenkins holds the lock of its queue. */
+  CauseOfBlockage canTake(Node node, Queue.BuildableItem item) {
+    if (!node.nodeName.startsWith(ButleryAgents.OURS)) return null
+    String said = node.nodeDescription ?: ''
+    int mark = said.indexOf(MARK)
+    if (mark < 0 || said.substring(mark + MARK.size()) == job(item.task.fullDisplayName)) return null
+    Long idleSince = node.toComputer()?.idleStartMilliseconds
+    if (idleSince != null && idleSince < System.currentTimeMillis() - PATIENCE_MS) return null
+    return new ButleryReason("${node.nodeName} is sized for ${said.substring(mark + MARK.size())}")
+  }
+
+  /** Of a Pipeline's part, the Pipeline. */
+  static String job(String task) {
+    def part = task =~ /(?s)\Apart of (.+?)(?: #\d+)?\z/
+    return part ? part.group(1) : task
+  }
+}
+
 class ButleryQueue extends QueueListener {
   private final ButleryDemand demand
 
@@ -339,6 +362,6 @@ if (butlery.told) {
   jenkins.getExtensionList(RunListener).add(0, new ButleryRuns(butleryDemand))
   jenkins.getExtensionList(ExecutorListener).add(0, agents)
   jenkins.getExtensionList(ComputerListener).add(0, agents)
-  jenkins.getExtensionList(QueueTaskDispatcher).add(0, butleryDemand.unserved)
+  jenkins.getExtensionList(QueueTaskDispatcher).addAll(0, [butleryDemand.unserved, new ButleryFitting()])
   butlery.thread('demand', butleryDemand)
 }

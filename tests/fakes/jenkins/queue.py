@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -16,6 +17,7 @@ _LEFT_KEPT_MS = 300_000
 _LEFT_KEPT = 10_000
 _STUCK_LEAST_MS = 60_000
 _DAY_MS = 24 * 3_600_000
+_PART = re.compile(r"part of (.+?)(?: #\d+)?", re.DOTALL)
 BUILT_IN = frozenset(["built-in"])
 
 
@@ -156,11 +158,11 @@ class Queue:
             elif item.flyweight:
                 self._start(item, None)
             elif free and (expression := item.label.expression if item.label else None) not in full:
-                executor = self._executor_for(item)
+                executor, kept = self._executor_for(item)
                 if executor is not None:
                     self._start(item, executor)
                     free = self._free()
-                else:
+                elif not kept:
                     full.add(expression)
 
     def _free(self) -> bool:
@@ -173,13 +175,17 @@ class Queue:
             self._begin(item, executor)
         self._leave(item)
 
-    def _executor_for(self, item: Item) -> JenkinsExecutor | None:
+    def _executor_for(self, item: Item) -> tuple[JenkinsExecutor | None, bool]:
+        """And, where there is none, whether one is kept for others."""
+        kept = False
         for node in self.nodes_of(item.label):
             if item.label is None and node.definition.exclusive:
                 continue
             for executor in node.idle_executors():
-                return executor
-        return None
+                if fits(node.definition.description or "", item.task_name):
+                    return executor, False
+                kept = True
+        return None, kept
 
     def _leave(self, item: Item) -> None:
         for group in (self._waiting, self._blocked, self._buildable):
@@ -282,6 +288,13 @@ class Reasons:
             online = label.matches(BUILT_IN) or any(not node.offline for node in self._queue.nodes_of(label))
             self._offline[key] = not online
         return self._offline[key]
+
+
+def fits(description: str, task: str) -> bool:
+    """Whether a node that may be sized for one job takes a task, as the init script has Jenkins decide it."""
+    _, mark, job = description.partition(", sized for ")
+    part = _PART.fullmatch(task)
+    return not mark or job == (task if part is None else part[1])
 
 
 def _is_building(item: Item) -> bool:

@@ -128,6 +128,7 @@ def described(item: Item) -> Record:
         "task_url": item.task_url,
         "label": item.label.expression if item.label is not None else None,
         "in_queue_since_ms": item.since_ms,
+        "fits": True,
     }
 
 

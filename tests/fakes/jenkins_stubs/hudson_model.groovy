@@ -57,6 +57,7 @@ class Computer {
   boolean idle = true
   boolean acceptingTasks = true
   List<Executor> executors = []
+  long idleStartMilliseconds
 }
 
 class Executor {

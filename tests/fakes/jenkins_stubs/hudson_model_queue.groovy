@@ -1,5 +1,6 @@
 package hudson.model.queue
 
+import hudson.model.Node
 import hudson.model.Queue
 
 abstract class QueueListener {
@@ -14,4 +15,6 @@ abstract class CauseOfBlockage {
 
 abstract class QueueTaskDispatcher {
   CauseOfBlockage canRun(Queue.Item item) { return null }
+
+  CauseOfBlockage canTake(Node node, Queue.BuildableItem item) { return null }
 }

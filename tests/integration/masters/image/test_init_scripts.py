@@ -340,3 +340,25 @@ def test_backups_are_made_and_told_of_by_the_script(start: StartJenkins, home: P
     parameter = "getMethod('doBackup', String).parameterAnnotations[0][0].value()"
     assert jenkins(f"{asked}.class.{parameter}") == "name"
     assert not list((home / ".butlery").glob("backups*"))
+
+
+def test_an_agent_that_is_sized_for_a_job_takes_no_other(start: StartJenkins) -> None:
+    jenkins = start()
+    jenkins.ready()
+    jenkins(
+        "computer = new Computer(idleStartMilliseconds: System.currentTimeMillis()); "
+        "node = new Node(nodeName: 'butlery-1-1', computer: computer, "
+        "nodeDescription: 'butlery: agent of task 1-1, sized for pay » nightly'); "
+        "fitting = Jenkins.get().getExtensionList(hudson.model.queue.QueueTaskDispatcher)[1]; "
+        "takes = { name -> fitting.canTake(node, new Queue.BuildableItem(task: new Queue.Task(fullDisplayName: name))) "
+        "== null }; 0"
+    )
+    own = ("pay » nightly", "part of pay » nightly #17", "part of pay » nightly")
+    assert [jenkins(f"takes('{name}')") for name in own] == [True, True, True]
+    assert [jenkins(f"takes('{name}')") for name in ("pay » nightly 2", "part of other #2", "")] == [False] * 3
+    jenkins("computer.idleStartMilliseconds = System.currentTimeMillis() - 61_000; 0")
+    assert jenkins("takes('other')") is True  # rather than nothing
+    jenkins("computer.idleStartMilliseconds = System.currentTimeMillis(); node.nodeName = 'own-1'; 0")
+    assert jenkins("takes('other')") is True
+    jenkins("node.nodeName = 'butlery-1-1'; node.nodeDescription = 'butlery: agent of task 1-1'; 0")
+    assert jenkins("takes('other')") is True
