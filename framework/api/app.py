@@ -11,7 +11,19 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse, JSONResponse
 
 import framework
-from framework.api import builds, demand, files, jobs, leadership, masters, metrics, operations, problems, webhooks
+from framework.api import (
+    builds,
+    demand,
+    files,
+    history,
+    jobs,
+    leadership,
+    masters,
+    metrics,
+    operations,
+    problems,
+    webhooks,
+)
 from framework.api import templates as template_routes
 from framework.api.auth import Authenticator
 from framework.api.context import Context, Scraped, Waiters
@@ -20,6 +32,7 @@ from framework.api.hooks import Hooks
 from framework.api.masters import MasterIn
 from framework.api.models import JobIn, TenantIn
 from framework.api.page import STYLE_SHA256, page
+from framework.api.questions import Questions
 from framework.api.strangers import Strangers
 from framework.catalog.matching import Templates
 from framework.ports import Seat
@@ -72,12 +85,13 @@ def create_app(
         serverless or ServerlessSettings(),
         hooks or Hooks(),
         strangers,
+        Questions(),
         telemetry,
         scraped,
     )
     app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes, strangers)
     problems.install(app)
-    for routes in (jobs, builds, files, operations, leadership, masters, metrics, template_routes, webhooks):
+    for routes in (jobs, history, builds, files, operations, leadership, masters, metrics, template_routes, webhooks):
         app.include_router(routes.router)
     policy = {
         "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"

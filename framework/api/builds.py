@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+import re
+from collections.abc import Iterable, Sequence
+from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from framework.api.answers import EPOCH, JobDetail, ResultOut, WhyOut
-from framework.api.auth import Authenticated
+from framework.api.auth import Authenticated, Principal
 from framework.api.context import Context, Serving
 from framework.api.files import LOG_FILE
-from framework.api.jobs import ListQuery, asked, owned
+from framework.api.jobs import ListQuery, asked
 from framework.api.masters import known_tenant
+from framework.api.past import ChangeOut, PastBuild, StepOut, steps_of_record, steps_of_request
 from framework.api.problems import documented, not_found
+from framework.api.questions import past
 from framework.core.answers import Standing
-from framework.core.ids import TenantName
+from framework.core.ids import RequestId, TenantName
 from framework.core.jenkins import JenkinsSide
 from framework.core.stories import Stage, ending, stage, waited_s
 from framework.core.tasks import FailureClass, Request
-from framework.errors import UnavailableError
+from framework.errors import ButleryError, UnavailableError
 from framework.jenkins_ports import MasterRecord, Unserved
 from framework.ports import JobQuery
+from framework.telemetry.records import BuildRecord, ChangeRecord
 
 LAST_LINES = 10
 LAST_BYTES = 4096
@@ -32,6 +36,9 @@ ENDED_LOOKED_AT = 500
 QUEUE_MOST = 500
 
 router = APIRouter(prefix="/v1", tags=["builds"])
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,100}(\+[1-9]\d{0,8})?\Z")
+"""A request's, or that of a build which an agent of a pool served."""
 
 
 class JenkinsOut(BaseModel):
@@ -85,8 +92,14 @@ class BuildList(BaseModel):
 
 
 class BuildDetail(BaseModel):
-    build: BuildOut
-    job: JobDetail = Field(description="What it asks for, and every attempt.")
+    """A build: as it stands, where the state has it yet, and as it is told among past builds once it has ended."""
+
+    build: BuildOut | None = Field(description="Null of one that the state has forgotten.")
+    job: JobDetail | None = Field(description="What it asks for, and every attempt; null as `build`.")
+    steps: list[StepOut] = Field(description="What its newest attempt came to, and how long each step took.")
+    past: PastBuild | None = Field(description="Its cost and use among it; null until a second or two after its end.")
+    changes: list[ChangeOut] = Field(description="Of its state, of one that has ended, for as long as they are kept.")
+    trouble: str = Field(description="Why past builds cannot be asked for now; empty where they were.")
 
 
 class BuildWhy(BaseModel):
@@ -99,6 +112,8 @@ class BuildWhy(BaseModel):
     why: WhyOut | None = Field(description="Of one that waits for a place.")
     host: str
     attempts: list[str] = Field(description="How each ended that did, the first first.")
+    steps: list[StepOut] = Field(description="What its newest attempt came to, and how long each step took.")
+    past: PastBuild | None = Field(description="What it waited for most, used and cost; null until after its end.")
     last_lines: list[str] = Field(description="Of the log of one that did not pass, where its host keeps it.")
 
 
@@ -137,17 +152,29 @@ async def listing(principal: Authenticated, context: Serving, query: Annotated[L
 @router.get("/builds/{build_id}", summary="Show a build", responses=documented(401, 404, 503))
 async def show(build_id: str, principal: Authenticated, context: Serving) -> BuildDetail:
     """With what it asks for and every attempt at it."""
-    found = await owned(context, principal, build_id)
-    control = context.control
-    job = JobDetail.with_attempts(found, await control.spec(found.id), await control.attempts(found.id))
-    [build] = await _outs(context, [found])
-    return BuildDetail(build=build, job=job)
+    found = await _live(context, principal, build_id)
+    history = await _history(context, principal, build_id, found)
+    build = job = None
+    if found is not None:
+        control = context.control
+        job = JobDetail.with_attempts(found, await control.spec(found.id), await control.attempts(found.id))
+        [build] = await _outs(context, [found])
+    return BuildDetail(
+        build=build,
+        job=job,
+        steps=_steps(found, history.record),
+        past=PastBuild.of(history.record),
+        changes=[ChangeOut.of(one) for one in history.changes],
+        trouble=history.trouble,
+    )
 
 
 @router.get("/builds/{build_id}/why", summary="Why does it stand so?", responses=documented(401, 404, 503))
 async def why(build_id: str, principal: Authenticated, context: Serving) -> BuildWhy:
     """What it waits for, or how it ended and what its log ends with."""
-    return await _why(context, await owned(context, principal, build_id))
+    found = await _live(context, principal, build_id)
+    history = await _history(context, principal, build_id, found)
+    return _past_why(history) if found is None else await _why(context, found, history.record)
 
 
 @router.get("/tenants/{name}/queue", summary="What waits in a master's queue", responses=documented(401, 404, 503))
@@ -172,12 +199,22 @@ async def why_item(
     unserved = next((one for one in context.control.unserved(tenant) if one.item.number == query.item), None)
     if unserved is not None:
         return BuildWhy(
-            id=None, stage=None, summary=unserved.reason, for_s=None, why=None, host="", attempts=[], last_lines=[]
+            id=None,
+            stage=None,
+            summary=unserved.reason,
+            for_s=None,
+            why=None,
+            host="",
+            attempts=[],
+            steps=[],
+            past=None,
+            last_lines=[],
         )
     found = context.control.of_item(tenant, query.item) or await _of_past(context, tenant, query.item)
     if found is None:
         raise not_found("item of this queue")
-    return await _why(context, found)
+    history = await _history(context, principal, found.id, found)
+    return await _why(context, found, history.record)
 
 
 async def _of_past(context: Context, tenant: TenantName, number: int) -> Request | None:
@@ -214,7 +251,77 @@ def _out(request: Request, master: MasterRecord | None) -> BuildOut:
     )
 
 
-async def _why(context: Context, request: Request) -> BuildWhy:
+class _History(NamedTuple):
+    """What is told of a build among past ones. ``trouble``: why nothing can be asked now."""
+
+    record: BuildRecord | None = None
+    changes: Sequence[ChangeRecord] = ()
+    trouble: str = ""
+
+
+async def _live(context: Context, principal: Principal, build_id: str) -> Request | None:
+    """The request that the state has, where this principal may see it."""
+    if _ID.match(build_id) is None:
+        raise not_found("build")
+    found = await context.control.request(RequestId(build_id))
+    if found is not None and not principal.may_see(found.tenant):
+        raise not_found("build")
+    return found
+
+
+async def _history(context: Context, principal: Principal, build_id: str, found: Request | None) -> _History:
+    """Raises ProblemError where the state has not got the build, and there is none, or past ones cannot be asked."""
+    if found is not None and (found.outcome is None or context.telemetry is None):
+        return _History()
+    if context.telemetry is None:
+        raise not_found("build")
+
+    def asked() -> _History:
+        history = past(context)
+        record = history.build(build_id)
+        return _History(record, () if record is None else history.changes(build_id.partition("+")[0]))
+
+    try:
+        history = await context.questions.ask(principal, asked)
+    except ButleryError as error:
+        if found is None:
+            raise
+        return _History(trouble=str(error))
+    if found is None and (history.record is None or not principal.may_see(TenantName(history.record.tenant))):
+        raise not_found("build")
+    return history
+
+
+def _steps(request: Request | None, record: BuildRecord | None) -> list[StepOut]:
+    if request is not None:
+        return steps_of_request(request)
+    return [] if record is None else steps_of_record(record)
+
+
+def _past_why(history: _History) -> BuildWhy:
+    """Of a build that the state has forgotten."""
+    record = history.record
+    assert record is not None, "else there is no such build"  # noqa: S101
+    ended = [
+        f"attempt {one.attempt} on host {one.host or 'none'}: {one.result_class}: {one.message}".removesuffix(": ")
+        for one in history.changes
+        if one.result_class
+    ]
+    return BuildWhy(
+        id=record.id,
+        stage=Stage.ENDED,
+        summary=f"{record.result_class}: {record.message}".removesuffix(": "),
+        for_s=None,
+        why=None,
+        host=record.host,
+        attempts=ended,
+        steps=steps_of_record(record),
+        past=PastBuild.of(record),
+        last_lines=[],
+    )
+
+
+async def _why(context: Context, request: Request, record: BuildRecord | None) -> BuildWhy:
     found = context.control.standing(request.id)
     tasks = await context.control.attempts(request.id)
     ended = [
@@ -230,6 +337,8 @@ async def _why(context: Context, request: Request) -> BuildWhy:
         why=None if found is None or found.why is None else WhyOut.of(request, found.why),
         host=request.hostname,
         attempts=ended,
+        steps=steps_of_request(request),
+        past=PastBuild.of(record),
         last_lines=await _last_lines(context, request),
     )
 

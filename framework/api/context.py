@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from framework.api.auth import Principal
 from framework.api.hooks import Hooks
 from framework.api.problems import unavailable
+from framework.api.questions import Questions
 from framework.api.strangers import Strangers
 from framework.catalog.matching import Templates
 from framework.ports import Control, Seat
@@ -65,6 +66,7 @@ class Context(NamedTuple):
     serverless: ServerlessSettings
     hooks: Hooks
     strangers: Strangers
+    questions: Questions
     telemetry: Telemetry | None = None  # None where a test serves none
     metrics: Scraped | None = None  # so here
 
