@@ -57,9 +57,10 @@ def header(code: int, payload: bytes, count: int, before: int, at: float, told_u
     return head + _CHECK.pack(crc32(head))
 
 
-def of_another_version(begin: bytes) -> bool:
-    """Of the first bytes of a file."""
-    return begin.startswith(_FORMAT) and not begin.startswith(MAGIC)
+def of_another_version(read: Read, end: int) -> bool:
+    """Whether a file begins as another version's, and has no sound frame of this one."""
+    begin = read(0, len(MAGIC))
+    return begin.startswith(_FORMAT) and begin != MAGIC and _next(read, 0, end) == end
 
 
 def frame_at(read: Read, start: int, end: int, codes: Collection[int] | None = None) -> Frame | None:

@@ -89,14 +89,15 @@ class Track:
     losses: list[Loss] = field(default_factory=list)
     _torn: Loss | None = None
 
-    def sound(self, segment: int, found: Iterable[Frame | Torn]) -> Iterator[Frame]:
-        """The frames that follow on, but for the first one of a file and its last."""
+    def sound(self, segment: int, found: Iterable[Frame | Torn], *, begins: bool) -> Iterator[Frame]:
+        """The frames that follow on, but for the first one of a file, where it ``begins``, and its last."""
         for each in found:
             if isinstance(each, Torn):
                 self.tear(segment, each.start, each.end, "is torn")
                 continue
-            if each.code != BEGIN and self.before is not None and each.before < self.before:
+            if not (begins and each.code == BEGIN) and self.before is not None and each.before < self.before:
                 continue  # a piece of the file that stands in it twice
+            begins = False
             self.come_to(segment, each.before)
             self.before = each.before + each.records
             self.told_until = each.told_until
@@ -104,7 +105,8 @@ class Track:
                 yield each
 
     def tear(self, segment: int, start: int, end: int, reason: str, *, whole: bool = False) -> None:
-        self.close()
+        if self._torn is not None and self._torn.start != self._torn.end:
+            self.close()
         self._torn = Loss(segment, start, end, None, self.before, self.told_until, reason, whole)
 
     def come_to(self, segment: int, before: int) -> None:
@@ -120,7 +122,7 @@ class Track:
     def close(self) -> None:
         """Nothing that could tell how much is missing is to come."""
         lost = self._torn
-        if lost is not None and (lost.records != 0 or lost.start != lost.end):
+        if lost is not None and lost.records != 0:  # what is torn may have been nobody's, or another consumer's to tell
             self.losses.append(lost)
         self._torn = None
 
@@ -156,7 +158,7 @@ def look(directory: Path, number: int, track: Track) -> Segment | None:
     with path_of(directory, number).open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         read = reader(file.fileno())
-        if of_another_version(read(0, 4)):
+        if of_another_version(read, size):
             track.tear(number, 0, size, "was written by another version of butlery", whole=True)
             return None
         begin = frame_at(read, 0, size)
@@ -170,11 +172,11 @@ def look(directory: Path, number: int, track: Track) -> Segment | None:
                 sums.add(code, records, bytes_)
             return Segment(number, size, begin.before, last.before, sums)
         before = track.before or 0
-        for frame in track.sound(number, walk(read, 0, size)):
+        if begin is None or begin.code != BEGIN:
+            track.tear(number, 0, 0, "lacks its begin")
+        for frame in track.sound(number, walk(read, 0, size), begins=True):
             sums.add(frame.code, frame.records, len(frame.payload))
-        if begin is not None:
-            before = begin.before
-        return Segment(number, size, before, track.before or 0, sums)
+        return Segment(number, size, before if begin is None else begin.before, track.before or 0, sums)
 
 
 class Writer:

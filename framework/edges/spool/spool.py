@@ -128,39 +128,41 @@ class FileSpool:
                 raise StoreError(f"{self._where}: another scheduler is using it; stop that one first") from error
             forget_others(self._directory, self._kinds)
             cursors = {name: load(self._directory, name) for name in self._kinds}
-            segments, track = self._look([each for each in cursors.values() if each is not None], all(cursors.values()))
+            found = [each for each in cursors.values() if each is not None]
+            numbers = numbers_in(self._directory)
+            oldest = min(found, key=lambda each: each.position, default=None) if len(found) == len(cursors) else None
+            first = 0 if oldest is None else oldest.segment
+            for number in numbers:
+                if number < first:  # a process ended before it had them removed
+                    path_of(self._directory, number).unlink(missing_ok=True)
+            segments, track = self._look([number for number in numbers if number >= first], oldest)
             known = kept_torn(self._directory)
             rejected = RejectedFile(self._directory)
             stack.pop_all()
         with self._lock:
             self._descriptor, self._rejected, self._known = descriptor, rejected, known
             self._segments, self._told_until = segments, track.told_until
-            found = [each for each in cursors.values() if each is not None]
             self._before = max([track.before or 0, *(each.before for each in found)])
-            self._number = max([self._number, *(each.number for each in segments), *(each.segment for each in found)])
+            self._number = max([0, *numbers, *(each.segment for each in found)])
             self._first = self._number + 1
             for name, cursor in cursors.items():
                 begin = self._placed(cursor)
                 self._places[name] = _Place(self._kinds[name], begin, begin)
+                with suppress(OSError):
+                    save(self._directory, name, begin)
         self._note(track.losses)
 
-    def _look(self, cursors: list[Cursor], every: bool) -> tuple[list[Segment], Track]:
-        """What is there that somebody has not taken, ``every`` consumer having a cursor; and how far that goes.
+    def _look(self, numbers: Sequence[int], oldest: Cursor | None) -> tuple[list[Segment], Track]:
+        """What is in those files, from where the last consumer is, if all have a place; and how far that goes.
 
         Raises OSError.
         """
-        numbers = numbers_in(self._directory)
-        oldest = min(cursors, key=lambda each: each.position, default=None)
         track = Track(None, 0.0)
-        if oldest is not None and every:
-            for number in [number for number in numbers if number < oldest.segment and number != numbers[-1]]:
-                path_of(self._directory, number).unlink(missing_ok=True)
-                numbers.remove(number)
-            if not numbers or numbers[0] > oldest.segment:
-                track = Track(oldest.before, oldest.told_until)
-                track.tear(oldest.segment, oldest.offset, oldest.offset, "is missing")
+        if oldest is not None and (not numbers or numbers[0] > oldest.segment):
+            track = Track(oldest.before, oldest.told_until)
+            track.tear(oldest.segment, oldest.offset, oldest.offset, "is missing")
         segments = []
-        for before, number in pairwise([*numbers[:1], *numbers]):
+        for before, number in pairwise((*numbers[:1], *numbers)):
             if number > before + 1:
                 track.tear(before + 1, 0, 0, "is missing")
             segment = look(self._directory, number, track)
@@ -308,7 +310,8 @@ class FileSpool:
             offset, records, bytes_ = cursor.offset, cursor.records, cursor.bytes
             try:
                 with path_of(self._directory, number).open("rb", buffering=0) as file:
-                    for frame in track.sound(number, walk(reader(file.fileno()), offset, size, place.codes)):
+                    found = walk(reader(file.fileno()), offset, size, place.codes)
+                    for frame in track.sound(number, found, begins=offset == 0):
                         if frame.code not in place.codes:
                             continue
                         again = frame.again or number < self._first or _position(number, frame.start) < place.seen
