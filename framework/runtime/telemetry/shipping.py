@@ -45,6 +45,7 @@ class Shipper:
         self._left: deque[list[Batch]] = deque()  # of what was read last
         self._position = 0  # behind it
         self._limit = MAX_RECORDS
+        self._parted = MAX_RECORDS  # the limit as that was parted
         self._failures = 0
         self._trouble = ""
         self._logged = False  # the trouble
@@ -107,7 +108,7 @@ class Shipper:
             self._tended_at = now
         if not self._left:
             batches, self._position = self._spool.read(self._consumer.name, READ_BYTES)
-            self._left = _parts(batches, self._limit)
+            self._part(batches)
             if not self._left:
                 self._fine()
                 return GATHER_S
@@ -126,6 +127,8 @@ class Shipper:
         self._taken += sum(batch.count for batch in part) - len(rejected)
         self._fine()
         if self._left:
+            if self._limit >= 2 * self._parted:
+                self._part([batch for part in self._left for batch in part])
             return 0.0
         self._spool.done(self._consumer.name, self._position)
         return 0.0 if self._spool.depth(self._consumer.name).bytes >= READ_BYTES else GATHER_S
@@ -149,7 +152,11 @@ class Shipper:
     def _smaller(self) -> None:
         if self._left:
             self._limit = max(1, sum(batch.count for batch in self._left[0]) // 2)
-            self._left = _parts([batch for part in self._left for batch in part], self._limit)
+            self._part([batch for part in self._left for batch in part])
+
+    def _part(self, batches: Sequence[Batch]) -> None:
+        self._left = _parts(batches, self._limit)
+        self._parted = self._limit
 
 
 def _parts(batches: Sequence[Batch], limit: int) -> deque[list[Batch]]:
