@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from framework.catalog.parts import AgentParts, sized
+from framework.core import pools
 from framework.core.events import CancelAsked, MasterObserved
 from framework.core.ids import TenantName, node_of, task_id
 from framework.core.jenkins import QueueItem
 from framework.core.tasks import FailureClass, Outcome, Quota, Request, RequestState, Tenant
 from framework.errors import StoreFullError, UnavailableError
-from framework.jenkins_ports import DemandAnswer, DemandRecord, FoundItem, Look, RateLimitedError
+from framework.jenkins_ports import DemandAnswer, DemandRecord, FoundItem, Look, RateLimitedError, Sizes
 from framework.runtime.jenkins import intake as intake_module
 from framework.runtime.jenkins.intake import MAX_AGAIN, DemandIntake
 from tests.fakes.clockwork import eventually
@@ -37,7 +39,7 @@ class Told:
         self.seq: dict[str, int] = {}
         self.intake = self.begin()
 
-    def begin(self, events_per_s: float = 1000.0) -> DemandIntake:
+    def begin(self, events_per_s: float = 1000.0, sizes: Sizes | None = None) -> DemandIntake:
         """As a scheduler that starts."""
         rig = self.rig
         self.intake = DemandIntake(
@@ -49,6 +51,7 @@ class Told:
             events_per_s,
             rig.clock,
             SeededChance(),
+            sizes,
         )
         return self.intake
 
@@ -327,3 +330,43 @@ async def test_a_masters_texts_are_made_fit_to_be_shown(told: Told) -> None:
     (request,) = told.live()
     assert request.job.startswith(" [31mred line")
     assert len(request.job) == 300
+
+
+class Halving:
+    """Gives every job half the memory of its template."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.times = 0.5
+
+    def size(self, tenant: TenantName, job: str, parts: AgentParts) -> AgentParts:
+        self.asked.append((tenant, job))
+        return sized(parts, job, parts.spec.cpu_millis, int(parts.spec.mem_mib * self.times))
+
+
+async def test_an_item_gets_an_agent_of_its_jobs_size_where_its_master_keeps_it_for_that_job(told: Told) -> None:
+    sizes = Halving()
+    told.begin(sizes=sizes)
+    await told.take(told.record("buildable", 1, task="part of pl #1", fits=True))
+    await told.take(told.record("buildable", 2, task="part of pl #1"))  # of an older init script
+    await told.take(told.record("buildable", 3, task="odd\u0007name", fits=True))  # shown otherwise than it is
+    await told.found(4)
+    assert sizes.asked == [(RED, "pl")]
+    made = [told.of(number) for number in (1, 2, 3, 4)]
+    assert [one.template.own_resources.mem_mib for one in made if one is not None] == [128, 256, 256, 256]
+    first, second = made[:2]
+    assert first is not None and second is not None and first.template.sized is not None
+    assert first.template.sized.job == "pl"
+    assert not pools.alike(first, second)
+    spec = told.rig.store.payload(first.id)
+    assert spec is not None and spec.mem_mib == 128
+    assert first.template.version.partition("~")[0] == second.template.version
+
+
+async def test_a_size_that_no_host_has_is_not_asked_for(told: Told) -> None:
+    sizes = Halving()
+    sizes.times = 1e6
+    told.begin(sizes=sizes)
+    await told.take(told.record("buildable", 1, fits=True))
+    [request] = told.live()
+    assert request.template.own_resources.mem_mib == 256
