@@ -1,4 +1,4 @@
-"""``butlery builds``: builds from masters' queues and jobs alike: list, show, why, logs."""
+"""``butlery builds``: builds from masters' queues and jobs alike: list, show, why, logs; past ones and statistics."""
 
 from __future__ import annotations
 
@@ -10,14 +10,32 @@ import typer
 
 from framework.cli.connection import AsJson, Directory, Server, TokenFile, connect
 from framework.cli.jobs import JobId, logs
-from framework.cli.output import clock, one_line, print_json, print_line, print_table, printable, say, seconds
+from framework.cli.output import brief, clock, one_line, print_json, print_line, print_table, printable, say, seconds
+from framework.cli.past_builds import (
+    AsCsv,
+    Since,
+    Until,
+    list_past,
+    one_of,
+    past_lines,
+    print_changes,
+    print_refusals,
+    print_steps,
+    stats,
+    use_lines,
+    waiting,
+)
+from framework.cli.showing import show_job, show_lines
 from framework.errors import Fault, InputError
 
 builds_app = typer.Typer(
     help="Builds, from masters' queues and jobs alike: how they stand, and why.", no_args_is_help=True
 )
 builds_app.command("logs")(logs)
+builds_app.command("stats")(stats)
+builds_app.command("waiting")(waiting)
 
+DEFAULT_LIMIT = 50
 COLUMNS = ("BUILD", "TENANT", "NAME", "LABEL", "STATE", "TEMPLATE", "HOST", "NODE", "WAITED", "RESULT")
 
 
@@ -28,22 +46,64 @@ def listing(
         list[str] | None, typer.Option(help="waiting, launching, running, ending or ended; may be repeated.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Only builds of this name.")] = None,
-    limit: Annotated[int, typer.Option(help="So many at most.")] = 50,
+    limit: Annotated[int | None, typer.Option(help="So many at most; by default 50, of CSV all.")] = None,
     before: Annotated[str | None, typer.Option(metavar="BUILD", help="Only older ones than this.")] = None,
+    past: Annotated[
+        bool,
+        typer.Option(
+            "--past", help="Builds that have ended, as far back as they are kept; the options below imply it."
+        ),
+    ] = False,
+    since: Since = None,
+    until: Until = None,
+    label: Annotated[str | None, typer.Option(help="Only past builds that asked for this label.")] = None,
+    result_class: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="passed, failed, oom, ...: how past ones ended; may be repeated."),
+    ] = None,
+    template: Annotated[str | None, typer.Option(help="Only past builds of this template.")] = None,
+    host: Annotated[str | None, typer.Option(help="Only past builds whose newest attempt was there.")] = None,
+    after: Annotated[str | None, typer.Option(metavar="NEXT", help="Go on where a list of past ones ended.")] = None,
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
     server: Server = None,
     token_file: TokenFile = None,
     directory: Directory = None,
 ) -> None:
-    """List builds, newest first. WAITED: from the queue until the agent was online."""
-    params = {"tenant": tenant, "state": state or None, "job": name, "limit": limit, "before": before}
+    """List builds, newest first. WAITED: from the queue until the agent was online.
+
+    Without --past those are told that run or wait, and those that ended lately, as the state has them.
+    """
+    one_of(as_json, as_csv)
+    of_past = {
+        "since": since,
+        "until": until,
+        "label": label,
+        "result_class": result_class or None,
+        "template": template,
+        "host": host,
+        "after": after,
+    }
+    if past or as_csv or any(value is not None for value in of_past.values()):
+        _only_of_live(state, before)
+        params = {"tenant": tenant, "job": name, **of_past, "limit": limit if limit or as_csv else DEFAULT_LIMIT}
+        list_past(connect(server, token_file, directory), params, as_json=as_json, as_csv=as_csv)
+        return
+    params = {"tenant": tenant, "state": state or None, "job": name, "limit": limit or DEFAULT_LIMIT, "before": before}
     found = connect(server, token_file, directory).get("/v1/builds", params)
     if as_json:
         print_json(found)
         return
     print_table(COLUMNS, (_row(one) for one in found["builds"]))
-    if found["next"]:
-        say(f"there may be more: --before {found['next']}")
+    say(f"there may be more: --before {found['next']}" if found["next"] else "older ones: --past")
+
+
+def _only_of_live(state: list[str] | None, before: str | None) -> None:
+    """Raises InputError."""
+    given = {"--state": state or None, "--before": before}
+    faults = [Fault(name, "is not for past builds") for name, value in given.items() if value is not None]
+    if faults:
+        raise InputError(faults)
 
 
 def _row(build: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -51,8 +111,8 @@ def _row(build: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         build["id"],
         build["tenant"],
-        jenkins.get("task", build["name"]),
-        jenkins.get("label") or "-",
+        brief(jenkins.get("task", build["name"])),
+        brief(jenkins.get("label") or "-"),
         build["stage"],
         build["template"] or "-",
         build["host"] or "-",
@@ -76,16 +136,25 @@ def show(
     token_file: TokenFile = None,
     directory: Directory = None,
 ) -> None:
-    """Show a build: how it stands, its agent in Jenkins, what it asks for, every attempt."""
+    """Show a build: how it stands, its agent in Jenkins, what it asks for, every attempt; what it used and cost."""
     from framework.cli.client import build_path
-    from framework.cli.showing import show_job, show_lines
 
     found = connect(server, token_file, directory).get(build_path(build))
     if as_json:
         print_json(found)
         return
-    show_lines(_lines(found["build"]))
-    show_job(found["job"])
+    past = found["past"]
+    if found["build"] is not None:
+        show_lines(_lines(found["build"]))
+        show_job(found["job"])
+    else:
+        show_lines(past_lines(past))
+    if past is not None:
+        show_lines(use_lines(past))
+    if found["trouble"]:
+        say(printable(f"! past builds cannot be asked for now: {found['trouble']}"))
+    print_steps(found["steps"])
+    print_changes(found["changes"])
 
 
 def _lines(build: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -123,7 +192,10 @@ def why(
     token_file: TokenFile = None,
     directory: Directory = None,
 ) -> None:
-    """Say why a build or a queue item stands as it does, or ended as it did."""
+    """Say why a build or a queue item stands as it does, or ended as it did, and how long each step took.
+
+    Of one that waits: hosts and offers refused, by reason. One host or offer may be refused for several.
+    """
     path, params = _asked(build, tenant, item)
     found = connect(server, token_file, directory).get(path, params)
     if as_json:
@@ -132,14 +204,15 @@ def why(
     stage = f"{found['stage']}: " if found["stage"] else ""
     length = "" if found["for_s"] is None else f" (for {seconds(found['for_s'])})"
     print_line(printable(f"{stage}{found['summary']}{length}"))
-    reasons = found["why"] or {"blockers": [], "turned_away": {}}
+    reasons = found["why"] or {"blockers": [], "refusals": []}
     for blocker in reasons["blockers"]:
         print_line(printable(f"  held by: {blocker}"))
     for attempt in found["attempts"]:
         print_line(printable(f"  {attempt}"))
-    if reasons["turned_away"]:
-        counts = sorted(reasons["turned_away"].items(), key=lambda pair: -pair[1])
-        print_table(("TURNED AWAY BY", "HOSTS"), counts)
+    if found["past"] is not None:
+        show_lines(use_lines(found["past"]))
+    print_refusals(reasons["refusals"])
+    print_steps(found["steps"])
     if found["last_lines"]:
         print_line("its log ends with:")
         for line in found["last_lines"]:

@@ -24,7 +24,8 @@ RETRIES = 4
 RETRY_BASE_S = 0.2
 RETRY_CAP_S = 3.0
 """With the base and full jitter over the upper half, four retries take 2 to 3 s: a scheduler's restart."""
-_JOB_ID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}\Z")
+_ID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}(\+\d{1,9})?\Z")
+"""A job's, or that of a build which an agent of a pool served."""
 _PASSING = frozenset((502, 503, 504))
 
 
@@ -118,9 +119,9 @@ class ApiClient:
             time.sleep(random.uniform(ceiling / 2, ceiling))  # noqa: S311 jitter, no secret
             attempt += 1
 
-    def chunks(self, path: str) -> Iterator[bytes]:
+    def chunks(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[bytes]:
         """The bytes of a file, as they come. Raises as ``call``, also where the answer ends too early."""
-        with self.call("GET", path, stream=True) as response, _told(self.server):
+        with self.call("GET", path, params=params, stream=True) as response, _told(self.server):
             yield from response.iter_content(1 << 20)
 
 
@@ -135,7 +136,7 @@ def build_path(build_id: str, *rest: str) -> str:
 
 
 def _path(kind: str, job_id: str, rest: Sequence[str]) -> str:
-    if not _JOB_ID.match(job_id):
+    if not _ID.match(job_id):
         raise InputError([Fault("JOB", f"is no job's id; `butlery {kind} list` shows them")])
     return "/".join((f"/v1/{kind}", job_id, *(quote(part) for part in rest)))
 

@@ -153,5 +153,19 @@ def amount(value: float | None) -> str:
     return "-" if value is None else f"{value:g}" if abs(value) < 1e6 else f"{value:.0f}"
 
 
+def money(micros: int | None, currency: str) -> str:
+    """Millionths of a currency as people write amounts: two decimals, or two digits of less than a hundredth."""
+    if micros is None:
+        return "-"
+    value = micros / 1_000_000
+    decimals = 2 if micros >= 10_000 or not micros else min(6, 8 - len(str(micros)))
+    return f"{value:.{decimals}f} {currency}".rstrip()
+
+
+def brief(text: str, most: int = 60) -> str:
+    """A name that somebody else chose, short enough for a table."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def _is_utf8() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
