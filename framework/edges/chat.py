@@ -19,8 +19,6 @@ TIMEOUT_S = 4.0
 """Of one call; a scheduler that stops waits for it, and for one more with what is still to be told."""
 RETRY_S = 90.0
 """Until a channel is tried again with what was gathered, so that builds go on being counted meanwhile."""
-TEND_EVERY_S = 5.0
-"""How often to be tended to: a message that is due, and nothing comes, is sent then."""
 
 log = get_logger(__name__)
 
