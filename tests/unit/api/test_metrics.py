@@ -60,8 +60,9 @@ async def test_the_token_of_metrics_and_the_administrators_open_it(serve: Serve,
             assert (answer.status_code, answer.text) == (200, "asked for application/openmetrics-text\n")
             assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
             assert answer.headers["cache-control"] == "no-store"
-        for token, status in ((None, 401), ("wrong", 401), ("", 401), (control.token_of("red"), 403)):
-            refused = await Client(http, token)("GET", "/metrics")
+        refused_with: dict[str | None, int] = {None: 401, "wrong": 401, "": 401, control.token_of("red"): 403}
+        for given, status in refused_with.items():
+            refused = await Client(http, given)("GET", "/metrics")
             assert (refused.status_code, refused.headers["content-type"]) == (status, "application/problem+json")
         assert (await Client(http, TOKEN)("GET", "/v1/tenants")).status_code == 401  # it opens nothing else
 
