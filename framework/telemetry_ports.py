@@ -270,6 +270,9 @@ class History(Protocol):
 class Sink(Consumer, History, Protocol):
     """Where the records are kept that answers are made of. ``take`` is called by one thread, the rest by any."""
 
+    shared: bool
+    """Whether several schedulers have it in common, so that each of them answers alike."""
+
     @property
     def notices(self) -> list[str]: ...
 
@@ -299,11 +302,20 @@ class Telemetry(Protocol):
     def history(self) -> History: ...
 
     @property
+    def shared(self) -> bool:
+        """As of the sink."""
+        ...
+
+    @property
     def use(self) -> Use | None:
         """As last sampled; None where we do not lead, or have only begun to."""
         ...
 
     def health(self) -> TelemetryHealth: ...
+
+    def resend(self) -> int:
+        """Has records that were refused taken again; how many. Raises UnavailableError."""
+        ...
 
 
 class MetricsPage(Protocol):

@@ -24,6 +24,7 @@ from framework.api import (
     problems,
     webhooks,
 )
+from framework.api import telemetry as telemetry_routes
 from framework.api import templates as template_routes
 from framework.api.auth import Authenticator
 from framework.api.context import Context, Scraped, Waiters
@@ -89,9 +90,27 @@ def create_app(
         telemetry,
         scraped,
     )
-    app.state.forwarder = Forwarder(seat, authenticator, settings_api.max_body_bytes, strangers)
+    app.state.forwarder = Forwarder(
+        seat,
+        authenticator,
+        settings_api.max_body_bytes,
+        strangers,
+        history_here=telemetry is not None and telemetry.shared,
+    )
     problems.install(app)
-    for routes in (jobs, history, builds, files, operations, leadership, masters, metrics, template_routes, webhooks):
+    for routes in (
+        jobs,
+        history,
+        builds,
+        files,
+        operations,
+        leadership,
+        masters,
+        metrics,
+        telemetry_routes,
+        template_routes,
+        webhooks,
+    ):
         app.include_router(routes.router)
     policy = {
         "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{STYLE_SHA256}'; frame-ancestors 'none'"

@@ -33,9 +33,10 @@ MAX_PASSED = 2000
 """At once, as many as may wait."""
 
 _HERE = re.compile(
-    r"/v1/(?:health|version|status|leader|tenants|templates(?::match|/[A-Za-z0-9._-]{1,100})?"
+    r"/v1/(?:health|version|status|leader|telemetry|tenants|templates(?::match|/[A-Za-z0-9._-]{1,100})?"
     r"|jobs|jobs/(?P<job>[A-Za-z0-9._-]{1,100})(?:/wait)?)\Z"
 )
+_OF_HISTORY = re.compile(r"/v1/builds/(?:past|stats|sizes|noisy)\Z")
 _OF_CONNECTION = frozenset(
     ("connection", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )
@@ -49,7 +50,17 @@ _Result = TypeVar("_Result")
 class Forwarder:
     """Decides who answers a request, and passes on what the leader shall."""
 
-    def __init__(self, seat: Seat, authenticator: Authenticator, max_body_bytes: int, strangers: Strangers) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        authenticator: Authenticator,
+        max_body_bytes: int,
+        strangers: Strangers,
+        *,
+        history_here: bool = False,
+    ) -> None:
+        """``history_here``: a standby knows of past builds what the leader does."""
+        self._history_here = history_here
         self._seat = seat
         self._authenticator = authenticator
         self._max_body_bytes = max_body_bytes
@@ -67,7 +78,7 @@ class Forwarder:
         path = request.url.path
         if not path.startswith("/v1/") or path == "/v1/health":
             return True
-        found = _HERE.match(path)
+        found = _HERE.match(path) or (_OF_HISTORY.match(path) if self._history_here else None)
         if request.method != "GET" or not found:
             return False
         if self._leader_url() is None:
@@ -75,7 +86,8 @@ class Forwarder:
         token = bearer_token(request)
         if token is not None and self._authenticator.principal(token) is None:
             return False
-        return found["job"] is None or await self._seat.control.request(RequestId(found["job"])) is not None
+        job = found.groupdict().get("job")
+        return job is None or await self._seat.control.request(RequestId(job)) is not None
 
     def _leader_url(self) -> str | None:
         leader = self._seat.leader

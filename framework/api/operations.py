@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -85,7 +87,10 @@ async def hosts(_: Administrator, context: Serving) -> HostList:
 @router.get("/status", summary="The scheduler in a few numbers", responses=documented(401, 403))
 async def status(_: Administrator, context: Serving) -> StatusOut:
     """For the administrator."""
-    return StatusOut.of(framework.__version__, context.seat, context.templates.notices)
+    notices = list(context.templates.notices)
+    if context.telemetry is not None:
+        notices += (await asyncio.to_thread(context.telemetry.health)).notices
+    return StatusOut.of(framework.__version__, context.seat, notices)
 
 
 @router.get("/version", summary="The scheduler's version", responses=documented(401))

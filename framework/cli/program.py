@@ -34,6 +34,7 @@ COMMANDS = {
     "templates": ("framework.cli.templates", "templates_app"),
     "hosts": ("framework.cli.hosts", "hosts"),
     "top": ("framework.cli.top", "top"),
+    "telemetry": ("framework.cli.telemetry", "telemetry_app"),
     "scheduler": ("framework.cli.scheduler", "scheduler_app"),
     "validate": ("framework.cli.scheduler", "validate"),
     "version": ("framework.cli.version", "version"),

@@ -15,6 +15,7 @@ from agents import pack
 from framework.api.app import create_app
 from framework.api.context import Scraped
 from framework.api.hooks import Hooks
+from framework.cli.recording import open_telemetry
 from framework.cli.state import SharedState, open_state
 from framework.core.ids import FrameworkId, TenantName
 from framework.core.resources import Resources
@@ -37,6 +38,7 @@ from framework.runtime.performer import AgentLaunch
 from framework.runtime.scheduler import Scheduler
 from framework.runtime.serving import HttpServer, allow_files, http_config, listen, own_user, url_of
 from framework.runtime.statuses import Statuses
+from framework.runtime.telemetry.desk import TelemetryDesk
 from framework.runtime.telemetry.exposition import Exposition
 from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.templates import TemplateWatch
@@ -62,11 +64,17 @@ def run(settings: Settings, config: Path | None) -> int:
     templates = TemplateWatch(config, settings.templates_path, clock)
     with closing(listen(settings.api.host, settings.api.port, "api")) as listener:
         url = settings.api.advertise_url or url_of(listener)
-        with open_state(settings, url, clock, chance) as state:
+        metrics = Metrics()
+        with (
+            open_state(settings, url, clock, chance) as state,
+            open_telemetry(settings, metrics, clock, chance) as telemetry,
+        ):
             for notice in state.store.notices:
                 log.error(notice)
             look_seldom()
-            return uvloop.run(_serve(settings, state, listener, url, digest, templates, clock, chance))
+            return uvloop.run(
+                _serve(settings, state, telemetry, metrics, listener, url, digest, templates, clock, chance)
+            )
 
 
 def core_config(settings: Settings) -> Config:
@@ -101,6 +109,8 @@ def _overhead(settings: Settings) -> Resources:
 async def _serve(
     settings: Settings,
     state: SharedState,
+    telemetry: TelemetryDesk,
+    metrics: Metrics,
     listener: socket.socket,
     url: str,
     admin_token_sha256: str,
@@ -119,7 +129,6 @@ async def _serve(
     masters = MastersAccess(edge, templates, settings.jenkins)
 
     hooks, forges = settings.webhooks, Forges(settings.webhooks)
-    metrics = Metrics()
     telling = {one.name: forges.by_hook[one.name] for one in hooks if one.token is not None}
 
     def new_driver(framework_id: FrameworkId | None) -> SchedulerDriver:
@@ -129,11 +138,23 @@ async def _serve(
         confirm = state.election.confirm if state.shared else None
         statuses = Statuses(telling, {TenantName(one.tenant) for one in hooks}, state.store, url, clock, chance)
         return Scheduler(
-            state.store, found, new_driver, cluster, config, agent, clock, chance, confirm, masters, statuses, metrics
+            state.store,
+            found,
+            new_driver,
+            cluster,
+            config,
+            agent,
+            clock,
+            chance,
+            confirm,
+            masters,
+            statuses,
+            metrics,
+            telemetry,
         )
 
     seat = Leadership(state.store, state.revision, state.election, new_scheduler, config, url, clock, chance)
-    scraped = Scraped(Exposition(metrics, seat, None, clock), settings.telemetry.metrics)
+    scraped = Scraped(Exposition(metrics, seat, telemetry, clock), settings.telemetry.metrics)
     app = create_app(
         seat,
         settings.api,
@@ -141,7 +162,8 @@ async def _serve(
         admin_token_sha256,
         settings.serverless,
         Hooks(hooks, forges.by_hook),
-        scraped=scraped,
+        telemetry,
+        scraped,
     )
     server = HttpServer(http_config(app, STOP_GRACE_S))
     loop = asyncio.get_running_loop()
@@ -153,7 +175,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     log.info("serving", url=url, mesos=mesos.url, state=settings.state.zookeeper or str(settings.state.path))
-    watching = asyncio.create_task(templates.run())
+    watching = [asyncio.create_task(each.run()) for each in (templates, telemetry)]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     serving.add_done_callback(lambda _: stop())  # a scheduler that nobody can ask is of no use
     try:
@@ -163,8 +185,9 @@ async def _serve(
     finally:
         server.should_exit = True
         templates.stop()
+        telemetry.stop()
         await serving
-        await watching
+        await asyncio.gather(*watching)
         await app.state.forwarder.close()
         await cluster.close()
         await edge.close()

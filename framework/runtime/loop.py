@@ -31,6 +31,8 @@ _MAX_BATCH = 1000
 _STOPPING = "the scheduler is stopping; try again"
 Taken: TypeAlias = list[RequestId | IdempotencyConflictError]
 _Submission: TypeAlias = tuple[Sequence[NewRequest], asyncio.Future[Taken]]
+Saved: TypeAlias = Callable[[Sequence[Save], Sequence[Request]], None]
+"""Called with each frame that is saved and the requests that were submitted with it, as they are then; never blocks."""
 _SAVE_TYPES = (SaveRequest, SaveTask, SaveTenant, SaveFrameworkId, SaveDraining)
 
 
@@ -44,10 +46,9 @@ class Loop:
         performer: Performer,
         clock: Clock,
         chance: Chance,
-        saved: Callable[[Request], None] = lambda _: None,
+        saved: Saved = lambda _, __: None,
         metrics: Metrics | None = None,
     ) -> None:
-        """``saved`` is called with each request of a webhook as it is once that is saved; it never blocks."""
         self.state = state
         self._saved = saved
         self._store = store
@@ -227,14 +228,13 @@ class Loop:
         """
         ended = _ended(frame)
         self._ending.update(request.id for request in ended)
-        if not (submitting and await self._saved_with(frame, submitting)) and not await self._saving.save(
-            frame, self._refuse_submissions
-        ):
-            return False
+        if not (submitting and await self._saved_with(frame, submitting)):
+            if not await self._saving.save(frame, self._refuse_submissions):
+                return False
+            self._saved(frame, ())
         self._ending = {request.id for request in _ended(self._effects)}
         for request in ended:
             tell(self._ended.pop(request.id, ()))
-        self._tell_of_webhooks(save.request for save in frame if isinstance(save, SaveRequest))
         return True
 
     async def _saved_with(self, frame: Sequence[Save], submitting: Sequence[_Submission]) -> bool:
@@ -247,21 +247,16 @@ class Loop:
             fail([done for _, done in submitting], str(error))
             return False
         fresh = [Submitted(new.request) for new, taken in zip(news, ids, strict=True) if taken == new.request.id]
+        self._saved(frame, [one.request for one in fresh])
         if fresh:
             self._effects = turn(self.state, fresh, self._clock.now())
             self._wake.set()
-        self._tell_of_webhooks(one.request for one in fresh)
         begin = 0
         for batch, done in submitting:
             if not done.done():
                 done.set_result(ids[begin : begin + len(batch)])
             begin += len(batch)
         return True
-
-    def _tell_of_webhooks(self, requests: Iterable[Request]) -> None:
-        for request in requests:
-            if request.origin is not None:
-                self._saved(request)
 
     @property
     def saving_fails(self) -> str:

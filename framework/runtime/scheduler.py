@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from framework.core.effects import Save, SaveRequest
 from framework.core.events import Disconnected, Event, FrameworkRemoved, HostsObserved, NotSubscribed, Subscribed
 from framework.core.ids import FrameworkId
 from framework.core.offers import Host
 from framework.core.state import Config
+from framework.core.tasks import Request
 from framework.errors import ButleryError, FrameworkRemovedError, FrameworkTakenError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapshot, Store, jittered
@@ -19,6 +21,7 @@ from framework.runtime.loop import Loop
 from framework.runtime.performer import AgentLaunch, Performer
 from framework.runtime.saved import restored, tokens_of
 from framework.runtime.statuses import Statuses
+from framework.runtime.telemetry.desk import TelemetryDesk
 from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.waiting import until_done, until_set
 
@@ -58,12 +61,14 @@ class Scheduler:
         masters: MastersAccess | None = None,
         statuses: Statuses | None = None,
         metrics: Metrics | None = None,
+        telemetry: TelemetryDesk | None = None,
     ) -> None:
         """With ``confirm`` it is asked before every subscription and whenever a node is removed; without, the driver
 
         subscribes as it sees fit.
 
-        Without ``masters`` nobody's queue is served, without ``statuses`` no forge is told how a commit's build goes.
+        Without ``masters`` nobody's queue is served, without ``statuses`` no forge is told how a commit's build goes,
+        and without ``telemetry`` nothing is recorded.
         """
         self._clock = clock
         self._chance = chance
@@ -80,7 +85,8 @@ class Scheduler:
         self._statuses = statuses or Statuses({}, (), store, "", clock, chance)
         for request in snapshot.requests:
             self._statuses.changed(request)
-        self.loop = Loop(state, store, self._performer, clock, chance, self._statuses.changed, metrics)
+        self._watch = None if telemetry is None else telemetry.watch(state, store)
+        self.loop = Loop(state, store, self._performer, clock, chance, self._saved, metrics)
         self._desk = (
             None if reach is None or masters is None else MastersDesk(masters, reach, self.loop, store, clock, chance)
         )
@@ -107,6 +113,7 @@ class Scheduler:
             driver = group.create_task(self._drive())
             desk = None if self._desk is None else group.create_task(self._desk.run())
             statuses = group.create_task(self._statuses.run())
+            watch = None if self._watch is None else group.create_task(self._watch.run())
             await self._stopped.wait()
             hosts.cancel()
             statuses.cancel()
@@ -116,8 +123,13 @@ class Scheduler:
                 await self._driver.stop()
             self.loop.stop()
             await until_done(loop, self._clock, STOP_TIMEOUT_S)
+            if self._watch is not None:
+                self._watch.stop()
             await self._driver.stop()
             await until_done(driver, self._clock, STOP_TIMEOUT_S)
+            if watch is not None:
+                await until_done(watch, self._clock, STOP_TIMEOUT_S)
+                watch.cancel()
             loop.cancel()
             driver.cancel()
 
@@ -129,6 +141,13 @@ class Scheduler:
         """As ``stop``, for one that leads no more: the connection to Mesos is closed first, whatever is under way."""
         self._abandoned = True
         self._stopped.set()
+
+    def _saved(self, frame: Sequence[Save], submitted: Sequence[Request]) -> None:
+        if self._watch is not None:
+            self._watch.saved(frame, submitted)
+        for request in (*(save.request for save in frame if isinstance(save, SaveRequest)), *submitted):
+            if request.origin is not None:
+                self._statuses.changed(request)
 
     def _emit(self, event: Event) -> None:
         if isinstance(event, Subscribed):
