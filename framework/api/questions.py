@@ -52,11 +52,12 @@ class Questions:
         if self._of.total() >= MAX_AT_ONCE or self._of[name] >= MAX_OF_ONE:
             raise unavailable("Too many questions about past builds are asked now; ask again later.")
         self._of[name] += 1
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, question)
+        running = self._threads.submit(question)
+        asked = asyncio.wrap_future(running)
         asked.add_done_callback(lambda done: self._over(name, done))
         done, _ = await asyncio.wait({asked}, timeout=TIMEOUT_S)
         if not done:
-            asked.cancel()  # which spares it where it has no thread yet; else it counts until it is over
+            running.cancel()  # which spares it where it has no thread yet; else it counts until it is over
             detail = f"The answer took longer than {TIMEOUT_S:g} s; ask for a shorter time, or later."
             raise unavailable(detail)
         return asked.result()

@@ -1,0 +1,21 @@
+"""Telemetry as the API asks it, with a history that a test fills."""
+
+from __future__ import annotations
+
+from framework.telemetry_ports import History, TelemetryHealth, Use
+
+
+class FakeTelemetry:
+    """Implements ``framework.telemetry_ports.Telemetry``."""
+
+    shared = False
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.use: Use | None = None
+
+    def health(self) -> TelemetryHealth:
+        return TelemetryHealth("sqlite", [], 0, 0, [])
+
+    def resend(self) -> int:
+        return 0
