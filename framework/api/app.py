@@ -22,6 +22,7 @@ from framework.api import (
     metrics,
     operations,
     problems,
+    sizes,
     webhooks,
 )
 from framework.api import telemetry as telemetry_routes
@@ -40,6 +41,7 @@ from framework.ports import Seat
 from framework.serverless_settings import ServerlessSettings
 from framework.settings import ApiSettings
 from framework.telemetry_ports import Telemetry
+from framework.telemetry_settings import SizingSettings
 
 DESCRIPTION = """\
 Builds on Mesos: submit jobs, follow them, ask why they wait.
@@ -59,6 +61,7 @@ def create_app(
     hooks: Hooks | None = None,
     telemetry: Telemetry | None = None,
     scraped: Scraped | None = None,
+    sizing: SizingSettings | None = None,
 ) -> FastAPI:
     """The application, ready for a server.
 
@@ -89,6 +92,7 @@ def create_app(
         Questions(),
         telemetry,
         scraped,
+        sizing or SizingSettings(),
     )
     app.state.forwarder = Forwarder(
         seat,
@@ -101,6 +105,7 @@ def create_app(
     for routes in (
         jobs,
         history,
+        sizes,
         builds,
         files,
         operations,

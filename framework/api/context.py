@@ -19,7 +19,7 @@ from framework.ports import Control, Seat
 from framework.serverless_settings import ServerlessSettings
 from framework.settings import ApiSettings
 from framework.telemetry_ports import MetricsPage, Telemetry
-from framework.telemetry_settings import MetricsSettings
+from framework.telemetry_settings import MetricsSettings, SizingSettings
 
 MAX_WAITERS = 2000
 """Calls that wait at once, for all; each holds a connection and some 10 KiB."""
@@ -69,6 +69,7 @@ class Context(NamedTuple):
     questions: Questions
     telemetry: Telemetry | None = None  # None where a test serves none
     metrics: Scraped | None = None  # so here
+    sizing: SizingSettings = SizingSettings()
 
     @property
     def control(self) -> Control:

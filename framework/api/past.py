@@ -196,7 +196,7 @@ BUILD_COLUMNS = tuple(PastBuild.model_fields)
 
 def builds_csv(records: Iterable[BuildRecord], *, heading: bool) -> bytes:
     rows = (msgspec.structs.asdict(record).values() for record in records)
-    return _csv(([BUILD_COLUMNS] if heading else []), rows)
+    return csv_of(([BUILD_COLUMNS] if heading else []), rows)
 
 
 def stats_csv(answer: StatsAnswer, by: Sequence[Dimension]) -> bytes:
@@ -206,7 +206,7 @@ def stats_csv(answer: StatsAnswer, by: Sequence[Dimension]) -> bytes:
     """
     classes = tuple(one.value for one in FailureClass)
     columns = [*by, "builds", *classes, "attempts", *_OF_TIMES, "cost_micros", "currency", *_OF_SUMS]
-    return _csv([columns], (_row(group, by, classes) for group in answer.groups))
+    return csv_of([columns], (_row(group, by, classes) for group in answer.groups))
 
 
 _OF_TIMES = tuple(f"{what}_{name}" for what in ("wait", "run") for name in PercentilesOut.model_fields)
@@ -234,7 +234,7 @@ def _row(group: Stats, by: Sequence[Dimension], classes: Sequence[str]) -> Itera
     yield from (getattr(group, name) for name in _OF_SUMS)
 
 
-def _csv(heading: Iterable[Iterable[Any]], rows: Iterable[Iterable[Any]]) -> bytes:
+def csv_of(heading: Iterable[Iterable[Any]], rows: Iterable[Iterable[Any]]) -> bytes:
     """As RFC 4180 has it."""
     written = io.StringIO()
     writer = csv.writer(written)

@@ -19,7 +19,7 @@ from framework.telemetry.sizing import rate_millis, went_through
 
 USUAL_BUILDS = 5
 """Fewest other builds of a job that tell what is usual for it."""
-MAX_PAIRS = 500_000
+MAX_PAIRS = 200_000
 """Of builds that ran beside one another, in one ranking; the newest are looked at."""
 BESIDE = 0.25
 """Part of its time, summed over the other job's builds, from which on a build counts as one that ran beside that job;
