@@ -25,10 +25,14 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 class FakeTelemetry:
     """Implements ``framework.telemetry_ports.Telemetry``; it has no history."""
 
+    shared = False
     use = Use(1000.0, [], {"shop": {"quota": 4}})
 
     @property
     def history(self) -> History:
+        raise NotImplementedError
+
+    def resend(self) -> int:
         raise NotImplementedError
 
     def health(self) -> TelemetryHealth:

@@ -1,0 +1,1 @@
+"""Telemetry with real parts of others."""
