@@ -16,6 +16,7 @@ from framework.runtime.telemetry.desk import TelemetryDesk
 from framework.runtime.telemetry.late_sink import LateSink
 from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.telemetry.prices import PriceWatch
+from framework.runtime.telemetry.sizes import SizeKeeper
 from framework.settings import Settings
 from framework.telemetry.records import Kind
 from framework.telemetry_ports import Consumer, Sink
@@ -41,7 +42,8 @@ def open_telemetry(settings: Settings, metrics: Metrics, clock: Clock, chance: C
         except StoreError as error:
             raise InputError([Fault("", str(error))]) from error
         stack.pop_all()
-    desk = TelemetryDesk(spool, sink, others, prices, metrics, telemetry.sample_every_s, clock, chance)
+    sizes = SizeKeeper(telemetry.sizing, sink.builds, clock, chance) if telemetry.sizing.apply else None
+    desk = TelemetryDesk(spool, sink, others, prices, metrics, telemetry.sample_every_s, clock, chance, sizes)
     try:
         yield desk
     finally:

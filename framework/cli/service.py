@@ -126,7 +126,7 @@ async def _serve(
     driver_kind = mesos_driver(settings, access)
     cluster = MesosOperator(mesos.urls, access)
     edge = JenkinsEdge(clock, settings.jenkins.call_timeout_s)
-    masters = MastersAccess(edge, templates, settings.jenkins)
+    masters = MastersAccess(edge, templates, settings.jenkins, telemetry.sizes)
 
     hooks, forges = settings.webhooks, Forges(settings.webhooks)
     telling = {one.name: forges.by_hook[one.name] for one in hooks if one.token is not None}
@@ -164,6 +164,7 @@ async def _serve(
         Hooks(hooks, forges.by_hook),
         telemetry,
         scraped,
+        settings.telemetry.sizing,
     )
     server = HttpServer(http_config(app, STOP_GRACE_S))
     loop = asyncio.get_running_loop()

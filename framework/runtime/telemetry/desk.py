@@ -17,6 +17,8 @@ from framework.runtime.telemetry.prices import PriceWatch
 from framework.runtime.telemetry.recorder import Recorder
 from framework.runtime.telemetry.sampler import Sampler
 from framework.runtime.telemetry.shipping import Shipper
+from framework.runtime.telemetry.sizes import SizeKeeper
+from framework.telemetry.records import BuildRecord
 from framework.telemetry_ports import Consumer, History, Sink, Spool, TelemetryHealth, Use
 
 log = get_logger(__name__)
@@ -65,6 +67,7 @@ class TelemetryDesk:
         sample_every_s: float,
         clock: Clock,
         chance: Chance,
+        sizes: SizeKeeper | None = None,
     ) -> None:
         """Begins to bring what is in the spool to ``sink`` and the ``others``."""
         self._spool = spool
@@ -75,6 +78,7 @@ class TelemetryDesk:
         self._sample_every_s = sample_every_s
         self._clock = clock
         self._chance = chance
+        self.sizes = sizes
         self._watch: Watch | None = None
         self._dropped = 0  # on their way to the spool, while others led before
         self._shippers = [
@@ -86,10 +90,15 @@ class TelemetryDesk:
 
     def watch(self, state: State, store: Store) -> Watch:
         """Records what a scheduler saves that is about to lead with this state."""
-        recorder = Recorder(state, store, self._spool, self._prices, self._metrics, self._clock, self._chance)
+        clock, chance = self._clock, self._chance
+        recorder = Recorder(state, store, self._spool, self._prices, self._metrics, clock, chance, self._made)
         sampler = Sampler(state, recorder, self._sample_every_s, self._clock)
         self._watch = Watch(recorder, sampler, self._over)
         return self._watch
+
+    def _made(self, record: BuildRecord) -> None:
+        if self.sizes is not None:
+            self.sizes.told(record)
 
     def _over(self, watch: Watch) -> None:
         self._dropped += watch.recorder.dropped
@@ -128,8 +137,14 @@ class TelemetryDesk:
         return self._spool.resend()
 
     async def run(self) -> None:
-        """Looks after the price sheet until ``stop``."""
-        await self._prices.run()
+        """Looks after the price sheet and the sizes of jobs until ``stop``."""
+        sizing = None if self.sizes is None else asyncio.create_task(self.sizes.run())
+        try:
+            await self._prices.run()
+        finally:
+            if sizing is not None:
+                sizing.cancel()
+                await asyncio.wait({sizing})
 
     def stop(self) -> None:
         self._prices.stop()

@@ -79,10 +79,13 @@ class Recorder:
         metrics: Metrics,
         clock: Clock,
         chance: Chance,
+        made: Callable[[BuildRecord], None] = lambda _: None,
     ) -> None:
+        """``made`` is called with each build's record as it is made; it never blocks."""
         self._state = state
         self._store = store
         self._metrics = metrics
+        self._made = made
         self._clock = clock
         self._costs = Costs(state, prices)
         self._outlet = Outlet(store, spool, self._costs, clock, chance, self._read)
@@ -245,6 +248,7 @@ class Recorder:
     def _build(self, record: BuildRecord) -> None:
         self._metrics.ended(record)
         self._outlet.put(Kind.BUILDS, record)
+        self._made(record)
 
     def _change(self, record: ChangeRecord) -> None:
         self._metrics.changed(record)

@@ -146,9 +146,11 @@ class SizeKeeper:
             began = self._clock.now()
             try:
                 builds = await asyncio.to_thread(self._past, key, began)
-            except ButleryError as error:
-                if not failures:
+            except Exception as error:
+                if not failures and isinstance(error, ButleryError):
                     log.warning("sizes cannot be looked up", reason=str(error))
+                elif not failures:
+                    log.exception("sizes cannot be looked up")
                 await self._clock.sleep(jittered(self._chance, failures, BASE_S, CAP_S))
                 failures += 1
                 continue
