@@ -232,7 +232,7 @@ class TelemetrySettings(DocumentModel):
     sizing: SizingSettings = Field(default_factory=SizingSettings, description="Sizes of jobs from their history.")
     traces: TracesSettings = Field(default_factory=TracesSettings, description="OpenTelemetry traces of builds.")
     metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="``/metrics``, for Prometheus.")
-    alerts: Annotated[list[AlertSettings], Field(max_length=1000), AfterValidator(_different)] = Field(
+    alerts: Annotated[list[AlertSettings], Field(max_length=100), AfterValidator(_different)] = Field(
         default_factory=list, description="Channels that are told of builds which ended badly."
     )
 

@@ -27,7 +27,7 @@ class AlertsConsumer:
     """``framework.telemetry_ports.Consumer`` of finished builds, for one channel.
 
     What comes within ``every_s`` of a message is gathered for the next, in memory: a scheduler that is killed leaves it
-    untold. One that stops tells it.
+    untold. One that stops tells it, where the channel was there the last time.
     """
 
     kinds = frozenset((Kind.BUILDS,))
@@ -44,6 +44,7 @@ class AlertsConsumer:
         self._clock = clock
         self._gathered = Digest()
         self._next_at = 0.0
+        self._away = False
 
     def take(self, batches: Sequence[Batch]) -> list[Rejected]:
         """Where the channel cannot be told, builds of more than an hour ago are only counted, so as not to wait."""
@@ -74,8 +75,11 @@ class AlertsConsumer:
     def close(self) -> None:
         self._next_at = 0.0
         try:
-            self.tend(self._clock.now())
+            if not self._away:
+                self.tend(self._clock.now())
         except (UnavailableError, OperatorError):
+            self._away = True
+        if self._away and self._gathered.builds:
             log.warning("builds that ended badly were not told", channel=self.name, builds=self._gathered.builds)
         self._poster.close()
 
@@ -87,8 +91,10 @@ class AlertsConsumer:
         """What is still to be told. Raises as ``take``."""
         if not gathered.builds or now < self._next_at:
             return gathered
+        self._away = True
         answer = self._poster.post(msgspec.json.encode(message(gathered, round(now * 1000))))
         if answer.status // 100 != 2:
             raise refusal(self._who, answer)
+        self._away = False
         self._next_at = now + self._every_s
         return Digest()

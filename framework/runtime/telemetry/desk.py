@@ -151,6 +151,8 @@ class TelemetryDesk:
 
     def close(self) -> None:
         """Within some seconds: a consumer that does not come back is left behind with its thread."""
+        for shipper in self._shippers:
+            shipper.stop(0.0)  # so that all of them end at the same time
         for shipper, consumer in zip(self._shippers, self._consumers, strict=True):
             if shipper.stop():
                 with suppress(ButleryError):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from framework.core.tasks import FailureClass
 from framework.documents import check, parse_document
 from framework.errors import Fault, InputError
 from framework.settings import Settings
-from framework.telemetry_settings import ELASTICSEARCH_PASSWORD_VARIABLE, TelemetrySettings, read_telemetry_secrets
+from framework.telemetry_settings import (
+    ELASTICSEARCH_PASSWORD_VARIABLE,
+    ResultClass,
+    TelemetrySettings,
+    read_telemetry_secrets,
+)
 
 
 def read(telemetry: dict[str, Any], **environ: str) -> tuple[TelemetrySettings, list[Fault]]:
@@ -62,6 +68,10 @@ def test_files_that_others_may_read_and_missing_ones_are_faults(tmp_path: Path, 
         }
     )
     assert ["chmod 600" in one.message or "No such file" in one.message for one in faults] == [True, True]
+
+
+def test_every_class_that_is_not_passed_can_be_told() -> None:
+    assert {*get_args(ResultClass)} == {*FailureClass} - {FailureClass.PASSED}
 
 
 def test_traces_have_their_headers(secret: Path) -> None:
