@@ -55,7 +55,6 @@ class _Line(msgspec.Struct, gc=False):
     run_ms: int | None = None
 
 
-
 _line = msgspec.json.Decoder(_Line)
 
 
@@ -162,28 +161,28 @@ def settled(kind: Kind, piece: Piece, answer: bytes) -> list[Rejected]:
     rejected: list[Rejected] = []
     later: dict[int, Cause] = {}
     for number, item in enumerate(told.items):
-        status, error = item.create.status, item.create.error or Cause()
+        status, cause = item.create.status, item.create.error or Cause()
         if status < 300 or status == 409:  # 409: it is there already, and the first counts
             continue
-        if status in (400, 413) and error.type != "cluster_block_exception":
-            rejected.append(Rejected(kind, piece.ids[number], reason_of(error), piece.document(number)))
+        if status in (400, 413) and cause.type != "cluster_block_exception":
+            rejected.append(Rejected(kind, piece.ids[number], reason_of(cause), piece.document(number)))
         else:
-            later.setdefault(status, error)
+            later.setdefault(status, cause)
     if later:
         raise _trouble(later)
     return rejected
 
 
 def _trouble(later: dict[int, Cause]) -> UnavailableError | OperatorError:
-    for status, error in later.items():
-        if error.type == "cluster_block_exception":
-            return OperatorError(blocked(reason_of(error)))
+    for status, cause in later.items():
+        if cause.type == "cluster_block_exception":
+            return OperatorError(blocked(reason_of(cause)))
         if status in (401, 403):
-            return OperatorError(f"Elasticsearch forbids writing: {reason_of(error)} ({status})")
-    for status, error in later.items():
-        if error.type == _GONE:
-            return IndexGoneError(f"an index of Elasticsearch was deleted: {reason_of(error)}")
+            return OperatorError(f"Elasticsearch forbids writing: {reason_of(cause)} ({status})")
+    for status, cause in later.items():
+        if cause.type == _GONE:
+            return IndexGoneError(f"an index of Elasticsearch was deleted: {reason_of(cause)}")
         if status == 429:
-            return BusyError(f"Elasticsearch is busy: {reason_of(error)} (429)")
-    status, error = next(iter(later.items()))
-    return UnavailableError(f"Elasticsearch cannot write now: {reason_of(error)} ({status})")
+            return BusyError(f"Elasticsearch is busy: {reason_of(cause)} (429)")
+    status, cause = next(iter(later.items()))
+    return UnavailableError(f"Elasticsearch cannot write now: {reason_of(cause)} ({status})")

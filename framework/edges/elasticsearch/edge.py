@@ -50,8 +50,7 @@ class Cause(msgspec.Struct, frozen=True):
     type: str = ""
     reason: str | None = None
     caused_by: Any = None
-    root_cause: list[Any] = []
-    failed_shards: list[Any] = []
+    failed_shards: list[dict[str, Any]] = []
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -213,7 +212,7 @@ def told(body: object) -> tuple[str, str]:
 def reason_of(error: Cause) -> str:
     """With the deepest cause, which names the field or the shard."""
     words = [error.reason or error.type]
-    inner: Any = error.caused_by or next(iter(error.failed_shards), {}).get("reason") or {}
+    inner: Any = error.caused_by or (error.failed_shards[0].get("reason") if error.failed_shards else None)
     for _ in range(5):
         if not isinstance(inner, dict):
             break

@@ -104,7 +104,9 @@ class Indices:
     def _look(self) -> None:
         """What is there. Raises OperatorError where the alias is not ours alone."""
         wanted = mapping.pattern(self._settings.prefix, self.kind, None)
-        made = self._edge.ask(dict[str, _Settings], "GET", f"/{wanted}/_settings/index.creation_date?flat_settings=true")
+        made = self._edge.ask(
+            dict[str, _Settings], "GET", f"/{wanted}/_settings/index.creation_date?flat_settings=true"
+        )
         try:
             aliased = self._edge.ask(dict[str, _Aliases], "GET", f"/_alias/{self.alias}")
         except RefusedError as error:
@@ -149,8 +151,8 @@ class Indices:
             self._edge.call("PUT", f"/{target.name.name}/_mapping", mapping.mappings(self.kind))
         except RefusedError as error:
             raise OperatorError(
-                f"index {target.name.name} of Elasticsearch was made by somebody else: {error.reason}; delete it or set "
-                "another telemetry.elasticsearch.prefix"
+                f"index {target.name.name} of Elasticsearch is of somebody else's making: {error.reason}; delete it or "
+                "set another telemetry.elasticsearch.prefix"
             ) from error
 
     def roll_over(self) -> None:
@@ -191,4 +193,3 @@ class Indices:
                 if error.status != 404:  # else another scheduler was first
                     raise OperatorError(f"old index {name} of Elasticsearch cannot go: {error.reason}") from error
             self._known.remove(index)
-

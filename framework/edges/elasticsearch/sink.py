@@ -2,8 +2,8 @@
 
 Each record is created by its id, so that the one that is there stays. Elasticsearch keeps ids apart within one index
 only. A batch that was not sent before goes straight into the newest index, where the same call comes to nothing the
-second time; of one that may have been sent to an index before that (``Batch.again``), or while the newest is so new that
-another scheduler may still write to the one before it, the ids are looked up in the older ones first.
+second time; of one that may have been sent to an index before that (``Batch.again``), or while the newest is so new
+that another scheduler may still write to the one before it, the ids are looked up in the older ones first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from framework.edges.elasticsearch import bulk
 from framework.edges.elasticsearch.bulk import IndexGoneError, Piece
 from framework.edges.elasticsearch.edge import NDJSON, ElasticsearchEdge, RefusedError
 from framework.edges.elasticsearch.indices import Indices
-from framework.edges.elasticsearch.queries import Queries
+from framework.edges.elasticsearch.queries import Queries, Searching
+from framework.edges.elasticsearch.statistics import stats
 from framework.errors import ButleryError
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, SampleRecord
 from framework.telemetry_ports import (
@@ -74,9 +75,10 @@ class ElasticsearchSink:
 
     name = "elasticsearch"
     kinds = frozenset(Kind)
+    shared = True
 
     def __init__(self, settings: TelemetrySettings, clock: Callable[[], float] = time.time) -> None:
-        """Calls nobody yet. ``clock`` gives seconds since the epoch. Raises InputError for files that cannot be used."""
+        """Calls nobody yet. ``clock`` gives seconds since the epoch. Raises InputError for a bad ``ca_file``."""
         search = settings.elasticsearch
         self._edge = ElasticsearchEdge(search)
         self._clock = clock
@@ -86,7 +88,8 @@ class ElasticsearchSink:
             Kind.SAMPLES: settings.keep_samples_d,
         }
         self._indices = {kind: Indices(self._edge, search, kind, keep_d[kind]) for kind in Kind}
-        self._queries = Queries(self._edge, search.prefix, keep_d, clock)
+        self._searching = Searching(self._edge, search.prefix, keep_d, clock)
+        self._queries = Queries(self._searching)
         self._ready = False
         self._max_body_bytes = MAX_BODY_BYTES
         self._notices: list[str] = []
@@ -208,7 +211,7 @@ class ElasticsearchSink:
         return self._queries.changes(build_id)
 
     def stats(self, query: StatsQuery) -> StatsAnswer:
-        return self._queries.stats(query)
+        return stats(self._searching, query)
 
     def runs(self, query: RunsQuery) -> list[BuildRecord]:
         return self._queries.runs(query)
