@@ -38,7 +38,7 @@ def test_examples_run_as_printed(
     of_page = {next(iter(yaml.safe_load(text))): text for text in blocks(PAGE, "yaml")}
     settings = {key: yaml.safe_load(text)["telemetry"] for text in blocks(PAGE, "yaml")
                 if "telemetry" in yaml.safe_load(text) for key in yaml.safe_load(text)["telemetry"]}  # fmt: skip
-    [commands] = [block for block in blocks(PAGE) if "builds stats" in block]
+    commands = "".join(blocks(PAGE))
     with post_receiver() as traces, post_receiver() as channel:
         process = scheduler(mesos_cluster())
         folder = process.directory
@@ -70,6 +70,7 @@ def test_examples_run_as_printed(
             assert words in said, said
         assert (folder / "builds.csv").read_text().count("\n") == 3
         assert "EUR" in (folder / "costs.csv").read_text()
+        assert (folder / "dashboards/kibana/butlery.ndjson").exists()
         said = run(f"butlery builds show {passing}\nbutlery builds why {passing}", folder, programs, TIMEOUT_S)
         assert "on_demand" in said, said
 
