@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import ProcessCollector
 
 from framework.cli.dashboards import FILES, written
+from framework.cli.program import run
 from framework.runtime.telemetry.families import FAMILIES
 from framework.telemetry.records import Kind
 from tests.fakes import dashboard_files
@@ -133,3 +134,15 @@ def test_the_files_are_written_with_the_prefix_of_ones_indices(tmp_path: Path) -
     assert titles == ["acme.ci-builds", "acme.ci-changes", "acme.ci-samples"]
     patterns = [one for one in objects if one["type"] != "index-pattern"]
     assert patterns == [one for one in kibana() if one["type"] != "index-pattern"]
+
+
+def test_a_prefix_that_no_index_can_have_and_a_place_that_cannot_be_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["telemetry", "dashboards", str(tmp_path / "a"), "--prefix", "ACME"]) == 2
+    assert "--prefix: must be up to 50 of a-z" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert run(["telemetry", "dashboards", str(tmp_path / "file")]) == 1
+    assert "cannot be written: Not a directory" in capsys.readouterr().err
+    assert run(["telemetry", "dashboards", str(tmp_path / "a")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(list((tmp_path / "a").glob("*/*")))
