@@ -114,7 +114,10 @@ def test_kill_9_of_mesos_with_builds_running(
 def test_kill_9_at_random_moments_of_a_stream_of_builds(
     mesos_cluster: ClusterFactory, scheduler: SchedulerFactory, open_dir: Path
 ) -> None:
-    butlery, witness = scheduler(mesos_cluster(shapes=SHAPES)), Witness(open_dir)
+    prices = open_dir / "prices.yaml"
+    prices.write_text("{currency: EUR, prices: [{name: all, cpu_hour: 36, mem_gib_hour: 0}]}")
+    butlery = scheduler(mesos_cluster(shapes=SHAPES), telemetry={"prices_path": str(prices)})
+    witness = Witness(open_dir)
     witness.release()
     chance = random.Random(4)
     butlery.start()
@@ -146,4 +149,17 @@ def test_kill_9_at_random_moments_of_a_stream_of_builds(
         assert witness.ended(name) == witness.started(name)
     listed = butlery.get("/v1/jobs", limit=500)["jobs"]
     assert sorted(job["id"] for job in listed) == sorted(jobs.values())
+    assert_each_is_in_history_once(butlery, jobs)
     butlery.stop()
+
+
+def assert_each_is_in_history_once(butlery: SchedulerProcess, jobs: dict[str, str]) -> None:
+    """Also in the sums, and with a cost."""
+    eventually(
+        lambda: len(butlery.get("/v1/builds/past", limit=1000)["builds"]) >= len(jobs), "all builds in the history", 60
+    )
+    past = butlery.get("/v1/builds/past", limit=1000)["builds"]
+    assert sorted(build["id"] for build in past) == sorted(jobs.values())
+    assert {build["job"] for build in past} == set(jobs)
+    total = butlery.get("/v1/builds/stats")["total"]
+    assert (total["builds"], total["by_class"], total["unpriced"]) == (len(jobs), {"passed": len(jobs)}, 0)
