@@ -26,6 +26,7 @@ from framework.cli.past_builds import (
     waiting,
 )
 from framework.cli.showing import show_job, show_lines
+from framework.cli.sizes import neighbours, noisy, sizes
 from framework.errors import Fault, InputError
 
 builds_app = typer.Typer(
@@ -34,6 +35,8 @@ builds_app = typer.Typer(
 builds_app.command("logs")(logs)
 builds_app.command("stats")(stats)
 builds_app.command("waiting")(waiting)
+for command in (sizes, neighbours, noisy):
+    builds_app.command()(command)
 
 DEFAULT_LIMIT = 50
 COLUMNS = ("BUILD", "TENANT", "NAME", "LABEL", "STATE", "TEMPLATE", "HOST", "NODE", "WAITED", "RESULT")
