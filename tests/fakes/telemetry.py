@@ -10,8 +10,12 @@ class FakeTelemetry:
 
     shared = False
 
-    def __init__(self, history: History) -> None:
-        self.history = history
+    history: History
+
+    def __init__(self, history: History | None = None) -> None:
+        """Without a history the test is to give one later."""
+        if history is not None:
+            self.history = history
         self.use: Use | None = None
 
     def health(self) -> TelemetryHealth:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
@@ -21,11 +23,19 @@ from framework.api.app import create_app
 from framework.api.demand import MEDIA_TYPE
 from framework.api.models import submission, take_job
 from framework.catalog.matching import Catalog
+from framework.core.answers import TenantUse
 from framework.core.ids import RequestId, TenantName
+from framework.core.resources import ZERO
+from framework.core.tasks import Tenant
+from framework.edges.sqlite_history import SqliteHistory
 from framework.settings import ApiSettings
+from framework.telemetry.records import Kind
+from framework.telemetry_ports import Use
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
+from tests.fakes.records import batch, build, change
 from tests.fakes.seats import FakeSeat
+from tests.fakes.telemetry import FakeTelemetry
 from tests.fakes.templates import fixed_templates
 from tests.unit.api.conftest import ADMIN_TOKEN
 
@@ -42,7 +52,30 @@ def _control() -> FakeControl:
     return control
 
 
-_app = create_app(FakeSeat(_control()), ApiSettings(), fixed_templates(small={}), token_sha256(ADMIN_TOKEN))
+_PAST = "r1"
+_telemetry = FakeTelemetry()
+_app = create_app(
+    FakeSeat(_control()),
+    ApiSettings(),
+    fixed_templates(small={}),
+    token_sha256(ADMIN_TOKEN),
+    telemetry=_telemetry,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """With builds, one of which the state does not know."""
+    _telemetry.history = history = SqliteHistory(
+        tmp_path_factory.mktemp("history") / "history.db", dict.fromkeys(Kind, 4000)
+    )
+    ended: dict[str, Any] = {"tenant": "red", "host": "host-1", "cost_micros": 7, "currency": "EUR"}
+    history.take(
+        [batch([build(name, label="big", **ended) for name in (_PAST, _JOB)]), batch([change(_PAST, "ended")])]
+    )
+    _telemetry.use = Use(1.0, [TenantUse(Tenant(TenantName("red")), 1, 0, 0, ZERO, 0.0, 0.0)], {"red": {"quota": 1}})
+    yield
+    history.close()
 
 
 @schemathesis.serializer(MEDIA_TYPE)
@@ -58,7 +91,12 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", _app)
 @schema.parametrize()
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_api_keeps_to_its_document(case: schemathesis.Case[Any]) -> None:
-    for name, known in (("job_id", _JOB), ("path", "a"), ("name", "red")):  # every other time what there is
+    for name, known in (
+        ("job_id", _JOB),
+        ("build_id", _PAST),
+        ("path", "a"),
+        ("name", "red"),
+    ):  # every other time what there is
         if name in (case.path_parameters or {}) and len(str(case.path_parameters[name])) % 2:
             case.path_parameters[name] = known
     token = FakeControl.token_of("red") if case.path == "/v1/demand" else ADMIN_TOKEN
