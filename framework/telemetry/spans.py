@@ -22,7 +22,7 @@ STEPS = ("queue", "node", "launch", "connect", "assign", "run")
 
 task starts; its agent connects; the agent is there and has no build yet; the build runs.
 """
-_RESULTS = {
+_RESULTS: dict[str, str] = {  # of all other classes `error`
     FailureClass.PASSED: "success",
     FailureClass.FAILED: "failure",
     FailureClass.TIMEOUT: "timeout",
@@ -113,7 +113,7 @@ def _steps(build: BuildRecord) -> Iterator[tuple[str, int, int]]:
 
 def _result(build: BuildRecord) -> str:
     """Of ``cicd.pipeline.result``. An agent that served its build passed, whatever became of the build."""
-    ours = _RESULTS.get(FailureClass(build.result_class), "error")
+    ours = _RESULTS.get(build.result_class, "error")
     return _RESULTS_OF_JENKINS.get(build.result, ours) if ours == "success" else ours
 
 
