@@ -34,12 +34,17 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=1024, max=65535, help="Port of Mesos, in place of the settings'.")
     ] = None,
+    elasticsearch: Annotated[
+        bool, typer.Option("--elasticsearch", help="Also an Elasticsearch, to which telemetry then goes.")
+    ] = False,
 ) -> None:
     """Bring up Mesos, scheduler, Marathon-compatible server and tenants' service; without --detach, until Ctrl-C."""
     from framework.local import control
     from framework.local.status import read
 
-    request = control.request_for(directory=directory, config=config, hosts=hosts, port=port)
+    request = control.request_for(
+        directory=directory, config=config, hosts=hosts, port=port, elasticsearch=elasticsearch
+    )
     if detach:
         _show(control.up_detached(request, _say))
         return
@@ -101,6 +106,7 @@ def _show(found: Status) -> None:
         ("Marathon", _process(found.marathon_url, found.marathon_pid, found.marathon_restarts)),
         ("", f"its user and password: {found.marathon_credentials}" if found.marathon_credentials else None),
         ("masters", _process(found.ingress_url, found.ingress_pid, found.ingress_restarts)),
+        ("Elasticsearch", _process(found.elasticsearch_url, found.elasticsearch_pid, found.elasticsearch_restarts)),
         ("isolation", f"{found.isolation}: {found.isolation_reason}" if found.isolation else None),
         ("since", found.started_at),
     ):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from framework.errors import ButleryError, Fault, InputError, UnavailableError
-from framework.local import ingress_process, isolation, mesos_package
+from framework.local import elasticsearch, ingress_process, isolation, mesos_package
 from framework.local.cluster import clean, end_process
 from framework.local.logs import open_log, tail
 from framework.local.processes import ProcessId, wait_gone
@@ -38,6 +38,7 @@ def request_for(
     config: Path | None = None,
     hosts: int | None = None,
     port: int | None = None,
+    elasticsearch: bool = False,
     scheduler_command: tuple[str, ...] = SCHEDULER_COMMAND,
     marathon_command: tuple[str, ...] = MARATHON_COMMAND,
     ingress_command: tuple[str, ...] = INGRESS_COMMAND,
@@ -52,6 +53,7 @@ def request_for(
         config=str(config.absolute()) if config else None,
         hosts=hosts,
         port=port,
+        elasticsearch=elasticsearch,
         scheduler_command=scheduler_command,
         marathon_command=marathon_command,
         ingress_command=ingress_command,
@@ -81,6 +83,8 @@ def up_detached(request: Request, say: Callable[[str], None]) -> Status:
         return status
     isolation.resolve(request.host_policy())  # what can be wrong is said here, where somebody reads it,
     mesos_package.ensure(say)  # and so is the progress of what takes long
+    if request.local_settings().elasticsearch:
+        elasticsearch.ensure(say)
     prepare(directory)
     paths = Paths(directory)
     status_file(directory).unlink(missing_ok=True)
@@ -171,6 +175,7 @@ def down(directory: Path, say: Callable[[str], None], *, wipe: bool = False) -> 
             wait_gone(supervisor, DOWN_TIMEOUT_S)
     for pid_file in (paths.ingress_pid, paths.marathon_pid, paths.scheduler_pid, paths.mesos_pid):
         end_process(pid_file)
+    end_process(paths.elasticsearch_pid)
     ingress_process.end_haproxy(directory)
     clean(directory)
     if wipe:

@@ -28,6 +28,7 @@ from framework.local.stand_ins import run
 VERSION = "7.17.28"
 JAR_SHA256 = "c31ae25e6f5a48db9f7e5ab96dc8d717bbfcd641fd58b5eaee152493b6cd2300"  # of the server's, as first fetched
 JARS_MIB = 35
+PORT = 9200  # the usual one of the settings
 HEAP_MIB = 512
 ASK_TIMEOUT_S = 5.0
 
@@ -98,8 +99,13 @@ class ElasticsearchServer:
         port: int | None = None,
         heap_mib: int = HEAP_MIB,
         settings: Mapping[str, object] | None = None,
+        pid_file: Path | None = None,
+        log: Path | None = None,
     ) -> None:
-        """``package`` is from ``ensure``; ``settings`` are more of its own, such as ``path.repo``."""
+        """``package`` is from ``ensure``; ``settings`` are more of its own, such as ``path.repo``.
+
+        ``pid_file`` and ``log`` are in ``directory`` unless they are given.
+        """
         self.directory = directory
         self.port = free_port() if port is None else port
         for part in ("config", "modules", "plugins", "tmp"):
@@ -127,8 +133,8 @@ class ElasticsearchServer:
                 *("java", f"-Xmx{heap_mib}m", f"-Djava.io.tmpdir={directory / 'tmp'}", *_JAVA_OPTIONS),
                 *("-cp", f"{package}/*:{package}", "ElasticsearchNode", str(directory)),
             ],
-            directory / "elasticsearch.pid",
-            directory / "elasticsearch.log",
+            pid_file or directory / "elasticsearch.pid",
+            log or directory / "elasticsearch.log",
             self._ask,
         )
 

@@ -35,11 +35,21 @@ class Urls(NamedTuple):
     ingress: str | None  # all masters' address, where there is one
 
 
-def write_config(directory: Path, given: Path | None, mesos_url: str, isolation: str, *, ingress: bool = False) -> Urls:
+def write_config(
+    directory: Path,
+    given: Path | None,
+    mesos_url: str,
+    isolation: str,
+    *,
+    ingress: bool = False,
+    elasticsearch_url: str | None = None,
+) -> Urls:
     """Writes this cluster's settings: what ``given`` says, and where it says nothing what the cluster is.
 
     Mesos' address, who we are to it, and the isolation are always the cluster's own. Makes the administrator's token.
-    With ``ingress`` a port of it is chosen too. Raises InputError where ``given`` is faulty or a port is taken.
+    With ``ingress`` a port of it is chosen too; telemetry goes to ``elasticsearch_url`` where there is one.
+
+    Raises InputError where ``given`` is faulty or a port is taken.
     """
     paths = Paths(directory)
     environment = {name: value for name, value in os.environ.items() if name != MESOS_SECRET_VARIABLE}
@@ -64,6 +74,9 @@ def write_config(directory: Path, given: Path | None, mesos_url: str, isolation:
         name = "masters.ingress.http_port"
         its["http_port"] = choose_port(its.get("http_port") or None, paths.ingress_port, INGRESS_PORT, name)
         ingress_url = url_at(its.get("host") or "127.0.0.1", its["http_port"])
+    sections["telemetry"] = _with_paths_of(data.get("telemetry") or {}, settings.telemetry)
+    if elasticsearch_url is not None:
+        sections["telemetry"] = _sent_to(elasticsearch_url, sections["telemetry"])
     if settings.webhooks:
         sections["webhooks"] = [
             _with_its_files(one, hook) for one, hook in zip(data["webhooks"], settings.webhooks, strict=True)
@@ -74,6 +87,25 @@ def write_config(directory: Path, given: Path | None, mesos_url: str, isolation:
     heading = "# Written by `butlery local up` at every start; your own file is given with --config.\n"
     write_whole(paths.config, heading + text, PRIVATE)
     return Urls(url_at(settings.api.host, port), ingress_url)
+
+
+def _with_paths_of(section: Any, settings: object) -> Any:
+    """What the user's file says, with the paths that were read from it: what they name is beside that file."""
+    if isinstance(settings, Path):
+        return str(settings)
+    if isinstance(section, Mapping):
+        return {key: _with_paths_of(value, getattr(settings, key, None)) for key, value in section.items()}
+    if isinstance(section, list) and isinstance(settings, list):
+        return [_with_paths_of(value, one) for value, one in zip(section, settings, strict=True)]
+    return section
+
+
+def _sent_to(elasticsearch_url: str, telemetry: Mapping[str, Any]) -> dict[str, Any]:
+    search = dict(telemetry.get("elasticsearch") or {})
+    for key in ("user", "password_file", "api_key_file", "ca_file"):  # of another Elasticsearch
+        search.pop(key, None)
+    search |= {"urls": [elasticsearch_url], "replicas": 0}
+    return {**telemetry, "sink": "elasticsearch", "elasticsearch": search}
 
 
 def _with_whole_paths(section: Mapping[str, Any], base: Path) -> dict[str, Any]:

@@ -114,6 +114,12 @@ class LocalSettings(DocumentModel):
         "``up`` says so. What it does is in the section ``masters``.",
     )
 
+    elasticsearch: bool = Field(
+        default=False,
+        description="Whether an Elasticsearch runs too, as with ``--elasticsearch``, for the scheduler's telemetry. It is "
+        "fetched once with Maven, needs Java, and takes up to 512 MiB for its heap.",
+    )
+
     @model_validator(mode="after")
     def _fits(self) -> LocalSettings:
         count = sum(shape.count for shape in self.hosts)

@@ -38,6 +38,9 @@ class Status:
     ingress_pid: int | None = None
     ingress_restarts: int = 0
     ingress_url: str | None = None
+    elasticsearch_pid: int | None = None
+    elasticsearch_restarts: int = 0
+    elasticsearch_url: str | None = None
     isolation: str | None = None
     isolation_reason: str | None = None
     started_at: str | None = None  # ISO 8601, UTC
@@ -55,6 +58,7 @@ class Status:
             (self.api_url, self.scheduler_pid),
             (self.marathon_url, self.marathon_pid),
             (self.ingress_url, self.ingress_pid),
+            (self.elasticsearch_url, self.elasticsearch_pid),
         )
         return (
             self.mesos_pid is not None
@@ -89,6 +93,10 @@ class Paths:
         self.ingress_pid = directory / "ingress.pid"
         self.ingress_port = directory / "ingress.port"
         self.ingress_log = directory / "log" / "ingress.log"
+        self.elasticsearch = directory / "elasticsearch"
+        self.elasticsearch_pid = directory / "elasticsearch.pid"
+        self.elasticsearch_port = directory / "elasticsearch.port"
+        self.elasticsearch_log = directory / "log" / "elasticsearch.log"
 
 
 def status_file(directory: Path) -> Path:
@@ -108,6 +116,7 @@ def read(directory: Path) -> Status:
     status.scheduler_pid = _alive(paths.scheduler_pid)
     status.marathon_pid = _alive(paths.marathon_pid)
     status.ingress_pid = _alive(paths.ingress_pid)
+    status.elasticsearch_pid = _alive(paths.elasticsearch_pid)
     if status.supervisor_pid is None and status.state not in ("down", "failed"):
         status.state = "crashed"
     operator = Credentials(directory).operator

@@ -23,9 +23,10 @@ from typing import Protocol
 
 from agents.spec import HostPolicy
 from framework.errors import ButleryError, Fault, InputError
-from framework.local import ingress_process, isolation, mesos_package
-from framework.local.cluster import MesosCluster, end_process
+from framework.local import elasticsearch, ingress_process, isolation, mesos_package
+from framework.local.cluster import MesosCluster, choose_port, end_process
 from framework.local.credentials import Credentials
+from framework.local.elasticsearch import ElasticsearchServer
 from framework.local.logs import rotate
 from framework.local.marathon.settings import MarathonSettings
 from framework.local.marathon_process import marathon_process, url_of, write_start
@@ -64,6 +65,8 @@ class Request:
     """The same of the Marathon-compatible server, with START_PLACE for its file; empty: none, whatever is set."""
     ingress_command: tuple[str, ...] = ()
     """The same of the tenants' service, with CONFIG_PLACE and DIRECTORY_PLACE. It runs where both others do."""
+    elasticsearch: bool = False
+    """Whether one runs, whatever the settings say."""
     owner: ProcessId | None = None
     """The process that the cluster is for: when it is gone, killed perhaps, the cluster and its directory go too."""
 
@@ -87,6 +90,8 @@ class Request:
             changes["hosts"] = [default_shape(self.hosts)]
         if self.port is not None:
             changes["port"] = self.port
+        if self.elasticsearch:
+            changes["elasticsearch"] = True
         return settings.model_copy(update=changes)
 
     def host_policy(self) -> HostPolicy:
@@ -194,12 +199,15 @@ class Supervisor:
         self._status.started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._status.supervisor_pid = os.getpid()
         self._status.save()
-        for pid_file in (self._paths.ingress_pid, self._paths.marathon_pid, self._paths.scheduler_pid):
+        paths = self._paths
+        for pid_file in (paths.ingress_pid, paths.marathon_pid, paths.scheduler_pid, paths.elasticsearch_pid):
             end_process(pid_file)  # of a supervisor that was killed; its port must be free
         settings = self._request.local_settings()
         held = isolation.resolve(self._request.host_policy())
         hosts = hosts_of(settings)
         package = mesos_package.ensure(self._say)
+        if settings.elasticsearch:  # it takes the longest to start
+            self._start_elasticsearch()
         self._cluster = MesosCluster(
             self._directory,
             hosts,
@@ -228,6 +236,7 @@ class Supervisor:
         self._say(f"Mesos {mesos_package.VERSION} is up at {self._cluster.url} with {len(hosts)} hosts")
         ingress_url: str | None = None
         marathon = bool(self._request.marathon_command) and settings.marathon.enabled
+        self._wait_ready(("elasticsearch", self._status.elasticsearch_url))
         if self._request.scheduler_command:
             wanted = marathon and settings.ingress and bool(self._request.ingress_command)
             ingress_url = self._start_scheduler(
@@ -268,10 +277,22 @@ class Supervisor:
         places = {CONFIG_PLACE: paths.config, START_PLACE: paths.marathon_start, DIRECTORY_PLACE: self._directory}
         return [str(places.get(word, word)) for word in command]
 
+    def _start_elasticsearch(self) -> None:
+        paths = self._paths
+        port = choose_port(None, paths.elasticsearch_port, elasticsearch.PORT, "local.elasticsearch")
+        package = elasticsearch.ensure(self._say)
+        server = ElasticsearchServer(
+            paths.elasticsearch, package, port=port, pid_file=paths.elasticsearch_pid, log=paths.elasticsearch_log
+        )
+        self._status.elasticsearch_url = server.url
+        self._begin("elasticsearch", server.process)
+        self._status.save()
+
     def _start_scheduler(self, mesos_url: str, mode: str, ingress: bool) -> str | None:
         """Returns where all masters are to be reached, where ``ingress`` is wanted."""
         config = Path(self._request.config) if self._request.config else None
-        urls = write_config(self._directory, config, mesos_url, mode, ingress=ingress)
+        found = self._status.elasticsearch_url
+        urls = write_config(self._directory, config, mesos_url, mode, ingress=ingress, elasticsearch_url=found)
         self._status.api_url, self._status.config = urls.api, str(self._paths.config)
         command = self._words(self._request.scheduler_command)
         self._begin("scheduler", scheduler_process(self._directory, command, urls.api))
@@ -291,7 +312,7 @@ class Supervisor:
         paths = self._paths
         logs = (
             *(self._cluster.log, paths.scheduler_log, paths.marathon_log),
-            *(paths.ingress_log, paths.supervisor_log),
+            *(paths.ingress_log, paths.elasticsearch_log, paths.supervisor_log),
         )
         rotate_at = 0.0
         while not self._orphaned():
@@ -337,6 +358,7 @@ class Supervisor:
         self._status.faults = [list(fault) for fault in error.faults] if isinstance(error, InputError) else []
         self._status.supervisor_pid = self._status.mesos_pid = None
         self._status.scheduler_pid = self._status.marathon_pid = self._status.ingress_pid = None
+        self._status.elasticsearch_pid = None
         self._save()
         self._paths.supervisor_pid.unlink(missing_ok=True)
 

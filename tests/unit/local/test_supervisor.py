@@ -216,6 +216,27 @@ def test_what_the_server_is_told_may_be_gone(tmp_path: Path) -> None:
             Start.load(tmp_path / name)
 
 
+def test_the_clusters_elasticsearch_takes_the_place_of_the_settings(tmp_path: Path) -> None:
+    directory = tmp_path / "cluster"
+    directory.mkdir()
+    given = tmp_path / "butlery.yaml"
+    given.write_text(
+        "telemetry:\n"
+        "  prices_path: prices.yaml\n"
+        "  keep_builds_d: 90\n"
+        "  elasticsearch: {urls: ['https://es.example.com:9200'], user: me, password_file: password, prefix: mine}\n"
+    )
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "password").chmod(0o600)
+    write_config(directory, given, "http://127.0.0.1:5051", "watchdog", elasticsearch_url="http://127.0.0.1:9201")
+    telemetry = load_settings(directory / "butlery.yaml", {}).telemetry
+    assert (telemetry.sink, telemetry.keep_builds_d) == ("elasticsearch", 90)
+    assert telemetry.prices_path == tmp_path / "prices.yaml"
+    search = telemetry.elasticsearch
+    assert (search.urls, search.user, search.prefix) == (["http://127.0.0.1:9201"], None, "mine")
+    assert (search.password, search.replicas) == (None, 0)
+
+
 def test_what_the_command_line_says_goes_before_the_file(tmp_path: Path) -> None:
     config = tmp_path / "butlery.yaml"
     config.write_text("local: {hosts: 7, port: 6000}\n")
