@@ -18,11 +18,13 @@ from framework.api.masters import known_tenant
 from framework.api.past import ChangeOut, PastBuild, StepOut, steps_of_record, steps_of_request
 from framework.api.problems import documented, not_found
 from framework.api.questions import past
+from framework.catalog.parts import watching
 from framework.core.answers import Standing
 from framework.core.ids import RequestId, TenantName
 from framework.core.jenkins import JenkinsSide
 from framework.core.stories import Stage, ending, stage, waited_s
 from framework.core.tasks import FailureClass, Request
+from framework.core.templates import Template
 from framework.errors import ButleryError, UnavailableError
 from framework.jenkins_ports import MasterRecord, Unserved
 from framework.ports import JobQuery
@@ -67,6 +69,28 @@ class JenkinsOut(BaseModel):
         )
 
 
+class SizedOut(BaseModel):
+    """That an agent has the size that its job's history says (`telemetry.sizing`), of the container that builds."""
+
+    cpus: float
+    mem_mib: int
+    template_cpus: float = Field(description="What its template gives.")
+    template_mem_mib: int
+
+    @classmethod
+    def of(cls, template: Template) -> SizedOut | None:
+        sized = template.sized
+        if sized is None:
+            return None
+        own = template.own_resources - watching(len(template.containers), shared=template.shared)
+        return cls(
+            cpus=own.cpu_millis / 1000,
+            mem_mib=own.mem_mib,
+            template_cpus=sized.cpu_millis / 1000,
+            template_mem_mib=sized.mem_mib,
+        )
+
+
 class BuildOut(BaseModel):
     """A build, wherever it was asked for."""
 
@@ -75,6 +99,7 @@ class BuildOut(BaseModel):
     name: str
     stage: Stage
     template: str = Field(description="NAME@VERSION in the catalogue; empty where it is of none.")
+    sized: SizedOut | None = Field(description="Null of one that has what its template gives, or names its size.")
     host: str = Field(description="The Mesos agent machine of the newest attempt; empty before there is one.")
     attempt: int
     submitted_at: float = Field(description=EPOCH)
@@ -111,6 +136,7 @@ class BuildWhy(BaseModel):
     for_s: float | None = Field(description="That it is at this stage.")
     why: WhyOut | None = Field(description="Of one that waits for a place.")
     host: str
+    sized: SizedOut | None = Field(description="Null of one that has what its template gives, or names its size.")
     attempts: list[str] = Field(description="How each ended that did, the first first.")
     steps: list[StepOut] = Field(description="What its newest attempt came to, and how long each step took.")
     past: PastBuild | None = Field(description="What it waited for most, used and cost; null until after its end.")
@@ -205,6 +231,7 @@ async def why_item(
             for_s=None,
             why=None,
             host="",
+            sized=None,
             attempts=[],
             steps=[],
             past=None,
@@ -241,6 +268,7 @@ def _out(request: Request, master: MasterRecord | None) -> BuildOut:
         name=request.job,
         stage=stage(request),
         template=request.template.kind,
+        sized=SizedOut.of(request.template),
         host=request.hostname,
         attempt=request.attempt,
         submitted_at=request.submitted_at,
@@ -314,6 +342,7 @@ def _past_why(history: _History) -> BuildWhy:
         for_s=None,
         why=None,
         host=record.host,
+        sized=None,
         attempts=ended,
         steps=steps_of_record(record),
         past=PastBuild.of(record),
@@ -336,6 +365,7 @@ async def _why(context: Context, request: Request, record: BuildRecord | None) -
         for_s=None if found is None else found.for_s,
         why=None if found is None or found.why is None else WhyOut.of(request, found.why),
         host=request.hostname,
+        sized=SizedOut.of(request.template),
         attempts=ended,
         steps=steps_of_request(request),
         past=PastBuild.of(record),

@@ -26,7 +26,7 @@ from framework.cli.past_builds import (
     waiting,
 )
 from framework.cli.showing import show_job, show_lines
-from framework.cli.sizes import neighbours, noisy, sizes
+from framework.cli.sizes import neighbours, noisy, sized_line, sizes
 from framework.errors import Fault, InputError
 
 builds_app = typer.Typer(
@@ -165,6 +165,8 @@ def _lines(build: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "stage", build["stage"]
     if build["template"]:
         yield "template", build["template"]
+    if build["sized"] is not None:
+        yield "sized", sized_line(build["sized"])
     jenkins = build["jenkins"]
     if jenkins is None:
         return
@@ -212,6 +214,8 @@ def why(
         print_line(printable(f"  held by: {blocker}"))
     for attempt in found["attempts"]:
         print_line(printable(f"  {attempt}"))
+    if found["sized"] is not None:
+        print_line(f"  its agent has {sized_line(found['sized'])}")
     if found["past"] is not None:
         show_lines(use_lines(found["past"]))
     print_refusals(reasons["refusals"])

@@ -96,6 +96,12 @@ def _saved(one: Mapping[str, Any]) -> Iterator[str]:
             yield f"{one[name]:.1f} {unit}"
 
 
+def sized_line(sized: Mapping[str, Any]) -> str:
+    """Of an agent that has the size that its job's history says."""
+    has = f"{amount(sized['cpus'])} CPUs and {sized['mem_mib']} MiB, as its job's history says"
+    return f"{has}; its template gives {amount(sized['template_cpus'])} and {sized['template_mem_mib']} MiB"
+
+
 def neighbours(
     build: PastBuildId,
     as_json: AsJson = False,

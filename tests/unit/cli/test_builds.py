@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from framework.core.ids import RequestId, TenantName
 from framework.core.jenkins import JenkinsSide, QueueItem
+from framework.core.resources import Resources
 from framework.core.tasks import FailureClass
+from framework.core.templates import Sized
 from framework.jenkins_ports import Unserved
 from tests.unit.cli.conftest import Butlery, Serving
 
@@ -67,3 +70,15 @@ def test_what_is_meant_must_be_clear(as_red: Butlery) -> None:
         assert ended.code == 2
         assert "give the id of a build, or --tenant and --item together" in ended.err
     assert as_red("builds", "why", "no-such-build").code == 2
+
+
+def test_an_agent_of_its_jobs_size_is_told_with_what_its_template_gives(
+    as_red: Butlery, serving: Serving, build: str
+) -> None:
+    job = serving.control.jobs[RequestId(build)]
+    job.template = structs.replace(
+        job.template, resources=Resources(cpu_millis=450, mem_mib=1216), sized=Sized("payments", 2000, 4096)
+    )
+    told = "0.45 CPUs and 1216 MiB, as its job's history says; its template gives 2 and 4096 MiB"
+    assert f"sized       {told}" in as_red("builds", "show", build).out
+    assert f"its agent has {told}" in as_red("builds", "why", build).out
