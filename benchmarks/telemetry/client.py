@@ -2,7 +2,7 @@
 
 Both get the same documents into indices of the same mapping and settings, in turns, each time into new ones. Ours are
 records at first, which are encoded, written to the spool and synced, read from it, and sent; the client's are ready as
-the dicts that it takes. CPU time is that of the process, all of its threads.
+the dicts that it takes. CPU time is that of the process, all of its threads, once both are open, with their indices.
 """
 
 from __future__ import annotations
@@ -55,13 +55,11 @@ def measure(url: str, directory: Path, builds: int, rounds: int, say: Say) -> di
         for number in range(rounds + 1):  # the first one warms Elasticsearch up
             for name in ("ours", "streaming_bulk") if number % 2 else ("streaming_bulk", "ours"):
                 prefix = f"{name.replace('_', '-')}-{number}"
-                _make_indices(url, prefix)
+                way = _Ours(url, prefix, directory / prefix) if name == "ours" else _Theirs(url, prefix)
                 wall_s, cpu_s = time.perf_counter(), time.process_time()
-                if name == "ours":
-                    _ours(url, prefix, directory / prefix, records, changes)
-                else:
-                    _theirs(url, prefix, dicts)
+                way.send(records, changes) if isinstance(way, _Ours) else way.send(dicts)
                 figures = time.perf_counter() - wall_s, time.process_time() - cpu_s
+                way.close()
                 _check(url, prefix, documents)
                 if number:
                     took[name].append(figures)
@@ -79,40 +77,52 @@ def measure(url: str, directory: Path, builds: int, rounds: int, say: Say) -> di
     }
 
 
-def _make_indices(url: str, prefix: str) -> None:
-    with closing(ElasticsearchSink(settings_for(url, prefix))) as sink:
-        sink.take([])
+class _Ours:
+    """All that stands between a record and Elasticsearch; open."""
+
+    def __init__(self, url: str, prefix: str, directory: Path) -> None:
+        clock = SystemClock()
+        self._sink = ElasticsearchSink(settings_for(url, prefix))
+        self._spool = FileSpool(directory, {self._sink.name: self._sink.kinds}, SPOOL_BYTES, clock)
+        self._shipper = Shipper(self._spool, self._sink, clock, SystemChance())
+        self._shipper.turn()
+        self._sink.take([])  # makes the indices
+
+    def send(self, records: list[BuildRecord], changes: list[list[ChangeRecord]]) -> None:
+        """Raises ButleryError where they are not all taken."""
+        for begin in range(0, len(records), AT_ONCE):
+            some = [step for steps in changes[begin : begin + AT_ONCE] for step in steps]
+            batches = [Batch.of(Kind.BUILDS, records[begin : begin + AT_ONCE]), Batch.of(Kind.CHANGES, some)]
+            if not self._spool.append(batches, 0.0):
+                raise ButleryError("the spool is full")
+            self._shipper.turn()
+            if trouble := self._shipper.health().trouble:
+                raise ButleryError(f"Elasticsearch does not take the documents: {trouble}")
+
+    def close(self) -> None:
+        self._spool.close()
+        self._sink.close()
 
 
-def _ours(
-    url: str, prefix: str, directory: Path, records: list[BuildRecord], changes: list[list[ChangeRecord]]
-) -> None:
-    """All that stands between a record and Elasticsearch. Raises ButleryError."""
-    sink = ElasticsearchSink(settings_for(url, prefix))
-    clock = SystemClock()
-    spool = FileSpool(directory, {sink.name: sink.kinds}, SPOOL_BYTES, clock)
-    shipper = Shipper(spool, sink, clock, SystemChance())
-    for begin in range(0, len(records), AT_ONCE):
-        some = [step for steps in changes[begin : begin + AT_ONCE] for step in steps]
-        batches = [Batch.of(Kind.BUILDS, records[begin : begin + AT_ONCE]), Batch.of(Kind.CHANGES, some)]
-        if not spool.append(batches, 0.0):
-            raise ButleryError("the spool is full")
-        shipper.turn()
-        if trouble := shipper.health().trouble:
-            raise ButleryError(f"Elasticsearch does not take the documents: {trouble}")
-    spool.close()
-    sink.close()
+class _Theirs:
+    """The client's own, as its documentation tells to use it; open."""
 
+    def __init__(self, url: str, prefix: str) -> None:
+        with closing(ElasticsearchSink(settings_for(url, prefix))) as sink:
+            sink.take([])  # makes the indices
+        self._prefix = prefix
+        self._client = Elasticsearch(url)
+        self._client.info()
 
-def _theirs(url: str, prefix: str, dicts: list[tuple[Kind, dict[str, Any]]]) -> None:
-    """As its documentation tells to use it; raises BulkIndexError where a document is not taken."""
-    client = Elasticsearch(url)
-    actions = (
-        {"_op_type": "create", "_index": f"{prefix}-{kind.value}", "_id": each["id"], **each} for kind, each in dicts
-    )
-    for _ in streaming_bulk(client, actions):
-        pass
-    client.close()
+    def send(self, dicts: list[tuple[Kind, dict[str, Any]]]) -> None:
+        """Raises BulkIndexError where a document is not taken."""
+        names = {kind: f"{self._prefix}-{kind.value}" for kind in Kind}
+        actions = ({"_op_type": "create", "_index": names[kind], "_id": each["id"], **each} for kind, each in dicts)
+        for _ in streaming_bulk(self._client, actions):
+            pass
+
+    def close(self) -> None:
+        self._client.close()
 
 
 def _check(url: str, prefix: str, documents: int) -> None:
