@@ -151,7 +151,7 @@ def _figures(stats: Mapping[str, Any]) -> Iterator[Any]:
         found = stats[what] or {}
         yield from (_length(found.get(f"{rank}_ms")) for rank in ("p50", "p90", "p99"))
     yield ", ".join(money(micros, currency) for currency, micros in sorted(stats["cost_micros"].items())) or "-"
-    yield stats["unpriced"] or "-"
+    yield stats["unpriced"]
     yield _percent(stats["cpu_efficiency"])
     yield _percent(stats["mem_efficiency"])
 

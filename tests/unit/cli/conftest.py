@@ -17,10 +17,13 @@ import uvicorn
 from framework.api.app import create_app
 from framework.cli import client
 from framework.cli.program import run
+from framework.edges.sqlite_history import SqliteHistory
 from framework.settings import ApiSettings
+from framework.telemetry.records import Kind
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
 from tests.fakes.seats import FakeSeat
+from tests.fakes.telemetry import FakeTelemetry
 from tests.fakes.templates import fixed_templates
 
 ADMIN_TOKEN = "the-administrator-s-own-token"
@@ -30,15 +33,17 @@ T = TypeVar("T")
 
 
 class Serving:
-    """A server on a free port, in a thread with a loop of its own."""
+    """A server on a free port, in a thread with a loop of its own; ``history`` has its past builds."""
 
-    def __init__(self) -> None:
+    def __init__(self, history: SqliteHistory) -> None:
+        self.history = history
         self.control = FakeControl("red", "blue")
         self.seat = FakeSeat(self.control)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.templates = fixed_templates(small={"cpus": 0.5, "mem_mib": 256})
-        app = create_app(self.seat, ApiSettings(), self.templates, token_sha256(ADMIN_TOKEN))
+        self.telemetry = FakeTelemetry(history)
+        app = create_app(self.seat, ApiSettings(), self.templates, token_sha256(ADMIN_TOKEN), telemetry=self.telemetry)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
@@ -68,17 +73,19 @@ class Serving:
 
 
 @pytest.fixture(scope="session")
-def _serving() -> Iterator[Serving]:
-    started = Serving()
+def _serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    history = SqliteHistory(tmp_path_factory.mktemp("history") / "history.db", dict.fromkeys(Kind, 4000))
+    started = Serving(history)
     try:
         yield started
     finally:
         started.stop()
+        history.close()
 
 
 @pytest.fixture
 def serving(_serving: Serving) -> Serving:
-    """The one server, with nothing in it but the tenants red and blue."""
+    """The one server, with nothing in it but the tenants red and blue, and what tests put into its history."""
     _serving.do(_serving.control.reset, "red", "blue")
     return _serving
 
