@@ -34,7 +34,7 @@ def open_telemetry(settings: Settings, metrics: Metrics, clock: Clock, chance: C
     with ExitStack() as stack:
         prices = PriceWatch(telemetry.prices_path, clock)
         try:
-            sink = _sink(telemetry, directory)
+            sink = _sink(telemetry, directory, clock)
             stack.callback(sink.close)
             others = _others(telemetry, clock)
             consumers = {consumer.name: consumer.kinds for consumer in (sink, *others)}
@@ -50,7 +50,11 @@ def open_telemetry(settings: Settings, metrics: Metrics, clock: Clock, chance: C
         desk.close()
 
 
-def _sink(telemetry: TelemetrySettings, directory: Path) -> Sink:
+def _sink(telemetry: TelemetrySettings, directory: Path, clock: Clock) -> Sink:
+    if telemetry.sink == "elasticsearch":
+        from framework.edges.elasticsearch.sink import ElasticsearchSink  # its client is large
+
+        return ElasticsearchSink(telemetry, clock.now)
     keep_d = {
         Kind.BUILDS: telemetry.keep_builds_d,
         Kind.CHANGES: telemetry.keep_changes_d,

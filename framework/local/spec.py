@@ -116,8 +116,8 @@ class LocalSettings(DocumentModel):
 
     elasticsearch: bool = Field(
         default=False,
-        description="Whether an Elasticsearch runs too, as with ``--elasticsearch``, for the scheduler's telemetry. It is "
-        "fetched once with Maven, needs Java, and takes up to 512 MiB for its heap.",
+        description="Whether an Elasticsearch runs too, as with ``--elasticsearch``, for the scheduler's telemetry. It "
+        "is fetched once with Maven, needs Java, and takes up to 512 MiB for its heap.",
     )
 
     @model_validator(mode="after")

@@ -222,16 +222,17 @@ def test_the_clusters_elasticsearch_takes_the_place_of_the_settings(tmp_path: Pa
     given = tmp_path / "butlery.yaml"
     given.write_text(
         "telemetry:\n"
-        "  prices_path: prices.yaml\n"
+        "  path: records\n"
         "  keep_builds_d: 90\n"
         "  elasticsearch: {urls: ['https://es.example.com:9200'], user: me, password_file: password, prefix: mine}\n"
     )
     (tmp_path / "password").write_text("secret\n")
     (tmp_path / "password").chmod(0o600)
+    Credentials(directory).make()
     write_config(directory, given, "http://127.0.0.1:5051", "watchdog", elasticsearch_url="http://127.0.0.1:9201")
     telemetry = load_settings(directory / "butlery.yaml", {}).telemetry
     assert (telemetry.sink, telemetry.keep_builds_d) == ("elasticsearch", 90)
-    assert telemetry.prices_path == tmp_path / "prices.yaml"
+    assert telemetry.path == tmp_path / "records"
     search = telemetry.elasticsearch
     assert (search.urls, search.user, search.prefix) == (["http://127.0.0.1:9201"], None, "mine")
     assert (search.password, search.replicas) == (None, 0)
