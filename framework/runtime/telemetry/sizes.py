@@ -37,6 +37,8 @@ MAX_JOBS = 20_000
 """Whose sizes are known: those that were built last. Some 10 MiB."""
 LOOK_EVERY_S = 600.0
 """At the history of each job that is built."""
+TOLD_S = 3.0
+"""Until a build that has just ended is in the history."""
 SHARE = 0.02
 PAUSE_S = 60.0
 """Of the time, at most, in which the history is asked, but for pauses of so long; with very many jobs each is looked at
@@ -65,6 +67,7 @@ class _Known(msgspec.Struct):
     killed_mib: int = 0  # that builds were killed with lately, where nothing better is known
     killed_at: float = 0.0
     held_until: float = 0.0  # it gets what its template gives
+    missing: int = 0  # measured builds that it takes yet
 
 
 class SizeKeeper:
@@ -111,6 +114,11 @@ class SizeKeeper:
             known.killed_at = now
         elif _failed_sized(record):
             known.held_until = max(known.held_until, now + DAY_S)
+        elif known.missing and telling(record):
+            known.missing -= 1
+            if not known.missing:
+                known.look_at = min(known.look_at, now + TOLD_S)
+                self._wake.set()
 
     def _within(self, parts: AgentParts, name: str, given: int, wanted: int | None) -> int:
         """Within the settings' bounds, and the template's for what a job may ask for."""
@@ -192,6 +200,7 @@ class SizeKeeper:
             known.held_until = max(known.held_until, failed[0].at_ms / 1000 + held_s)
         found = recommend(builds, self._settings.aim)
         mem_mib = None if found is None else found.mem_mib
+        known.missing = fewest(self._settings.aim) if found is None else found.missing
         known.cpu_millis = None if found is None else found.cpu_millis
         if known.killed_mib and now < known.killed_at + SETTLE_S and (mem_mib or 0) <= known.killed_mib:
             return

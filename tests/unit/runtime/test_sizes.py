@@ -113,6 +113,20 @@ async def test_the_first_build_gets_what_its_template_gives_and_the_next_what_th
     assert sizing.sized(job="another").template == parts("maven").template
 
 
+async def test_looks_again_as_soon_as_a_job_has_been_built_often_enough(sizing: Sizing) -> None:
+    sizing.past.builds_held = good(57)
+    sizing.asks()
+    await sizing.looked()
+    sizing.past.builds_held = good(59)
+    for told in ({"result_class": "failed"}, {"peak_mem_mib": 1000.0}, {"peak_mem_mib": 1000.0}):
+        assert len(sizing.past.asked) == 1
+        sizing.keeper.told(past_build(0, **told))
+        await asyncio.sleep(0.01)
+    sizing.clock.advance(sizes.TOLD_S + 0.1)
+    await sizing.looked(2)
+    assert sizing.asks() == (500, 1216)
+
+
 async def test_stays_within_bounds(sizing: Sizing) -> None:
     sizing.past.builds_held = good(peak_mem_mib=10.0, used_cpu_ms=10)
     sizing.asks()
