@@ -11,12 +11,14 @@ from framework.errors import ButleryError, UnavailableError
 from framework.log import get_logger, protect
 from framework.ports import Clock
 from framework.telemetry.alerting import Digest, message
-from framework.telemetry.records import Kind
+from framework.telemetry.records import BuildRecord, Kind
 from framework.telemetry_ports import Batch, BusyError, OperatorError, Rejected
 from framework.telemetry_settings import AlertSettings
 
 TIMEOUT_S = 4.0
 """Of one call; a scheduler that stops waits for it, and for one more with what is still to be told."""
+KNOWN = 10_000
+"""Builds that are remembered as told or gathered: one that ended as another scheduler took over may come twice."""
 RETRY_S = 90.0
 """Until a channel is tried again with what was gathered, so that builds go on being counted meanwhile."""
 
@@ -43,6 +45,7 @@ class AlertsConsumer:
         self._poster = Poster(self._who, address, {"Content-Type": "application/json"}, timeout_s)
         self._clock = clock
         self._gathered = Digest()
+        self._known: dict[str, None] = {}
         self._next_at = 0.0
         self._away = False
 
@@ -50,12 +53,8 @@ class AlertsConsumer:
         """Where the channel cannot be told, builds of more than an hour ago are only counted, so as not to wait."""
         builds, _ = read_builds(batches)  # the sink sees to what cannot be read
         now = self._clock.now()
-        ours = [
-            one.record
-            for one in builds
-            if one.record.result_class in self._classes and (not self._tenants or one.record.tenant in self._tenants)
-        ]
-        gathered = self._gathered.more(ours, round(now * 1000))
+        ours = {one.record.id: one.record for one in builds if self._wanted(one.record)}
+        gathered = self._gathered.more(ours.values(), round(now * 1000))
         try:
             gathered = self._told(gathered, now)
         except (UnavailableError, OperatorError) as error:
@@ -63,6 +62,9 @@ class AlertsConsumer:
                 raise
             self._put_off(error, now)
         self._gathered = gathered
+        self._known.update(dict.fromkeys(ours))
+        while len(self._known) > KNOWN:
+            del self._known[next(iter(self._known))]
         return []
 
     def tend(self, now: float) -> None:
@@ -82,6 +84,13 @@ class AlertsConsumer:
         if self._away and self._gathered.builds:
             log.warning("builds that ended badly were not told", channel=self.name, builds=self._gathered.builds)
         self._poster.close()
+
+    def _wanted(self, build: BuildRecord) -> bool:
+        return (
+            build.result_class in self._classes
+            and (not self._tenants or build.tenant in self._tenants)
+            and build.id not in self._known
+        )
 
     def _put_off(self, error: ButleryError, now: float) -> None:
         wanted_s = error.retry_after_s if isinstance(error, BusyError) else None

@@ -60,7 +60,8 @@ def test_examples_run_as_printed(
         process.config.write_text(yaml.safe_dump(given))
         process.start()
         process.make_tenant()
-        write_butlery(programs, f"--server {process.url} --token-file {written(folder / 'admin.token', ADMIN_TOKEN)}")
+        token_file = written(folder / "admin.token", ADMIN_TOKEN)
+        write_butlery(programs, f"--server {process.url} --token-file {token_file}", plain="*dashboards*")
 
         passing = process.submit("web", "sleep 0.2")
         process.submit("nightly", "exit 3")

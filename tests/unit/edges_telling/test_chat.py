@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from framework.documents import check, parse_document
+from framework.edges import chat
 from framework.edges.chat import RETRY_S, AlertsConsumer
 from framework.errors import UnavailableError
 from framework.settings import Settings
@@ -67,6 +68,26 @@ def test_a_build_that_ended_badly_is_told(receiver: PostReceiver, consumer: Aler
     [text] = texts(receiver)
     assert text.startswith("*Butlery*: 1 build ended badly")
     assert "Memory limit of 512 MiB" in text
+
+
+def test_a_build_that_comes_twice_is_told_once(
+    receiver: PostReceiver, consumer: AlertsConsumer, clock: ManualClock
+) -> None:
+    consumer.take([batch_of(OOM, OOM)])
+    clock.advance(120)
+    consumer.take([batch_of(OOM, past_build(1, result_class="oom"))])
+    assert [text.splitlines()[0] for text in texts(receiver)] == [
+        "*Butlery*: 1 build ended badly in the last 1 min",
+        "*Butlery*: 1 build ended badly in the last 3 min",
+    ]
+
+
+def test_what_is_remembered_is_bounded(
+    receiver: PostReceiver, consumer: AlertsConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "KNOWN", 3)
+    consumer.take([batch_of(*(past_build(number, result_class="oom") for number in range(5)))])
+    assert len(consumer._known) == 3
 
 
 def test_classes_and_tenants_that_were_not_asked_for_are_not_told(
@@ -139,9 +160,9 @@ def test_a_dead_channel_holds_the_spool_an_hour_and_hears_how_many_it_missed(
     receiver: PostReceiver, consumer: AlertsConsumer, clock: ManualClock
 ) -> None:
     receiver.replies = [Reply(503)]
-    late = [past_build(number, result_class="oom", ended_at_ms=NOW_MS - 3_700_000) for number in range(20)]
-    assert consumer.take([batch_of(*late)]) == []
-    assert consumer.take([batch_of(*late)]) == []
+    late = [past_build(number, result_class="oom", ended_at_ms=NOW_MS - 3_700_000) for number in range(1, 21)]
+    assert consumer.take([batch_of(*late[:10])]) == []
+    assert consumer.take([batch_of(*late[10:])]) == []
     assert len(receiver.posted) == 1  # it is not tried at each of them
     clock.advance(RETRY_S)
     with pytest.raises(BusyError):
@@ -149,7 +170,7 @@ def test_a_dead_channel_holds_the_spool_an_hour_and_hears_how_many_it_missed(
     receiver.replies = [Reply()]
     consumer.take([batch_of(OOM)])
     text = texts(receiver)[-1]
-    assert text.startswith("*Butlery*: 41 builds ended badly in the last 64 min")
+    assert text.startswith("*Butlery*: 21 builds ended badly in the last 64 min")
     assert text.partition("*The newest*\n")[2].count("\n") == 0
 
 
