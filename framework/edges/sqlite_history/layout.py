@@ -3,6 +3,7 @@
 Names of tenants, jobs, labels and so on are numbers here (``names``). A build is a row of ``builds``, narrow enough to
 be read by the hundred thousand, and its record in ``documents``. Every index of a filter has the other filters along,
 so that whoever looks for a rare mix of them reads one index and no rows but those that he gets.
+Those that begin with the day are for statistics: they are read in the order in which groups are told apart.
 
 ``sums`` are what builds come to by span of time and group, added up as the builds are taken (``spans.py`` says which).
 """
@@ -36,6 +37,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last_day INTEGER NOT NULL);
 CREATE TABLE builds (
     n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at_ms INTEGER NOT NULL, started_ms INTEGER,
+    day INTEGER NOT NULL, hour INTEGER NOT NULL,
     tenant INTEGER NOT NULL, job INTEGER NOT NULL, label INTEGER NOT NULL, template INTEGER NOT NULL,
     host INTEGER NOT NULL, class INTEGER NOT NULL, currency INTEGER NOT NULL,
     {_FIGURE_COLUMNS.partition(", ")[2]}, longest_ms INTEGER NOT NULL, times BLOB NOT NULL
@@ -43,6 +45,12 @@ CREATE TABLE builds (
 CREATE TABLE documents (n INTEGER PRIMARY KEY, record BLOB NOT NULL);
 CREATE INDEX builds_at ON builds (at_ms, started_ms);
 CREATE INDEX builds_long ON builds (at_ms, started_ms) WHERE at_ms - started_ms > {LONG_MS};
+CREATE INDEX builds_by_job ON builds (
+    day, job, hour, at_ms, tenant, label, template, class, cost_micros, longest_ms
+);
+CREATE INDEX builds_by_tenant ON builds (
+    day, tenant, hour, at_ms, label, template, class, cost_micros, longest_ms
+);
 CREATE INDEX builds_of_tenant ON builds (tenant, at_ms, job, label, template, host, class);
 CREATE INDEX builds_of_job ON builds (job, at_ms, tenant, label, template, host, class);
 CREATE INDEX builds_of_label ON builds (label, at_ms, tenant, job, template, host, class);

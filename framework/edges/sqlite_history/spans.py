@@ -17,19 +17,25 @@ DAY_MS = 24 * HOUR_MS
 
 
 class Cube(Enum):
-    """Sums of one length of span; its number in the file, the length, and whether tenants and jobs are told apart."""
+    """Sums of one length of span: its number in the file, the length, and whether tenants, jobs, and labels with
 
-    JOBS_5D = (1, 5 * DAY_MS, True, True)
-    TENANTS_5D = (2, 5 * DAY_MS, True, False)
-    TENANTS_1D = (3, DAY_MS, True, False)
-    LABELS_1D = (4, DAY_MS, False, False)
-    LABELS_1H = (5, HOUR_MS, False, False)
+    templates are told apart.
+    """
 
-    def __init__(self, number: int, length_ms: int, tenants: bool, jobs: bool) -> None:
+    JOBS_5D = (1, 5 * DAY_MS, True, True, True)
+    TENANTS_5D = (2, 5 * DAY_MS, True, False, True)
+    TENANTS_1D = (3, DAY_MS, True, False, True)
+    LABELS_1D = (4, DAY_MS, False, False, True)
+    LABELS_1H = (5, HOUR_MS, False, False, True)
+    ALL_1D = (6, DAY_MS, False, False, False)
+    ALL_1H = (7, HOUR_MS, False, False, False)
+
+    def __init__(self, number: int, length_ms: int, tenants: bool, jobs: bool, labels: bool) -> None:
         self.number = number
         self.length_ms = length_ms
         self.tenants = tenants
         self.jobs = jobs
+        self.labels = labels
 
 
 class Piece(NamedTuple):
@@ -54,7 +60,9 @@ def _cubes(dimensions: Collection[Dimension]) -> Sequence[Cube]:
         if hour:
             return ()
         return (Cube.TENANTS_1D,) if day else (Cube.TENANTS_5D, Cube.TENANTS_1D)
-    return (Cube.LABELS_1H,) if hour else (Cube.LABELS_1D, Cube.LABELS_1H)
+    labels = Dimension.LABEL in dimensions or Dimension.TEMPLATE in dimensions
+    by_day, by_hour = (Cube.LABELS_1D, Cube.LABELS_1H) if labels else (Cube.ALL_1D, Cube.ALL_1H)
+    return (by_hour,) if hour else (by_day, by_hour)
 
 
 def _cover(since_ms: int, until_ms: int, cubes: Sequence[Cube]) -> list[Piece]:

@@ -16,7 +16,7 @@ import msgspec
 
 from framework.edges.sqlite_history.layout import FIGURES
 from framework.edges.sqlite_history.lists import END_MS, bounded, number_of, within
-from framework.edges.sqlite_history.packing import add_packed, waits_and_runs
+from framework.edges.sqlite_history.packing import unpacked, waits_and_runs
 from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS, Cube, Piece, pieces
 from framework.telemetry.histogram import bucket_of, percentile_bucket, percentile_ms
 from framework.telemetry_ports import Dimension, Order, Percentiles, Stats, StatsAnswer, StatsQuery
@@ -33,6 +33,7 @@ _COLUMNS = {**_FILTERS, Dimension.RESULT_CLASS: "class"}
 _LENGTHS_MS = {Dimension.DAY: DAY_MS, Dimension.HOUR: HOUR_MS}
 _RANKS = {Order.BUILDS: "sum(builds)", Order.COST: "sum(cost_micros)", Order.WAIT: "max(longest_ms)"}
 _NEEDED = {Order.BUILDS: ["builds"], Order.COST: ["cost_micros"], Order.WAIT: ["longest_ms"], Order.KEY: []}
+_LISTED = "SELECT {} FROM json_each(?)"
 Key = tuple[int, ...]
 """A group's value of each dimension: the number of a name, or of a day or an hour since the epoch."""
 
@@ -60,10 +61,7 @@ class _Group:
 
     def counts(self) -> tuple[dict[int, int], dict[int, int]]:
         """Of waits and runs, by bucket."""
-        slots: Counter[int] = Counter()
-        for times in self._times:
-            add_packed(slots, bytes.fromhex(times))
-        return waits_and_runs(slots)
+        return waits_and_runs(unpacked(bytes.fromhex("".join(self._times))))
 
     def stats(self, key: dict[str, str], names: dict[int, str]) -> Stats:
         waits, runs = self.counts()
@@ -138,6 +136,9 @@ class _Reckoning:
         self._wanted = wanted
         self._pieces = pieces(since_ms, until_ms, {*by, *wanted})
         self._keys = [f"k{place}" for place in range(len(by))]
+        # An hour is of one day; the index has the day first, and what comes in its order need not be sorted.
+        self._hidden = ["day"] if Dimension.HOUR in by and all(piece.cube is None for piece in self._pieces) else []
+        self._apart = ", ".join((*self._keys, *self._hidden))
 
     def first(self, order: Order, limit: int) -> tuple[list[tuple[Key, _Group]], bool]:
         """The first groups of an order, and whether there are more."""
@@ -150,21 +151,27 @@ class _Reckoning:
     def _first_by_rank(self, order: Order, limit: int) -> list[Key]:
         source, values = self._source(_NEEDED[order])
         keys = ", ".join(self._keys)
-        statement = f"SELECT {keys} FROM ({source}) GROUP BY {keys} ORDER BY {_RANKS[order]} DESC, {keys} LIMIT ?"  # noqa: S608
+        statement = f"SELECT {keys} FROM ({source}) GROUP BY {self._apart} ORDER BY {_RANKS[order]} DESC LIMIT ?"  # noqa: S608
         return self._db.execute(statement, (*values, limit)).fetchall()
 
     def _first_by_key(self, limit: int) -> list[Key]:
-        source, values = self._source([])
+        """The first groups have the first values of the first dimension, so that most need not be looked at."""
+        first = self._first_values(1, limit, None)
+        return first if len(self._by) == 1 or not first else self._first_values(len(self._by), limit, first)
+
+    def _first_values(self, width: int, limit: int, keys: Sequence[Key] | None) -> list[Key]:
+        """Of the first so many dimensions."""
+        source, values = self._source([], keys)
         joins, order = "", []
-        for name, dimension in zip(self._keys, self._by, strict=True):
+        for name, dimension in zip(self._keys[:width], self._by, strict=False):
             if dimension in _LENGTHS_MS:
                 order.append(name)
             else:
                 joins += f" JOIN names n{name} ON n{name}.id = {name}"
                 order.append(f"n{name}.name")
-        keys = ", ".join(self._keys)
+        told = ", ".join(self._keys[:width])
         statement = (
-            f"SELECT {keys} FROM (SELECT DISTINCT {keys} FROM ({source})){joins} "  # noqa: S608
+            f"SELECT {told} FROM (SELECT DISTINCT {told} FROM ({source})){joins} "  # noqa: S608
             f"ORDER BY {', '.join(order)} LIMIT ?"
         )
         return self._db.execute(statement, (*values, limit)).fetchall()
@@ -193,12 +200,16 @@ class _Reckoning:
     def _by_longest_wait(self) -> Iterator[tuple[Key, int]]:
         source, values = self._source(_NEEDED[Order.WAIT])
         keys = ", ".join(self._keys)
-        statement = f"SELECT {keys}, max(longest_ms) FROM ({source}) GROUP BY {keys} ORDER BY max(longest_ms) DESC"  # noqa: S608
+        statement = (
+            f"SELECT {keys}, max(longest_ms) FROM ({source}) GROUP BY {self._apart} ORDER BY max(longest_ms) DESC"  # noqa: S608
+        )
         for *key, longest_ms in self._db.execute(statement, values):
             yield tuple(key), longest_ms
 
     def groups(self, keys: Sequence[Key] | None) -> dict[Key, _Group]:
         """All that there are, or these."""
+        if keys is not None and not keys:
+            return {}
         source, values = self._source(["class", "currency", *FIGURES, "times"], keys)
         told = ", ".join((*self._keys, "class", "currency"))
         sums = ", ".join(f"sum({name})" for name in FIGURES)
@@ -211,42 +222,79 @@ class _Reckoning:
         return groups
 
     def _source(self, columns: Sequence[str], keys: Sequence[Key] | None = None) -> tuple[str, list[object]]:
-        """A statement that has the dimensions as ``k0`` and so on, these columns, and rows of these groups alone."""
+        """A statement that has the dimensions as ``k0`` and so on, these columns, and rows of these groups alone.
+
+        ``keys``: the groups, or of them the first dimensions.
+        """
         statements: list[str] = []
         values: list[object] = []
         for piece in self._pieces:
-            statement, its_values = self._source_of(piece, columns, keys)
-            statements.append(statement)
-            values += its_values
+            table, where, its_values = self._rows(piece, keys)
+            told = [f"{_column(dimension, piece.cube)} AS k{place}" for place, dimension in enumerate(self._by)]
+            told += ["1 AS builds" if name == "builds" and piece.cube is None else name for name in columns]
+            told += self._hidden
+            where += [f"{_FILTERS[dimension]} = ?" for dimension in self._wanted]
+            # Only names of columns and marks are put into the statement; every value is bound.
+            statements.append(f"SELECT {', '.join(told or ['1'])} FROM {table} WHERE {' AND '.join(where)}")  # noqa: S608
+            values += [*its_values, *self._wanted.values()]
         return " UNION ALL ".join(statements), values
 
-    def _source_of(self, piece: Piece, columns: Sequence[str], keys: Sequence[Key] | None) -> tuple[str, list[object]]:
-        cube = piece.cube
-        dimensions = [_expression(dimension, cube) for dimension in self._by]
-        told = [f"{text} AS {name}" for text, name in zip(dimensions, self._keys, strict=True)]
-        told += ["1 AS builds" if name == "builds" and cube is None else name for name in columns]
-        place, table = ("at_ms", "builds") if cube is None else ("span", "sums")
-        where = [f"{place} >= ?", f"{place} < ?"]
+    def _rows(self, piece: Piece, keys: Sequence[Key] | None) -> tuple[str, list[str], list[object]]:
+        """The table, conditions, and the values in both."""
+        if piece.cube is None:
+            return self._builds(piece, keys)
+        where, values = ["cube = ?", "span >= ?", "span < ?"], [piece.cube.number, piece.first, piece.end]
+        if keys is None:
+            return "sums", where, [*values]
+        columns = [_column(dimension, piece.cube) for dimension in self._by[: len(keys[0])]]
+        where.append(f"({', '.join(columns)}) IN ({_LISTED.format(_extracted(len(columns)))})")
+        return "sums", where, [*values, _json(keys)]
+
+    def _builds(self, piece: Piece, keys: Sequence[Key] | None) -> tuple[str, list[str], list[object]]:
+        where = ["at_ms >= ?", "at_ms < ?"]
         values: list[object] = [piece.first, piece.end]
-        if cube is not None:
-            where.append("cube = ?")
-            values.append(cube.number)
-        for dimension, number in self._wanted.items():
-            where.append(f"{_FILTERS[dimension]} = ?")
-            values.append(number)
-        if keys is not None:
-            each = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(dimensions)))
-            where.append(f"({', '.join(dimensions)}) IN (SELECT {each} FROM json_each(?))")  # noqa: S608
-            values.append(msgspec.json.encode(keys).decode())
-        # Only names of columns and marks are put into the statement; every value is bound.
-        return f"SELECT {', '.join(told or ['1'])} FROM {table} WHERE {' AND '.join(where)}", values  # noqa: S608
+        narrow = next((name for name in (Dimension.JOB, Dimension.TENANT) if name in self._wanted), None)
+        broad = next((name for name in (Dimension.JOB, Dimension.TENANT) if name in self._by), None)
+        if keys is None or broad not in self._by[: len(keys[0])]:
+            if narrow is not None:
+                index = f"builds_of_{narrow}"
+            elif broad is not None:
+                index = f"builds_by_{broad}"
+                where += ["day >= ?", "day <= ?"]
+                values += [piece.first // DAY_MS, (piece.end - 1) // DAY_MS]
+            else:
+                index = "builds_at"
+            if keys is not None:
+                columns = [_column(dimension, None) for dimension in self._by[: len(keys[0])]]
+                where.append(f"({', '.join(columns)}) IN ({_LISTED.format(_extracted(len(columns)))})")
+                values.append(_json(keys))
+            return f"builds INDEXED BY {index}", where, values
+        # The groups first, and the builds of each by an index.
+        given = self._by[: len(keys[0])]
+        where += [f"{_column(dimension, None)} = w{place}" for place, dimension in enumerate(given)]
+        index = f"builds_of_{broad}"
+        if Dimension.DAY in given or Dimension.HOUR in given:
+            index = f"builds_by_{broad}"
+            if Dimension.DAY not in given:
+                where.append(f"day = w{given.index(Dimension.HOUR)} / 24")
+        listed = _LISTED.format(_extracted(len(given), " AS w"))
+        return f"({listed}) CROSS JOIN builds INDEXED BY {index}", where, [_json(keys), *values]
 
 
-def _expression(dimension: Dimension, cube: Cube | None) -> str:
+def _extracted(width: int, named: str = "") -> str:
+    """The parts of a key."""
+    return ", ".join(f"json_extract(value, '$[{place}]'){named and f'{named}{place}'}" for place in range(width))
+
+
+def _json(keys: Sequence[Key]) -> str:
+    return msgspec.json.encode(keys).decode()
+
+
+def _column(dimension: Dimension, cube: Cube | None) -> str:
     length_ms = _LENGTHS_MS.get(dimension)
     if length_ms is None:
         return _COLUMNS[dimension]
-    return f"at_ms / {length_ms}" if cube is None else f"span / {length_ms // cube.length_ms}"
+    return dimension.value if cube is None else f"span / {length_ms // cube.length_ms}"
 
 
 def _bucket_of(longest_ms: int) -> int:

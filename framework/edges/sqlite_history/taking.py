@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from framework.edges.sqlite_history.layout import FIGURES, KEY
-from framework.edges.sqlite_history.packing import add_packed, pack, slots_of
-from framework.edges.sqlite_history.spans import DAY_MS, Cube
+from framework.edges.sqlite_history.packing import joined, pack, slots_of
+from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS, Cube
 from framework.telemetry.figures import figures
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, SampleRecord
 from framework.telemetry_ports import Batch, Rejected
@@ -29,8 +29,8 @@ _SUM_UP = (
     "longest_ms = max(longest_ms, excluded.longest_ms), times = excluded.times"
 )
 _TIMES = f"SELECT times FROM sums WHERE {' AND '.join(f'{name} = ?' for name in KEY)}"  # noqa: S608
-_BUILD = f"INSERT INTO builds VALUES ({', '.join('?' * (11 + len(_COLUMNS) - 1))})"  # noqa: S608
-_CUBES = tuple((cube.number, cube.length_ms, cube.tenants, cube.jobs) for cube in Cube)
+_BUILD = f"INSERT INTO builds VALUES ({', '.join('?' * (13 + len(_COLUMNS) - 1))})"  # noqa: S608
+_CUBES = tuple((cube.number, cube.length_ms, cube.tenants, cube.jobs, cube.labels) for cube in Cube)
 
 _decode_build = msgspec.json.Decoder(BuildRecord).decode
 _decode_change = msgspec.json.Decoder(ChangeRecord).decode
@@ -139,9 +139,10 @@ class Intake:
                 record.currency if record.cost_micros is not None else "",
             )
         )
-        for cube, length_ms, tenants, jobs in _CUBES:
+        for cube, length_ms, tenants, jobs, labels in _CUBES:
             span = at_ms // length_ms
-            key = (cube, span, tenant if tenants else 0, job if jobs else 0, label, template, ended, currency)
+            of_label = (label, template) if labels else (0, 0)
+            key = (cube, span, tenant if tenants else 0, job if jobs else 0, *of_label, ended, currency)
             values = sums.get(key)
             if values is None:
                 sums[key] = [1, *of_build, longest_ms]
@@ -155,7 +156,7 @@ class Intake:
             for slot in its_slots:
                 of_key[slot] += 1
         return (
-            *(n, record.id, at_ms, record.started_at_ms),
+            *(n, record.id, at_ms, record.started_at_ms, day, at_ms // HOUR_MS),
             *(tenant, job, label, template, host, ended, currency),
             *of_build,
             longest_ms,
@@ -177,12 +178,10 @@ class Intake:
         db.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?)", rows)
 
 
-def _times(db: sqlite3.Connection, key: SumKey, counts: Counter[int]) -> bytes:
+def _times(db: sqlite3.Connection, key: SumKey, counts: Mapping[int, int]) -> bytes:
     """With what is there already."""
     found = db.execute(_TIMES, key).fetchone()
-    if found is not None:
-        add_packed(counts, found[0])
-    return pack(counts)
+    return pack(counts) if found is None else joined(found[0], pack(counts))
 
 
 def _read(batch: Batch, read: Callable[[bytes], Read], rejected: list[Rejected]) -> list[Read]:
