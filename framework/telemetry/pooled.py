@@ -34,6 +34,11 @@ def was_taken(request: Request) -> bool:
     )
 
 
+def number_of(record: BuildRecord) -> int:
+    """Of ``PooledBuild``."""
+    return int(record.id.rpartition("+")[2])
+
+
 def pooled_records(
     request: Request, told: int, before: Spent, cost_of: CostOf, waited_for: str = ""
 ) -> Iterator[BuildRecord]:

@@ -44,16 +44,17 @@ class Costs:
         sheet = self._prices.sheet
         if sheet is None:
             return None
-        attributes = self._known().get(host_id) if host_id is not None else None
+        self.know_hosts()
+        attributes = self._attributes.get(host_id) if host_id is not None else None
         if attributes is None:
             return Cost(None, sheet.currency, "")
         return sheet.cost(attributes, resources, begun_at, over_at)
 
-    def _known(self) -> Mapping[HostId, Mapping[str, str]]:
+    def know_hosts(self) -> None:
+        """To be called as long as they are there."""
         hosts = self._state.hosts
         if hosts is not self._seen:
             self._seen = hosts
             now: dict[HostId, Mapping[str, str]] = {host.id: host.attributes for host in hosts.values()}
             merged = {**self._attributes, **now}
             self._attributes = merged if len(merged) <= 2 * len(now) + _GONE_AT_MOST else now
-        return self._attributes

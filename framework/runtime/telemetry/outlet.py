@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from framework.errors import ButleryError, UnavailableError
 from framework.log import get_logger
@@ -34,6 +35,9 @@ HELD_S = 60.0
 """So much earlier than the spool says builds are told again, should the clock have been set back meanwhile."""
 FULL = "the spool is full; builds are told later, from the state, and state changes and samples are lost"
 
+_Gathered: TypeAlias = dict[tuple[Kind, bool], list[Record]]
+"""By kind, and whether they may have been told before."""
+
 
 class Outlet:
     """For the event loop's own thread; ``run`` once."""
@@ -58,7 +62,7 @@ class Outlet:
         self._chance = chance
         self._prepare = prepare
         self._recovery = Recovery(store, spool, costs)
-        self._gathered: dict[Kind, list[Record]] = {kind: [] for kind in Kind}
+        self._gathered: _Gathered = {}
         self._debts = 1  # grows with each; those of an earlier process are the first
         self._paid = 0
         self._failing = ""  # why nothing goes into the spool now
@@ -70,8 +74,9 @@ class Outlet:
     def notices(self) -> list[str]:
         return [f"telemetry: {each}" for each in (self._failing, self._unpaid) if each]
 
-    def put(self, kind: Kind, record: Record) -> None:
-        gathered = self._gathered[kind]
+    def put(self, kind: Kind, record: Record, *, again: bool = False) -> None:
+        """``again``: it may have been told before this process started."""
+        gathered = self._gathered.setdefault((kind, again), [])
         if len(gathered) < MAX_GATHERED:
             gathered.append(record)
         else:
@@ -107,10 +112,9 @@ class Outlet:
         if found < self.appended_until:  # a part of it is lost
             self.appended_until = found
             self.owe()
-        taken = {kind: records for kind, records in self._gathered.items() if records}
-        if not taken:
+        if not self._gathered:
             return
-        self._gathered = {kind: [] for kind in Kind}
+        taken, self._gathered = self._gathered, {}
         until = self.told_at if self._paid == self._debts else self.appended_until
         try:
             fits = await asyncio.to_thread(self._append, taken, until)
@@ -125,10 +129,10 @@ class Outlet:
             self._failures += 1
             if not self._failing:
                 log.error("records are kept in memory", reason=failing)
-            for kind, records in taken.items():
-                room = MAX_GATHERED - len(records)
-                self._let_go(kind, len(self._gathered[kind]) - room)
-                self._gathered[kind] = records + self._gathered[kind][:room]
+            for key, records in taken.items():
+                fresh, room = self._gathered.get(key, []), MAX_GATHERED - len(records)
+                self._let_go(key[0], len(fresh) - room)
+                self._gathered[key] = records + fresh[:room]
         else:
             self._failures = 0
             self.appended_until = until
@@ -136,8 +140,12 @@ class Outlet:
                 log.info("records go into the spool again")
         self._failing = failing
 
-    def _append(self, taken: dict[Kind, list[Record]], told_until: float) -> bool:
-        batches = [Batch.of(kind, some) for kind, records in taken.items() for some in pieces(records, MAX_BATCH)]
+    def _append(self, taken: _Gathered, told_until: float) -> bool:
+        batches = [
+            Batch.of(kind, some, again=again)
+            for (kind, again), records in taken.items()
+            for some in pieces(records, MAX_BATCH)
+        ]
         return self._spool.append(batches, told_until)
 
     def _let_go(self, kind: Kind, count: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from framework.core.effects import Save, SaveRequest, SaveTask
@@ -28,7 +28,7 @@ from framework.telemetry.making import (
     lost_record,
     reached,
 )
-from framework.telemetry.pooled import pooled_records, serves_many, was_taken
+from framework.telemetry.pooled import number_of, pooled_records, serves_many, was_taken
 from framework.telemetry.prices import Cost
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, SampleRecord
 from framework.telemetry_ports import Spool
@@ -143,16 +143,19 @@ class Recorder:
             if live is None:
                 continue
             live.attempt = attempt_of(request)
-            live.unread = request.attempt > 1 or live.attempt > request.attempt > 0
+            live.unread = request.attempt > 1 or live.attempt > request.attempt > 0 or serves_many(request)
             task = self._state.live_task(request)
             live.host_id = None if task is None else task.host_id
             for stage, at in reached(request):
                 if at is None or at < since:
                     live.told |= _BITS[stage]
-            self._tell_changes(live, request, self._clock.now())
+            self._tell_changes(live, request, self._clock.now(), again=True)
 
     async def _read(self) -> None:
-        """Reads what attempts cost that ended before we started. Raises StoreError."""
+        """Reads what attempts cost that ended before we started; and tells again what agents of pools have served.
+
+        Raises StoreError.
+        """
         waited_s = 0.0
         while self._costs.priced and not self._state.hosts and waited_s < HOSTS_S:
             await self._clock.sleep(_HOSTS_LOOK_S)
@@ -164,12 +167,18 @@ class Recorder:
                 before = {task.id: self._costs.of_task(task) for task in tasks if task.state is TaskState.ENDED}
                 live.costs = {**before, **(live.costs or {})}
                 live.unread = False
+        for live in self._live.values():
+            if serves_many(live.request):
+                for record in self._served(live, 0):
+                    live.served = max(live.served, number_of(record))
+                    self._outlet.put(Kind.BUILDS, record, again=True)
 
     def _tasks_of(self, ids: Iterable[RequestId]) -> list[list[Task]]:
         return [self._store.tasks_of(each) for each in ids]
 
     def _saved(self, frame: Sequence[Save], submitted: Sequence[Request]) -> None:
         now = self._clock.now()
+        self._costs.know_hosts()
         requests: dict[RequestId, Request] = {request.id: request for request in submitted}
         tasks: dict[TaskId, Task] = {}
         for save in frame:
@@ -211,7 +220,7 @@ class Recorder:
             del self._live[request.id]
             self._tell_end(live, request)
         elif serves_many(request):
-            self._tell_served(live, request)
+            self._tell_served(live)
 
     def _known(self, request: Request) -> _Live | None:
         """None where it is nobody's build, or ended before."""
@@ -220,12 +229,12 @@ class Recorder:
             live = self._live[request.id] = _Live(request)
         return live
 
-    def _tell_changes(self, live: _Live, request: Request, now: float) -> None:
+    def _tell_changes(self, live: _Live, request: Request, now: float, *, again: bool = False) -> None:
         for stage, at in reached(request):
             bit = _BITS[stage]
             if not live.told & bit:
                 live.told |= bit
-                self._change(change_record(request, stage, now if at is None else at))
+                self._change(change_record(request, stage, now if at is None else at), again=again)
 
     def _tell_end(self, live: _Live, request: Request) -> None:
         if was_taken(request):
@@ -233,23 +242,27 @@ class Recorder:
         if live.unread:  # it is told once what it cost before can be
             self._outlet.owe()
         elif serves_many(request):
-            self._tell_served(live, request)
+            self._tell_served(live)
         else:
             self._build(build_record(request, live.spent(), live.waited_for()))
 
-    def _tell_served(self, live: _Live, request: Request) -> None:
-        if live.unread:
-            return
+    def _tell_served(self, live: _Live) -> None:
+        if not live.unread:
+            for record in self._served(live, live.served):
+                live.served = number_of(record)
+                self._build(record)
+
+    def _served(self, live: _Live, told: int) -> Iterator[BuildRecord]:
+        request = live.request
         cost_of = self._costs.of_agent(request, live.host_id)
-        for record in pooled_records(request, live.served, live.spent(), cost_of, live.waited_for()):
-            live.served = int(record.id.rpartition("+")[2])
-            self._build(record)
+        return pooled_records(request, told, live.spent(), cost_of, live.waited_for())
 
     def _build(self, record: BuildRecord) -> None:
         self._metrics.ended(record)
         self._outlet.put(Kind.BUILDS, record)
         self._made(record)
 
-    def _change(self, record: ChangeRecord) -> None:
-        self._metrics.changed(record)
-        self._outlet.put(Kind.CHANGES, record)
+    def _change(self, record: ChangeRecord, *, again: bool = False) -> None:
+        if not again:
+            self._metrics.changed(record)
+        self._outlet.put(Kind.CHANGES, record, again=again)
