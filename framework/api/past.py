@@ -107,8 +107,9 @@ STEPS = ("queued", "claimed", "launched", "running", "connected", "started", "en
 
 
 def steps_of_record(record: BuildRecord) -> list[StepOut]:
-    """Those that it came to, in the order of their times."""
-    return _steps({step: getattr(record, f"{step}_at_ms") for step in STEPS})
+    """Those that it came to, in the order of their times. A job has started once it runs."""
+    at_ms = {step: getattr(record, f"{step}_at_ms") for step in STEPS}
+    return _steps(at_ms if record.source == "jenkins" else at_ms | {"started": None})
 
 
 def steps_of_request(request: Request) -> list[StepOut]:
@@ -120,7 +121,7 @@ def steps_of_request(request: Request) -> list[StepOut]:
         "launched": request.launched_at,
         "running": request.running_at,
         "connected": None if side is None else side.online_at,
-        "started": request.running_at if side is None else side.accepted_at,
+        "started": None if side is None else side.accepted_at,
         "ended": request.ended_at,
     }
     return _steps({step: None if seconds is None else round(seconds * 1000) for step, seconds in at.items()})
@@ -227,7 +228,7 @@ def _row(group: Stats, by: Sequence[Dimension], classes: Sequence[str]) -> Itera
     yield from (group.by_class.get(name, 0) for name in classes)
     yield group.attempts
     for found in (group.waits, group.runs):
-        yield from (None if found is None else getattr(found, name) for name in PercentilesOut.model_fields)
+        yield from (None if found is None else round(getattr(found, name)) for name in PercentilesOut.model_fields)
     costs = sorted(group.cost_micros.items())
     yield " ".join(str(micros) for _, micros in costs)
     yield " ".join(currency for currency, _ in costs)

@@ -253,8 +253,8 @@ def queue(
     rows = (
         (
             "-" if one["item"] is None else one["item"],
-            one["task"],
-            one["label"] or "-",
+            brief(one["task"]),
+            brief(one["label"]) or "-",
             one["id"] or "-",
             one["stage"] or "unserved",
             one["why"],

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from framework.cli.following import Patience
-from framework.cli.output import print_line, print_table
+from framework.cli.output import brief, print_line, print_table
 from framework.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def show(found: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> None:
     if found["draining"] and jobs:
         print_table(
             ("JOB", "TENANT", "NAME", "STATE", "ATTEMPT"),
-            ((job["id"], job["tenant"], job["name"], job["state"], job["attempt"]) for job in jobs),
+            ((job["id"], job["tenant"], brief(job["name"]), job["state"], job["attempt"]) for job in jobs),
         )
         if runs(found) > len(jobs):
             print_line(f"and {runs(found) - len(jobs)} more")

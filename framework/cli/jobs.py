@@ -14,6 +14,7 @@ from framework.cli import exits
 from framework.cli.connection import AsJson, Directory, Server, TokenFile, connect
 from framework.cli.output import (
     amount,
+    brief,
     outcome,
     print_json,
     print_line,
@@ -23,6 +24,7 @@ from framework.cli.output import (
     seconds,
     since,
 )
+from framework.cli.past_builds import print_refusals
 from framework.errors import ButleryError, Fault, InputError
 
 if TYPE_CHECKING:
@@ -184,7 +186,7 @@ def job_row(job: Mapping[str, Any]) -> tuple[Any, ...]:
     return (
         job["id"],
         job["tenant"],
-        job["name"],
+        brief(job["name"]),
         outcome(job),
         job["attempt"],
         amount(job["resources"]["cpus"]),
@@ -286,9 +288,7 @@ def why(
         print_line(printable(f"  held by: {blocker}"))
     looked = f"{found['hosts_looked_at']} hosts and {found['offers_looked_at']} offers looked at"
     print_line(f"  waits for {seconds(found['waiting_s'])}, {found['ahead']} ahead of it, {looked}")
-    if found["turned_away"]:
-        counts = sorted(found["turned_away"].items(), key=lambda pair: -pair[1])
-        print_table(("TURNED AWAY BY", "HOSTS"), counts)
+    print_refusals(found["refusals"])
 
 
 @jobs_app.command()

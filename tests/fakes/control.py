@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from agents.spec import BuildSpec
-from framework.core.answers import Health, HostUse, Standing, TenantUse, WhyNot
+from framework.core.answers import Health, HostUse, Refusal, Standing, TenantUse, WhyNot
 from framework.core.ids import HostId, RequestId, TenantName, task_id
 from framework.core.offers import Host
 from framework.core.origin import Origin
@@ -200,7 +200,10 @@ class FakeControl:
     def why(self, request_id: RequestId) -> WhyNot | None:
         if self.jobs[request_id].state is not RequestState.WAITING:
             return None
-        return WhyNot(request_id, 2.5, 3, 2, {"mem_mib": 2, "attribute:os": 1}, ["quota of 4 builds"], 1, "No memory.")
+        turned_away = {"mem_mib": 2, "attribute:os": 1}
+        refusals = [Refusal("quota", "quota", 3, 2), Refusal("resource", "mem_mib", 2, 1)]
+        refusals.append(Refusal("constraint", "attribute:os", 1, 1))
+        return WhyNot(request_id, 2.5, 3, 2, turned_away, ["quota of 4 builds"], 1, "No memory.", refusals)
 
     def standing(self, request_id: RequestId) -> Standing | None:
         job = self.jobs.get(request_id)

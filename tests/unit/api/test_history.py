@@ -217,7 +217,7 @@ async def test_one_that_the_state_has_is_told_with_both(
     take(history, build(job, tenant="red", cost_micros=7, currency="EUR"))
     found = (await red("GET", f"/v1/builds/{job}")).json()
     assert (found["build"]["id"], found["past"]["cost_micros"], found["trouble"]) == (job, 7, "")
-    assert [one["step"] for one in found["steps"]] == ["queued", "launched", "running", "started", "ended"]
+    assert [one["step"] for one in found["steps"]] == ["queued", "launched", "running", "ended"]
     assert (await red("GET", f"/v1/builds/{job}/why")).json()["past"]["cost_micros"] == 7
 
     telemetry.history = Failing()  # type: ignore[assignment]

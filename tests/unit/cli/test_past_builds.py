@@ -11,7 +11,7 @@ import pytest
 
 from framework.cli.output import brief, money
 from framework.cli.past_builds import COLUMNS
-from framework.core.answers import Refusal, TenantUse, WhyNot
+from framework.core.answers import TenantUse
 from framework.core.ids import RequestId, TenantName
 from framework.core.resources import ZERO
 from framework.core.tasks import FailureClass, Tenant
@@ -127,16 +127,12 @@ def test_one_is_shown_with_its_steps_use_and_cost(as_red: Butlery) -> None:
     assert "no price for a part of it" in why.out
 
 
-def test_why_one_waits_counts_hosts_and_offers(
-    as_red: Butlery, serving: Serving, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_why_one_waits_counts_hosts_and_offers(as_red: Butlery) -> None:
     job = as_red("jobs", "submit", "--name", "a", "--command", "true").out.strip()
-    refusals = [Refusal("resource", "mem_mib", 2, 3), Refusal("quota", "quota", 2, 1)]
-    reason = WhyNot(RequestId(job), 2.5, 3, 2, {"mem_mib": 2}, ["quota of 4 builds"], 1, "No memory.", refusals)
-    monkeypatch.setattr(serving.control, "why", lambda _: reason)
-    lines = [line.split() for line in as_red("builds", "why", job).out.splitlines()]
-    assert ["REFUSED", "BY", "REASON", "HOSTS", "OFFERS"] in lines
-    assert ["resource", "mem_mib", "2", "3"] in lines and ["quota", "quota", "2", "1"] in lines
+    for command in ("builds", "jobs"):
+        lines = [line.split() for line in as_red(command, "why", job).out.splitlines()]
+        assert ["REFUSED", "BY", "REASON", "HOSTS", "OFFERS"] in lines
+        assert ["resource", "mem_mib", "2", "1"] in lines and ["quota", "quota", "3", "2"] in lines
 
 
 def test_what_builds_wait_for_is_counted(as_admin: Butlery, serving: Serving) -> None:
