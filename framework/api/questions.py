@@ -55,9 +55,11 @@ class Questions:
         running = self._threads.submit(question)
         asked = asyncio.wrap_future(running)
         asked.add_done_callback(lambda done: self._over(name, done))
-        done, _ = await asyncio.wait({asked}, timeout=TIMEOUT_S)
-        if not done:
+        try:
+            done, _ = await asyncio.wait({asked}, timeout=TIMEOUT_S)
+        finally:
             running.cancel()  # which spares it where it has no thread yet; else it counts until it is over
+        if not done:
             detail = f"The answer took longer than {TIMEOUT_S:g} s; ask for a shorter time, or later."
             raise unavailable(detail)
         return asked.result()
