@@ -15,6 +15,7 @@ from framework.edges.sqlite_history import lists
 from framework.edges.sqlite_history.layout import LAYOUT
 from framework.edges.sqlite_history.spans import DAY_MS
 from framework.edges.sqlite_history.statistics import statistics_of
+from framework.edges.sqlite_history.sums import add_up
 from framework.edges.sqlite_history.sweeping import Sweep
 from framework.edges.sqlite_history.taking import Intake
 from framework.errors import StoreError, UnavailableError
@@ -127,6 +128,8 @@ class SqliteHistory(SqliteFile):
     def tend(self, now: float) -> None:
         """Removes what is older than it is kept, as far as it gets in ``TEND_S``; the next time it goes on."""
         with self._told_as_consumer():
+            with self.writing() as db:
+                add_up(db)
             self._keep_from(int(now * 1000) // DAY_MS)
             deadline_s = time.monotonic() + TEND_S
             for _ in self._sweep.pieces(self._kept_from_ms):

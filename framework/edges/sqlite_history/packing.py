@@ -20,10 +20,12 @@ _AT_ONCE = 4 * 20_000
 """Bytes counted in one call, about a millisecond: other threads wait for it."""
 
 
-def slots_of(wait_ms: int | None, run_ms: int | None) -> tuple[int, ...]:
+def pack_one(wait_ms: int | None, run_ms: int | None) -> bytes:
     """Of one build."""
-    slots = () if wait_ms is None else (bucket_of(wait_ms),)
-    return slots if run_ms is None else (*slots, _RUNS + bucket_of(run_ms))
+    slots = [] if wait_ms is None else [bucket_of(wait_ms)]
+    if run_ms is not None:
+        slots.append(_RUNS + bucket_of(run_ms))
+    return pack(dict.fromkeys(slots, 1))
 
 
 def pack(counts: Mapping[int, int]) -> bytes:

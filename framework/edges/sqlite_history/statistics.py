@@ -18,6 +18,7 @@ from framework.edges.sqlite_history.layout import FIGURES
 from framework.edges.sqlite_history.lists import END_MS, bounded, number_of, within
 from framework.edges.sqlite_history.packing import unpacked, waits_and_runs
 from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS, Cube, Piece, pieces
+from framework.edges.sqlite_history.sums import summed_up
 from framework.telemetry.histogram import bucket_of, percentile_bucket, percentile_ms
 from framework.telemetry_ports import Dimension, Order, Percentiles, Stats, StatsAnswer, StatsQuery
 
@@ -134,6 +135,7 @@ class _Reckoning:
         self._db = db
         self._by = by
         self._wanted = wanted
+        self._summed_up = summed_up(db)
         self._pieces = pieces(since_ms, until_ms, {*by, *wanted})
         self._keys = [f"k{place}" for place in range(len(by))]
         # An hour is of one day; the index has the day first, and what comes in its order need not be sorted.
@@ -228,10 +230,12 @@ class _Reckoning:
         """
         statements: list[str] = []
         values: list[object] = []
-        for piece in self._pieces:
-            table, where, its_values = self._rows(piece, keys)
-            told = [f"{_column(dimension, piece.cube)} AS k{place}" for place, dimension in enumerate(self._by)]
-            told += ["1 AS builds" if name == "builds" and piece.cube is None else name for name in columns]
+        rows = [(piece.cube, *self._rows(piece, keys)) for piece in self._pieces]
+        # What the sums do not have yet.
+        rows += [(None, *self._late(piece, keys)) for piece in self._pieces if piece.cube is not None]
+        for cube, table, where, its_values in rows:
+            told = [f"{_column(dimension, cube)} AS k{place}" for place, dimension in enumerate(self._by)]
+            told += ["1 AS builds" if name == "builds" and cube is None else name for name in columns]
             told += self._hidden
             where += [f"{_FILTERS[dimension]} = ?" for dimension in self._wanted]
             # Only names of columns and marks are put into the statement; every value is bound.
@@ -243,12 +247,25 @@ class _Reckoning:
         """The table, conditions, and the values in both."""
         if piece.cube is None:
             return self._builds(piece, keys)
-        where, values = ["cube = ?", "span >= ?", "span < ?"], [piece.cube.number, piece.first, piece.end]
-        if keys is None:
-            return "sums", where, [*values]
-        columns = [_column(dimension, piece.cube) for dimension in self._by[: len(keys[0])]]
+        where = ["cube = ?", "span >= ?", "span < ?"]
+        values: list[object] = [piece.cube.number, piece.first, piece.end]
+        if keys is not None:
+            self._hold(keys, piece.cube, where, values)
+        return "sums", where, values
+
+    def _late(self, piece: Piece, keys: Sequence[Key] | None) -> tuple[str, list[str], list[object]]:
+        length_ms = 1 if piece.cube is None else piece.cube.length_ms
+        where = ["n > ?", "at_ms >= ?", "at_ms < ?"]
+        values: list[object] = [self._summed_up, piece.first * length_ms, piece.end * length_ms]
+        if keys is not None:
+            self._hold(keys, None, where, values)
+        return "builds NOT INDEXED", where, values
+
+    def _hold(self, keys: Sequence[Key], cube: Cube | None, where: list[str], values: list[object]) -> None:
+        """To these groups."""
+        columns = [_column(dimension, cube) for dimension in self._by[: len(keys[0])]]
         where.append(f"({', '.join(columns)}) IN ({_LISTED.format(_extracted(len(columns)))})")
-        return "sums", where, [*values, _json(keys)]
+        values.append(_json(keys))
 
     def _builds(self, piece: Piece, keys: Sequence[Key] | None) -> tuple[str, list[str], list[object]]:
         where = ["at_ms >= ?", "at_ms < ?"]
@@ -265,9 +282,7 @@ class _Reckoning:
             else:
                 index = "builds_at"
             if keys is not None:
-                columns = [_column(dimension, None) for dimension in self._by[: len(keys[0])]]
-                where.append(f"({', '.join(columns)}) IN ({_LISTED.format(_extracted(len(columns)))})")
-                values.append(_json(keys))
+                self._hold(keys, None, where, values)
             return f"builds INDEXED BY {index}", where, values
         # The groups first, and the builds of each by an index.
         given = self._by[: len(keys[0])]

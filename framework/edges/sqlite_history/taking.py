@@ -1,17 +1,17 @@
-"""Records into the file: each once, with what it adds to the sums. One thread, within a transaction of the caller's."""
+"""Records into the file, each once. One thread, within a transaction of the caller's."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from framework.edges.sqlite_history.layout import FIGURES, KEY
-from framework.edges.sqlite_history.packing import joined, pack, slots_of
-from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS, Cube
+from framework.edges.sqlite_history.layout import FIGURES
+from framework.edges.sqlite_history.packing import pack_one
+from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS
+from framework.edges.sqlite_history.sums import SUMMED_AT_ONCE, add_up, summed_up
 from framework.telemetry.figures import figures
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, SampleRecord
 from framework.telemetry_ports import Batch, Rejected
@@ -22,22 +22,12 @@ MOST = 1 << 53
 """No number of a record may come to more: a thousand of those can be added up, and JSON's readers can tell them."""
 NAMES_AT_HAND = 200_000
 """Of names whose numbers are known without a look at the file: some 30 MB."""
-_COLUMNS = (*FIGURES, "longest_ms", "times")
-_SUM_UP = (
-    f"INSERT INTO sums ({', '.join((*KEY, *_COLUMNS))}) VALUES ({', '.join('?' * (len(KEY) + len(_COLUMNS)))}) "  # noqa: S608
-    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in FIGURES)}, "
-    "longest_ms = max(longest_ms, excluded.longest_ms), times = excluded.times"
-)
-_TIMES = f"SELECT times FROM sums WHERE {' AND '.join(f'{name} = ?' for name in KEY)}"  # noqa: S608
-_BUILD = f"INSERT INTO builds VALUES ({', '.join('?' * (13 + len(_COLUMNS) - 1))})"  # noqa: S608
-_CUBES = tuple((cube.number, cube.length_ms, cube.tenants, cube.jobs, cube.labels) for cube in Cube)
-
+_BUILD = f"INSERT INTO builds VALUES ({', '.join('?' * (13 + len(FIGURES) - 1 + 2))})"  # noqa: S608
 _decode_build = msgspec.json.Decoder(BuildRecord).decode
 _decode_change = msgspec.json.Decoder(ChangeRecord).decode
 _decode_sample = msgspec.json.Decoder(SampleRecord).decode
 
 Read = TypeVar("Read")
-SumKey = tuple[int, ...]
 
 
 class _Build(NamedTuple):
@@ -45,7 +35,7 @@ class _Build(NamedTuple):
     document: bytes
     figures: tuple[int, ...]  # of ``FIGURES``, without the first
     longest_ms: int  # its wait, -1 where it had none
-    slots: tuple[int, ...]
+    times: bytes  # its wait and its run, packed
 
 
 class Names:
@@ -104,63 +94,27 @@ class Intake:
             del fresh[build_id]
         if not fresh:
             return
-        (last,) = db.execute("SELECT max(n) FROM builds").fetchone()
-        sums: dict[SumKey, list[int]] = {}
-        slots: dict[SumKey, Counter[int]] = {}
         rows, documents = [], []
-        for n, one in enumerate(fresh.values(), start=1 if last is None else last + 1):
-            rows.append(self._row(db, n, one, sums, slots))
+        for n, one in enumerate(fresh.values(), start=_next(db)):
+            rows.append(self._row(db, n, one))
             documents.append((n, one.document))
         db.executemany(_BUILD, rows)
         db.executemany("INSERT INTO documents VALUES (?, ?)", documents)
-        db.executemany(_SUM_UP, [(*key, *values, _times(db, key, slots[key])) for key, values in sums.items()])
+        add_up(db, least=SUMMED_AT_ONCE)
 
-    def _row(
-        self,
-        db: sqlite3.Connection,
-        n: int,
-        build: _Build,
-        sums: dict[SumKey, list[int]],
-        slots: dict[SumKey, Counter[int]],
-    ) -> tuple[object, ...]:
-        """Of ``builds``; what it adds to ``sums`` is added there."""
-        record, _, of_build, longest_ms, its_slots = build
-        at_ms, day = record.at_ms, record.at_ms // DAY_MS
+    def _row(self, db: sqlite3.Connection, n: int, build: _Build) -> tuple[object, ...]:
+        """Of ``builds``."""
+        record, at_ms = build.record, build.record.at_ms
+        day = at_ms // DAY_MS
         number = self.names.number
-        tenant, job, label, template, host, ended, currency = (
-            number(db, name, day)
-            for name in (
-                record.tenant,
-                record.job,
-                record.label,
-                record.template,
-                record.host,
-                record.result_class,
-                record.currency if record.cost_micros is not None else "",
-            )
-        )
-        for cube, length_ms, tenants, jobs, labels in _CUBES:
-            span = at_ms // length_ms
-            of_label = (label, template) if labels else (0, 0)
-            key = (cube, span, tenant if tenants else 0, job if jobs else 0, *of_label, ended, currency)
-            values = sums.get(key)
-            if values is None:
-                sums[key] = [1, *of_build, longest_ms]
-                slots[key] = Counter(its_slots)
-                continue
-            values[0] += 1
-            for place, value in enumerate(of_build, start=1):
-                values[place] += value
-            values[-1] = max(values[-1], longest_ms)
-            of_key = slots[key]
-            for slot in its_slots:
-                of_key[slot] += 1
         return (
             *(n, record.id, at_ms, record.started_at_ms, day, at_ms // HOUR_MS),
-            *(tenant, job, label, template, host, ended, currency),
-            *of_build,
-            longest_ms,
-            pack(dict.fromkeys(its_slots, 1)),
+            *(number(db, record.tenant, day), number(db, record.job, day), number(db, record.label, day)),
+            *(number(db, record.template, day), number(db, record.host, day), number(db, record.result_class, day)),
+            number(db, record.currency if record.cost_micros is not None else "", day),
+            *build.figures,
+            build.longest_ms,
+            build.times,
         )
 
     def _take_changes(self, db: sqlite3.Connection, changes: Iterable[ChangeRecord]) -> None:
@@ -178,10 +132,10 @@ class Intake:
         db.executemany("INSERT OR IGNORE INTO samples VALUES (?, ?, ?)", rows)
 
 
-def _times(db: sqlite3.Connection, key: SumKey, counts: Mapping[int, int]) -> bytes:
-    """With what is there already."""
-    found = db.execute(_TIMES, key).fetchone()
-    return pack(counts) if found is None else joined(found[0], pack(counts))
+def _next(db: sqlite3.Connection) -> int:
+    """The number of the next build: past all that were summed up, even where those are there no more."""
+    (last,) = db.execute("SELECT max(n) FROM builds").fetchone()
+    return max(0 if last is None else int(last), summed_up(db)) + 1
 
 
 def _read(batch: Batch, read: Callable[[bytes], Read], rejected: list[Rejected]) -> list[Read]:
@@ -200,7 +154,7 @@ def _build(document: bytes) -> _Build:
     of_build = (record.attempts, cost_micros or 0, 1 if cost_micros is None else 0, *figures(record))
     _check(record.at_ms, (*of_build, wait_ms or 0, run_ms or 0, record.started_at_ms or 0))
     longest_ms = -1 if wait_ms is None else max(0, wait_ms)
-    return _Build(record, document, of_build, longest_ms, slots_of(wait_ms, run_ms))
+    return _Build(record, document, of_build, longest_ms, pack_one(wait_ms, run_ms))
 
 
 def _change(document: bytes) -> ChangeRecord:

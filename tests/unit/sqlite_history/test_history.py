@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from framework.edges.sqlite_history import SqliteHistory
+from framework.edges.sqlite_history import SqliteHistory, taking
 from framework.telemetry.records import Kind
 from tests.contract.history_contract import HistoryContract, HistoryFactory
 
@@ -35,8 +35,16 @@ def open_history(path: Path) -> Iterator[HistoryFactory]:
 
 
 class TestSqliteHistory(HistoryContract):
-    """The suite that every sink passes; fixture ``open_history`` is this module's."""
+    """As builds come: those of one test are too few to be summed up."""
 
     @pytest.fixture
     def open_history(self, open_history: HistoryFactory) -> HistoryFactory:
         return open_history
+
+
+class TestSqliteHistorySummedUp(TestSqliteHistory):
+    """Every few builds are summed up, so that most are and some are not."""
+
+    @pytest.fixture(autouse=True)
+    def often(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(taking, "SUMMED_AT_ONCE", 7)
