@@ -79,6 +79,7 @@ class TelemetryDesk:
         self._clock = clock
         self._chance = chance
         self.sizes = sizes
+        self._stopping = asyncio.Event()
         self._watch: Watch | None = None
         self._dropped = 0  # on their way to the spool, while others led before
         self._shippers = [
@@ -140,13 +141,15 @@ class TelemetryDesk:
         """Looks after the price sheet and the sizes of jobs until ``stop``."""
         sizing = None if self.sizes is None else asyncio.create_task(self.sizes.run())
         try:
-            await self._prices.run()
+            await self._prices.run()  # over at once where there is none
+            await self._stopping.wait()
         finally:
             if sizing is not None:
                 sizing.cancel()
                 await asyncio.wait({sizing})
 
     def stop(self) -> None:
+        self._stopping.set()
         self._prices.stop()
 
     def close(self) -> None:
