@@ -47,8 +47,9 @@ class TracesConsumer:
         for value in headers.values():
             protect(value)
         headers["Content-Type"] = "application/x-protobuf"
-        self._who = f"the receiver of traces at {settings.url}"
-        self._poster = Poster(self._who, str(settings.url), headers, timeout_s)
+        self._url = str(settings.url)
+        self._who = f"the receiver of traces at {self._url}"
+        self._poster = Poster(self._who, self._url, headers, timeout_s)
         self._clock = clock
         self._partly = False  # the last answer said that it took a part alone
 
@@ -81,6 +82,8 @@ class TracesConsumer:
         if answer.status in (400, 413):
             reason = f"{self._who} answers {answer.status}"
             return [Rejected(Kind.BUILDS, one.record.id, reason, one.document) for one in builds]
+        if answer.status == 404 and not self._url.endswith("/v1/traces"):
+            raise OperatorError(f"{self._who} answers 404: telemetry.traces.url usually ends with /v1/traces")
         raise refusal(self._who, answer)
 
     def _look_at(self, body: bytes) -> None:

@@ -134,6 +134,13 @@ def test_what_somebody_must_mend_is_said(receiver: PostReceiver, consumer: Trace
     assert len(receiver.posted) == 1
 
 
+def test_an_address_without_its_path_is_said(receiver: PostReceiver) -> None:
+    receiver.replies = [Reply(404, b"404 page not found")]
+    consumer = TracesConsumer(TracesSettings(url=receiver.url), ManualClock(NOW_MS / 1000))
+    with closing(consumer), pytest.raises(OperatorError, match=r"url usually ends with /v1/traces"):
+        consumer.take([batch_of(past_build())])
+
+
 def test_builds_that_are_called_wrong_are_put_aside(receiver: PostReceiver, consumer: TracesConsumer) -> None:
     receiver.replies = [Reply(400)]
     [rejected] = consumer.take([batch_of(past_build(4))])
