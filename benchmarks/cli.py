@@ -212,6 +212,26 @@ def demand(
     )
 
 
+@bench.command()
+def telemetry(
+    as_json: JsonOption = False,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Of each way, in turns; medians are told.")] = 5,
+    documents: Annotated[int, typer.Option(min=100, max=1_000_000, help="A round.")] = 35_000,
+    outage: Annotated[int, typer.Option(min=10, max=86_400, help="Seconds of builds while it is dead.")] = 600,
+    speed: Annotated[float, typer.Option(min=1, max=1000, help="How much faster they come than they would.")] = 20,
+    past: Annotated[
+        int, typer.Option(min=1000, max=10_000_000, help="Builds in the history that is asked.")
+    ] = 1_000_000,
+    lists: Annotated[int, typer.Option(min=10, max=100_000, help="Questions for lists of them.")] = 300,
+    statistics: Annotated[int, typer.Option(min=1, max=10_000, help="Questions for each kind of statistics.")] = 25,
+) -> None:
+    """Hold the way of records into a real Elasticsearch against its own client's, kill it, and ask about the past."""
+    from benchmarks.telemetry import run as telemetry_benchmark
+
+    sizes = telemetry_benchmark.Sizes(rounds, documents, outage, speed, past, lists, statistics)
+    _measure(lambda progress: telemetry_benchmark.run(sizes, progress), telemetry_benchmark.show, as_json=as_json)
+
+
 @bench.command("all")
 def everything() -> None:
     """Run every benchmark as it is by default; one JSON object with the figures of each under its name."""

@@ -39,8 +39,9 @@ def settings_for(url: str, prefix: str, **more: Any) -> TelemetrySettings:
     return TelemetrySettings.model_validate({"sink": "elasticsearch", "elasticsearch": elasticsearch})
 
 
-def measure(url: str, directory: Path, builds: int, rounds: int, say: Say) -> dict[str, Any]:
-    """The figures. Raises ButleryError where documents are not all there, or as the sink does."""
+def measure(url: str, directory: Path, documents: int, rounds: int, say: Say) -> dict[str, Any]:
+    """The figures; a round has some ``documents``. Raises ButleryError where they are not all there, or as the sink."""
+    builds = -(-documents // (1 + past.CHANGES))
     now_ms = int(time.time() * 1000)
     records = [past.drawn(number, now_ms - number) for number in range(builds)]
     changes = [[*past.changes_of(record)] for record in records]

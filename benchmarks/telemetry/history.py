@@ -124,7 +124,7 @@ def _lists(chance: random.Random, builds: int, end_ms: int, count: int) -> Itera
             BuildQuery(label=build.label or "gpu", result_classes=("oom",)),
             BuildQuery(host=build.host, since_ms=begin_ms, until_ms=begin_ms + DAY_MS),
             BuildQuery(until_ms=begin_ms, limit=1000),
-            BuildQuery(tenant="team-1999", job="product-19/service", result_classes=("infrastructure",)),
+            BuildQuery(tenant="team-1999", job="product-1999/service-19", result_classes=("infrastructure",)),
             BuildQuery(template=build.template, host=build.host, tenant=build.tenant),
             BuildQuery(tenant="nobody"),
         )[number % 10]

@@ -41,7 +41,7 @@ def drawn(number: int, ended_at_ms: int) -> BuildRecord:
     chance = random.Random(number)
     tenant = int(TENANTS * chance.random() ** 3)
     job = int(JOBS * chance.random() ** 2)
-    label = LABELS[(tenant + job) % len(LABELS)]
+    label = LABELS[(tenant + job % 3) % len(LABELS)]  # of which a tenant uses three
     result_class = CLASSES[int(chance.random() * len(CLASSES))]
     wait_ms = int(1500 + chance.expovariate(1 / 8000))
     run_ms = int(10_000 + chance.expovariate(1 / 240_000))
@@ -53,7 +53,7 @@ def drawn(number: int, ended_at_ms: int) -> BuildRecord:
         at_ms=ended_at_ms,
         v=RECORD_VERSION,
         tenant=f"team-{tenant:04d}",
-        job=f"product-{job:02d}/service",
+        job=f"product-{tenant:04d}/service-{job:02d}",
         source="jenkins",
         result_class=result_class,
         attempts=1,
@@ -79,7 +79,7 @@ def drawn(number: int, ended_at_ms: int) -> BuildRecord:
         run_ms=run_ms,
         result="SUCCESS" if result_class == "passed" else "FAILURE",
         message="" if result_class == "passed" else "script returned exit code 1",
-        build_url=f"job/product-{job:02d}/job/service/{number}/",
+        build_url=f"job/product-{tenant:04d}/job/service-{job:02d}/{number}/",
         isolation="docker",
         cost_micros=run_ms * mem_mib // 1000,
         currency="EUR",
