@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -19,7 +22,7 @@ from framework.api.past import CSV, PastList, StatsList, builds_csv, builds_json
 from framework.api.problems import documented, invalid, unavailable
 from framework.api.questions import MOMENT, now_ms, own_tenant, past, span_ms
 from framework.core.tasks import FailureClass
-from framework.errors import Fault
+from framework.errors import ButleryError, Fault
 from framework.setting_types import DAY_S
 from framework.telemetry_ports import BuildPage, BuildQuery, Dimension, Order, StatsQuery
 
@@ -27,6 +30,9 @@ JSON_MOST = 1000
 """Builds in one answer: some 1 MB."""
 CSV_MOST = 1_000_000
 CSV_PAGE = 1000
+PAGE_TRIES = 5
+PAGE_BACK_OFF_S = 1.0
+"""Doubled each time: some 12 s in all, while others ask much, or Elasticsearch is busy."""
 STATS_S = 7 * DAY_S
 HOURS_MS = 31 * DAY_S * 1000
 """By hour no longer span is told."""
@@ -231,6 +237,17 @@ async def _pages(
             raise unavailable(f"There are more than {CSV_MOST} builds; ask for a shorter time.")
         left = CSV_PAGE if limit is None else min(CSV_PAGE, limit - told)
         following = msgspec.structs.replace(asked, after=page.next, limit=left)
-        page = await context.questions.ask(principal, partial(past(context).builds, following))
+        page = await _patiently(context, principal, following)
         yield builds_csv(page.builds, heading=False)
         told += len(page.builds)
+
+
+async def _patiently(context: Context, principal: Principal, asked: BuildQuery) -> BuildPage:
+    """A page that is worth waiting for, as those before it are told already. Raises as ``Questions.ask``."""
+    question = partial(past(context).builds, asked)
+    for attempt in range(PAGE_TRIES - 1):
+        with suppress(ButleryError):  # each may pass: busy, away, too much asked at once
+            return await context.questions.ask(principal, question)
+        ceiling = PAGE_BACK_OFF_S * 2**attempt
+        await asyncio.sleep(random.uniform(ceiling / 2, ceiling))  # noqa: S311 jitter, no secret
+    return await context.questions.ask(principal, question)

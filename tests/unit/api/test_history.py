@@ -129,6 +129,17 @@ async def test_csv_is_whole_and_holds_no_formula(
     assert len(limited.text.splitlines()) == 1 + 4  # of which one title has two lines
 
 
+async def test_csv_waits_for_a_page_that_cannot_be_had_now(
+    red: Client, history: SqliteHistory, telemetry: FakeTelemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "CSV_PAGE", 2)
+    monkeypatch.setattr(routes, "PAGE_BACK_OFF_S", 0.001)
+    take(history, *some(5))
+    telemetry.history = Unsteady(history)  # type: ignore[assignment]
+    response = await red("GET", "/v1/builds/past?format=csv")
+    assert len(response.text.splitlines()) == 1 + 5
+
+
 async def test_csv_that_breaks_off_is_not_taken_for_whole(
     red: Client, history: SqliteHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +245,19 @@ class Failing:
         raise UnavailableError("Elasticsearch is red")
 
     stats = build = builds
+
+
+class Unsteady:
+    """Answers, but not the second question."""
+
+    def __init__(self, history: SqliteHistory) -> None:
+        self._history, self._asked = history, 0
+
+    def builds(self, query: BuildQuery) -> BuildPage:
+        self._asked += 1
+        if self._asked == 2:
+            raise UnavailableError("Elasticsearch is red")
+        return self._history.builds(query)
 
 
 class Hanging:
