@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,12 +13,15 @@ from aiohttp import web
 
 from framework.api import forwarding
 from framework.api.app import create_app
+from framework.edges.sqlite_history import SqliteHistory
 from framework.ports import Leader
 from framework.settings import ApiSettings
+from framework.telemetry.records import Kind
 from framework.tokens import token_sha256
 from tests.fakes import forge_messages
 from tests.fakes.control import FakeControl
 from tests.fakes.seats import FakeSeat
+from tests.fakes.telemetry import FakeTelemetry
 from tests.fakes.templates import fixed_templates
 from tests.unit.api.conftest import ADMIN_TOKEN, JOB, Client
 
@@ -216,3 +221,23 @@ async def test_draining_is_the_administrators(admin: Client, red: Client, seat: 
     assert control.draining is True
     assert (await admin("DELETE", "/v1/drain")).json()["draining"] is False
     assert control.draining is False
+
+
+async def test_past_builds_are_the_leaders_but_where_all_have_the_same_history(
+    seat: FakeSeat, leader: FakeLeader, tmp_path: Path
+) -> None:
+    with closing(SqliteHistory(tmp_path / "history.db", dict.fromkeys(Kind, 4000))) as history:
+        telemetry = FakeTelemetry(history)
+        for shared, passed_on in ((False, 3), (True, 1)):
+            telemetry.shared = shared
+            leader.requests.clear()
+            app = create_app(seat, ApiSettings(), fixed_templates(), token_sha256(ADMIN_TOKEN), telemetry=telemetry)
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://standby") as http:
+                admin = Client(http, ADMIN_TOKEN)
+                statuses = [
+                    (await admin("GET", f"/v1/builds/{each}")).status_code for each in ("past", "stats", "waiting")
+                ]
+                assert (await admin("GET", "/v1/telemetry")).status_code == 200
+            await app.state.forwarder.close()
+            assert len(leader.requests) == passed_on
+            assert statuses.count(200) == 3 - passed_on

@@ -152,10 +152,8 @@ def test_a_history_that_its_author_must_mend_does_not_open(opening: Opening) -> 
 
 
 async def test_records_that_were_refused_are_told_of_and_sent_again(
-    make_desk: MakeDesk, tmp_path: Path, rig: RecordedRig, opening: Opening
+    tmp_path: Path, rig: RecordedRig, opening: Opening
 ) -> None:
-    desk = make_desk()
-    desk.close()
     sink = LateSink("sqlite", opening)
     spool = FileSpool(tmp_path / "spool", {sink.name: sink.kinds}, 16 << 20, SystemClock())
     refused = batch([build("b1")])
