@@ -263,6 +263,23 @@ def test_validate(alone: Butlery, tmp_path: Path) -> None:
     told = alone("validate", str(file), "--json")
     assert [fault["where"] for fault in json.loads(told.out)["faults"]]
     assert alone("validate", str(tmp_path / "none.yaml")).code == 2
+
+
+def test_validate_tells_of_the_price_sheet(alone: Butlery, tmp_path: Path) -> None:
+    (tmp_path / "butlery.yaml").write_text("telemetry: {prices_path: prices.yaml}\n")
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("currency: EUR\nprices: [{name: a, cpu_hour: 1, mem_gib_hour: 1, until: 2026-07-01}]\n")
+    ended = alone("validate", str(tmp_path / "butlery.yaml"))
+    gap = f"{prices}:2 prices[0].until: hosts of no other entry have no price from 2026-07-01 on"
+    assert (ended.code, ended.err) == (0, f"! {gap}\n")
+    assert alone("validate", str(tmp_path / "butlery.yaml"), "--json").json["notices"] == [gap]
+    prices.write_text("currency: EUR\nprices: [{name: a, cpu_hours: 1, mem_gib_hour: 1}]\n")
+    ended = alone("validate", str(tmp_path / "butlery.yaml"))
+    assert ended.code == 2
+    assert f"{prices}:2 prices[0].cpu_hour: is missing" in ended.err
+    assert "the nearest known one is `cpu_hour`" in ended.err
+    prices.unlink()
+    assert "prices.yaml: cannot be read" in alone("validate", str(tmp_path / "butlery.yaml")).err
     assert alone("scheduler", "run", "--config", str(file)).code == 2
 
 
