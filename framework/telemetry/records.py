@@ -39,13 +39,13 @@ class BuildRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     id: str
     at_ms: int  # when it ended: what ranges of time, retention and order go by
-    v: int  # RECORD_VERSION
+    v: int  # version of these fields' names and meanings
     tenant: str
     job: str  # its name, bounded; without the number that Jenkins puts into the name of a part of a Pipeline
     source: str  # ``jenkins``, ``api``, ``webhook``
-    result_class: str  # framework.core.tasks.FailureClass, of its agent or job
+    result_class: str  # how its agent or job ended: a ``framework.core.tasks.FailureClass``
     attempts: int  # tasks that served it, or were to
-    asked_cpu_millis: int
+    asked_cpu_millis: int  # thousandths of a CPU; this and the next two for all its containers together
     asked_mem_mib: int
     asked_disk_mib: int
     queued_at_ms: int  # since when it could be built
@@ -61,10 +61,10 @@ class BuildRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     used_cpu_ms: int | None = None  # CPU time, of the newest attempt
     peak_mem_mib: float | None = None  # of the container that builds, with what the kernel kept of its files
     limit_mem_mib: int | None = None  # that it was held to: with other containers beside it less than was asked for
-    peak_disk_mib: float | None = None
-    claimed_at_ms: int | None = None  # when it had a place on a host; this and the next five of the newest attempt
-    launched_at_ms: int | None = None
-    running_at_ms: int | None = None
+    peak_disk_mib: float | None = None  # the most that it had on disk
+    claimed_at_ms: int | None = None  # when it had a place on a host; this and the next four are of the newest attempt
+    launched_at_ms: int | None = None  # when its task was sent to Mesos
+    running_at_ms: int | None = None  # when its task ran
     connected_at_ms: int | None = None  # its agent was online in its master
     started_at_ms: int | None = None  # Jenkins gave its agent the build; of a job, that it ran
     wait_ms: int | None = None  # from queued until connected, or until its job ran
@@ -74,9 +74,9 @@ class BuildRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     message: str = ""  # why it ended so, for one that did not pass
     exit_code: int | None = None
     build_url: str = ""  # in its Jenkins, below the master's own address
-    isolation: str = ""
+    isolation: str = ""  # what held it to its limits
     losses: int = 0  # attempts lost that were none of its doing
-    preemptions: int = 0
+    preemptions: int = 0  # times that it had to make room for others
     priority: int = 0
     cost_micros: int | None = None  # of all attempts; None where a part of it has no price
     currency: str = ""
@@ -87,11 +87,11 @@ class ChangeRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A build came to another state. ``id`` is ``REQUEST.ATTEMPT.STATE``."""
 
     id: str
-    at_ms: int
-    v: int
+    at_ms: int  # when
+    v: int  # as a build's
     build: str  # a request's id
     tenant: str
-    state: str  # framework.core.stories.Stage
+    state: str  # that it came to: a ``framework.core.stories.Stage``
     attempt: int
     host: str = ""
     result_class: str = ""  # where an attempt ended
@@ -102,13 +102,13 @@ class SampleRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The use of the cluster, or of a tenant that has or wants something, at one moment. ``id``: ``AT_MS~TENANT``."""
 
     id: str
-    at_ms: int
-    v: int
+    at_ms: int  # when
+    v: int  # as a build's
     scope: str  # ``cluster`` or ``tenant``
-    waiting: int
+    waiting: int  # builds; so the next two
     launching: int
     running: int
-    used_cpu_millis: int
+    used_cpu_millis: int  # that builds have
     used_mem_mib: int
     tenant: str = ""
     total_cpu_millis: int | None = None  # these and the next five of the cluster alone
@@ -118,7 +118,7 @@ class SampleRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     tenants: int | None = None
     breakers: int | None = None  # images that builds wait for to be had again
     dominant_share: float | None = None  # of a tenant, 0 to 1
-    fair_share: float | None = None
+    fair_share: float | None = None  # that its weight entitles it to, 0 to 1
     reasons: dict[str, int] = {}  # builds that wait, by what for (``framework.telemetry.reasons``)
 
 
