@@ -74,3 +74,6 @@ class Api:
 
     def status(self) -> dict[str, Any]:
         return self._client.get("/v1/status")
+
+    def telemetry(self) -> dict[str, Any]:
+        return self._client.get("/v1/telemetry")

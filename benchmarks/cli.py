@@ -224,11 +224,14 @@ def telemetry(
     ] = 1_000_000,
     lists: Annotated[int, typer.Option(min=10, max=100_000, help="Questions for lists of them.")] = 300,
     statistics: Annotated[int, typer.Option(min=1, max=10_000, help="Questions for each kind of statistics.")] = 25,
+    share: Annotated[
+        int, typer.Option(min=2, max=3600, help="Seconds of builds of a real scheduler, for each sink.")
+    ] = 60,
 ) -> None:
     """Hold the way of records into a real Elasticsearch against its own client's, kill it, and ask about the past."""
     from benchmarks.telemetry import run as telemetry_benchmark
 
-    sizes = telemetry_benchmark.Sizes(rounds, documents, outage, speed, past, lists, statistics)
+    sizes = telemetry_benchmark.Sizes(rounds, documents, outage, speed, past, lists, statistics, share)
     _measure(lambda progress: telemetry_benchmark.run(sizes, progress), telemetry_benchmark.show, as_json=as_json)
 
 

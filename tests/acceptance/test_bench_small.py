@@ -99,6 +99,17 @@ def test_builds_of_masters_queues_are_each_served_once_and_nothing_is_left() -> 
     assert (figures["samples"], figures["warm_samples"]) == (2, 2)
 
 
+def test_telemetry_loses_and_doubles_nothing_while_elasticsearch_is_dead() -> None:
+    sizes = ("--rounds", "1", "--documents", "700", "--outage", "10", "--past", "2000", "--lists", "10")
+    figures = bench("telemetry", *sizes, "--statistics", "1", "--share", "2")
+    assert (figures["documents"], figures["lost"], figures["doubled"]) == (700, 0, 0)
+    assert (figures["outage"]["outage_builds"], figures["outage"]["unknown"]) == (300, 0)
+    assert figures["outage"]["waiting"] > 300
+    assert all(figures[ratio] > 0 for ratio in ("docs_per_s_ratio", "client_cpu_ratio", "caught_up_s"))
+    assert all(figures["history"][sink]["lists_p99_ms"] > 0 for sink in ("sqlite", "elasticsearch"))
+    assert 0 < figures["cpu_share"] < 1
+
+
 def test_placement_beats_the_peer_on_the_same_requests() -> None:
     figures = placement_peer.run(rounds=2, warm_up=1, host_counts=(317,), requests=1500)["hosts_317"]
     assert figures["speed_ratio"] > 1
