@@ -59,7 +59,7 @@ class SqliteHistory(SqliteFile):
     def __init__(self, path: Path, keep_d: Mapping[Kind, int]) -> None:
         self._keep_d = dict(keep_d)
         self._intake = Intake()
-        self._readers: LifoQueue[sqlite3.Connection] = LifoQueue()
+        self._readers: LifoQueue[sqlite3.Connection | None] = LifoQueue()  # None: it is closed
         self._closed = False
         super().__init__(path)
         try:
@@ -70,6 +70,7 @@ class SqliteHistory(SqliteFile):
         self._suspect.unlink(missing_ok=True)
         self._sweep = Sweep(self.writing, self._intake.names)
         self._sweeping: Iterator[None] = iter(())
+        self._swept_from_ms: dict[Kind, int] = {}  # when the last sweep began
 
     def _open_readers(self) -> None:
         with self.reading() as db:
@@ -104,14 +105,15 @@ class SqliteHistory(SqliteFile):
             db.execute(f"SELECT * FROM {table} LIMIT 1").fetchall()  # noqa: S608
 
     def close(self) -> None:
-        """Questions that are under way are given up."""
+        """Questions that are under way are given up, and those that wait are told so."""
         self._closed = True
-        left = READERS
         deadline_s = time.monotonic() + BUSY_TIMEOUT_S
         with suppress(Empty):
-            while left and not (self._readers.empty() and time.monotonic() > deadline_s):
-                self._readers.get(timeout=max(0.0, deadline_s - time.monotonic())).close()
-                left -= 1
+            for _ in range(READERS):
+                db = self._readers.get(timeout=max(0.0, deadline_s - time.monotonic()))
+                if db is not None:
+                    db.close()
+        self._readers.put(None)
         super().close()
 
     # Records come.
@@ -131,10 +133,23 @@ class SqliteHistory(SqliteFile):
             with self.writing() as db:
                 add_up(db)
             self._keep_from(int(now * 1000) // DAY_MS)
-            deadline_s = time.monotonic() + TEND_S
-            for _ in self._sweep.pieces(self._kept_from_ms):
-                if time.monotonic() > deadline_s:
-                    break
+            self._tidy_up()
+
+    def _tidy_up(self) -> None:
+        """What is kept moves on by whole days, so once a day everything is looked through."""
+        deadline_s = time.monotonic() + TEND_S
+        try:
+            while True:
+                for _ in self._sweeping:
+                    if time.monotonic() > deadline_s:
+                        return
+                if self._swept_from_ms == self._kept_from_ms:
+                    return
+                self._swept_from_ms = self._kept_from_ms
+                self._sweeping = self._sweep.pieces(self._kept_from_ms)
+        except StoreError:
+            self._swept_from_ms = {}
+            raise
 
     def _keep_from(self, today: int) -> None:
         """From now on nothing older is told. A clock that is set back brings nothing back."""
@@ -190,6 +205,9 @@ class SqliteHistory(SqliteFile):
             raise UnavailableError(
                 f"{self._where}: {READERS} other questions have taken longer than {ANSWER_TIMEOUT_S:g} s"
             ) from error
+        if db is None:
+            self._readers.put(None)
+            raise UnavailableError(f"{self._where}: is closed")
         try:
             deadline_s = time.monotonic() + ANSWER_TIMEOUT_S
             db.set_progress_handler(lambda: self._closed or time.monotonic() > deadline_s, _STEPS)

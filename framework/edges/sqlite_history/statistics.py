@@ -187,7 +187,8 @@ class _Reckoning:
         left: list[tuple[Key, int]] = []
         ranked = self._by_longest_wait()
         while True:
-            left = list(islice(ranked, max(limit, 50)))
+            # More at a time the longer it takes: each time all sums are read.
+            left = list(islice(ranked, max(limit, 50, 3 * len(found))))
             if not left or not limit:
                 break
             groups = self.groups([key for key, _ in left])
