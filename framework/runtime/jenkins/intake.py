@@ -396,6 +396,8 @@ class DemandIntake:
         if self._sizes is None or not one.fits or not parts.sizable:
             return parts
         found = self._sizes.size(tenant, job_of(one.task), parts)
+        if found.template.resources.fits_in(parts.template.resources):
+            return found
         return parts if admission.faults(self._loop.state, tenant, found.template) else found
 
     def _new_request(self, tenant: TenantName, one: _Wanted, parts: AgentParts, now: float) -> NewRequest:

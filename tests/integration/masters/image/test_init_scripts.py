@@ -148,12 +148,13 @@ def test_demand_comes_in_order_and_is_tried_until_it_is_taken(start: StartJenkin
     assert posts[0][:2] == ("POST", f"Bearer {TOKEN}")
     ready, waiting = (json.loads(line) for line in posts[0][2].splitlines())
     assert (ready["event"], ready["session"], ready["seq"], waiting["seq"]) == ("ready", "bd191592", 1, 2)
-    assert {key: waiting[key] for key in ("event", "item", "task", "label", "in_queue_since_ms")} == {
+    assert {key: waiting[key] for key in ("event", "item", "task", "label", "in_queue_since_ms", "fits")} == {
         "event": "buildable",
         "item": 1,
         "task": "part of pl #1",
         "label": "docker&&mesos",
         "in_queue_since_ms": 5,
+        "fits": True,
     }
     begun = len(scheduler.requests[DEMAND])
     unit = "currentWorkUnit: [context: [item: [id: 7, inQueueSince: 5]]]"
