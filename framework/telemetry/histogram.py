@@ -7,7 +7,7 @@ times in ``(GROWTH**(k-2), GROWTH**(k-1)]`` ms. Counts of one bucket add up, so 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 ACCURACY = 0.02
 GROWTH = (1 + ACCURACY) / (1 - ACCURACY)
@@ -26,20 +26,21 @@ def middle_ms(bucket: int) -> float:
     return 0.0 if bucket == 0 else 2 * GROWTH ** (bucket - 1) / (GROWTH + 1)
 
 
-def percentile_ms(counts: Mapping[int, int], part: float) -> float | None:
-    """The least time that at least ``part`` (0 to 1) of all are not above; None where there are none.
+def percentiles_ms(counts: Mapping[int, int], parts: Sequence[float]) -> list[float]:
+    """For each part (0 to 1, ascending) the least time that so much of all are not above; none where there are none.
 
     ``counts``: by bucket.
     """
-    bucket = percentile_bucket(counts, part)
-    return None if bucket is None else middle_ms(bucket)
-
-
-def percentile_bucket(counts: Mapping[int, int], part: float) -> int | None:
-    # A hair less, so that what is whole but for the last digit of a float, such as 0.07 * 100, is not one more.
-    left = max(1, math.ceil(part * sum(counts.values()) - 1e-9))
-    for bucket in sorted(counts):
-        left -= counts[bucket]
-        if left <= 0:
-            return bucket
-    return None
+    buckets = sorted(counts)
+    total = sum(counts.values())
+    if not total:
+        return []
+    found: list[float] = []
+    place, reached = 0, counts[buckets[0]]
+    for part in parts:
+        # A hair less, so that what is whole but for the last digit of a float, such as 0.07 * 100, is not one more.
+        while reached < part * total - 1e-9:
+            place += 1
+            reached += counts[buckets[place]]
+        found.append(middle_ms(buckets[place]))
+    return found

@@ -19,7 +19,7 @@ from framework.edges.sqlite_history.lists import END_MS, bounded, number_of, wit
 from framework.edges.sqlite_history.packing import unpacked, waits_and_runs
 from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS, Cube, Piece, pieces
 from framework.edges.sqlite_history.sums import summed_up
-from framework.telemetry.histogram import bucket_of, percentile_bucket, percentile_ms
+from framework.telemetry.histogram import bucket_of, middle_ms, percentiles_ms
 from framework.telemetry_ports import Dimension, Order, Percentiles, Stats, StatsAnswer, StatsQuery
 
 MOST_GROUPS = 1000
@@ -86,8 +86,8 @@ class _Group:
 
 
 def _percentiles(counts: dict[int, int]) -> Percentiles | None:
-    p50_ms, p90_ms, p99_ms = (percentile_ms(counts, part) for part in (0.5, 0.9, 0.99))
-    return None if p50_ms is None or p90_ms is None or p99_ms is None else Percentiles(p50_ms, p90_ms, p99_ms)
+    found = percentiles_ms(counts, (0.5, 0.9, 0.99))
+    return Percentiles(*found) if found else None
 
 
 def statistics_of(db: sqlite3.Connection, query: StatsQuery, kept_from_ms: int) -> StatsAnswer:
@@ -183,7 +183,7 @@ class _Reckoning:
 
         order until no other can come before the last that was found.
         """
-        found: list[tuple[int, Key, _Group]] = []
+        found: list[tuple[float, Key, _Group]] = []
         left: list[tuple[Key, int]] = []
         ranked = self._by_longest_wait()
         while True:
@@ -193,10 +193,10 @@ class _Reckoning:
                 break
             groups = self.groups([key for key, _ in left])
             for key, _ in left:
-                worst = percentile_bucket(groups[key].counts()[0], 0.99)
-                found.append((-1 if worst is None else worst, key, groups[key]))
+                worst = percentiles_ms(groups[key].counts()[0], (0.99,))
+                found.append((worst[0] if worst else -1.0, key, groups[key]))
             found.sort(key=lambda one: -one[0])
-            if len(found) > limit and found[limit - 1][0] >= _bucket_of(left[-1][1]):
+            if len(found) > limit and found[limit - 1][0] >= middle_ms(bucket_of(left[-1][1])):
                 break
         return [(key, group) for _, key, group in found[:limit]], len(found) > limit or bool(left and not limit)
 
@@ -311,10 +311,6 @@ def _column(dimension: Dimension, cube: Cube | None) -> str:
     if length_ms is None:
         return _COLUMNS[dimension]
     return dimension.value if cube is None else f"span / {length_ms // cube.length_ms}"
-
-
-def _bucket_of(longest_ms: int) -> int:
-    return -1 if longest_ms < 0 else bucket_of(longest_ms)
 
 
 def _names(db: sqlite3.Connection, by: Sequence[Dimension], found: Iterable[tuple[Key, _Group]]) -> dict[int, str]:
