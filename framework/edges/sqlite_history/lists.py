@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import msgspec
@@ -22,7 +22,8 @@ MOST_SAMPLES = 1_000_000
 END_MS = 1 << 60
 ENOUGH = 50_000
 """Rows of a filter that are counted to find the rarest; all above are as common."""
-Row = tuple[int, str, bytes]
+Row = tuple[int, str, int]
+"""Of a build: ``at_ms``, its id, the number of its row."""
 _FILTERS = ("tenant", "job", "label", "template", "host")
 _decode_build = msgspec.json.Decoder(BuildRecord).decode
 _decode_sample = msgspec.json.Decoder(SampleRecord).decode
@@ -80,7 +81,14 @@ def page_of(db: sqlite3.Connection, query: BuildQuery, kept_from_ms: int) -> Bui
     found = _Lists(db, since_ms, until_ms, after, limit + 1).rows(wanted, sorted(classes))
     rows = found[:limit]
     following = f"{rows[-1][0]}~{rows[-1][1]}" if len(found) > limit else None
-    return BuildPage([_decode_build(record) for _, _, record in rows], following)
+    return BuildPage(_records(db, [n for _, _, n in rows]), following)
+
+
+def _records(db: sqlite3.Connection, numbers: list[int]) -> list[BuildRecord]:
+    """Of builds by their rows' numbers, in that order."""
+    rows = db.execute("SELECT n, record FROM documents WHERE n IN (SELECT value FROM json_each(?))", (str(numbers),))
+    found = dict(rows.fetchall())
+    return [_decode_build(found[n]) for n in numbers]
 
 
 def _place(after: str) -> tuple[int, str] | None:
@@ -111,9 +119,9 @@ class _Lists:
         if len(classes) == 1:
             single["class"] = classes[0]
         if single:
-            return self._by(self._rarest(single), single, classes)
+            return list(self._by(self._rarest(single), single, classes))
         if not classes:
-            return self._by(None, {}, [])
+            return list(self._by(None, {}, []))
         each = (self._by("class", {"class": one}, [one]) for one in classes)
         merged = heapq.merge(*each, key=lambda row: row[:2], reverse=True)
         return list(islice(merged, self._limit))
@@ -131,7 +139,8 @@ class _Lists:
         ).fetchone()
         return int(found[0])
 
-    def _by(self, column: str | None, single: dict[str, int], classes: list[int]) -> list[Row]:
+    def _by(self, column: str | None, single: dict[str, int], classes: list[int]) -> Iterator[Row]:
+        """By that column's index; read as far as it is asked for."""
         where = ["at_ms >= ?", "at_ms < ?", *(f"{name} = ?" for name in single)]
         values: list[object] = [*self._span, *single.values()]
         if len(classes) > 1:
@@ -143,11 +152,10 @@ class _Lists:
         index = "builds_at" if column is None else f"builds_of_{column}"
         # Only names of columns and marks are put into the statement; every value is bound.
         statement = (
-            f"SELECT at_ms, id, record FROM (SELECT n, at_ms, id FROM builds INDEXED BY {index} "  # noqa: S608
-            f"WHERE {' AND '.join(where)} ORDER BY at_ms DESC, id DESC LIMIT ?) JOIN documents USING (n) "
-            "ORDER BY at_ms DESC, id DESC"
+            f"SELECT at_ms, id, n FROM builds INDEXED BY {index} "  # noqa: S608
+            f"WHERE {' AND '.join(where)} ORDER BY at_ms DESC, id DESC LIMIT ?"
         )
-        return self._db.execute(statement, (*values, self._limit)).fetchall()
+        return self._db.execute(statement, (*values, self._limit))
 
 
 def runs_of(db: sqlite3.Connection, query: RunsQuery, kept_from_ms: int) -> list[BuildRecord]:
@@ -159,18 +167,16 @@ def runs_of(db: sqlite3.Connection, query: RunsQuery, kept_from_ms: int) -> list
     # Who ran at a time ended within a day of it, but for the few that ran longer than that: those have an index.
     near_ms = min(until_ms + LONG_MS, END_MS)
     index = "builds_at" if host is None else "builds_of_host"
-    of_host = "" if host is None else "AND +host = ?"
+    of_host, hosts = ("", ()) if host is None else ("AND host = ?", (host,))
     statement = (
-        "SELECT record FROM (SELECT n, at_ms, id FROM ("  # noqa: S608
-        f"SELECT n, at_ms, id FROM builds INDEXED BY {index} "
-        f"WHERE at_ms > ? AND at_ms >= ? AND at_ms <= ? AND started_ms < ? {of_host.replace('+', '')} UNION ALL "
-        "SELECT n, at_ms, id FROM builds INDEXED BY builds_long "
-        f"WHERE at_ms > ? AND at_ms >= ? AND started_ms < ? AND at_ms - started_ms > {LONG_MS} {of_host}"
-        ") ORDER BY at_ms DESC, id DESC LIMIT ?) JOIN documents USING (n) ORDER BY at_ms DESC, id DESC"
+        f"SELECT at_ms, id, n FROM builds INDEXED BY {index} "  # noqa: S608
+        f"WHERE at_ms > ? AND at_ms >= ? AND at_ms <= ? AND started_ms < ? {of_host} UNION ALL "
+        "SELECT at_ms, id, n FROM builds INDEXED BY builds_long "
+        f"WHERE at_ms > ? AND at_ms >= ? AND started_ms < ? AND at_ms - started_ms > {LONG_MS} {of_host} "
+        "ORDER BY at_ms DESC, id DESC LIMIT ?"
     )
-    hosts = () if host is None else (host,)
     values = (since_ms, kept_from_ms, near_ms, until_ms, *hosts, max(since_ms, near_ms), kept_from_ms, until_ms, *hosts)
-    return [_decode_build(record) for (record,) in db.execute(statement, (*values, limit))]
+    return _records(db, [n for _, _, n in db.execute(statement, (*values, limit))])
 
 
 def changes_of(db: sqlite3.Connection, build_id: str, kept_from_ms: int) -> list[ChangeRecord]:
