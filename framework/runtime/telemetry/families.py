@@ -35,7 +35,7 @@ FAMILIES = tuple(
         ("butlery_leader", "gauge", "", "1 where the scheduler that answers leads, 0 where it stands by."),
         ("butlery_mesos_connected", "gauge", "", "1 while the leader is subscribed to Mesos."),
         ("butlery_draining", "gauge", "", "1 while nothing new is launched, as the operator said."),
-        ("butlery_notices", "gauge", "", "What an operator should look at: `butlery scheduler status` has the words."),
+        ("butlery_notices", "gauge", "", "What an operator should look at: `butlery top` has the words."),
         ("butlery_builds", "gauge", "tenant stage", "Live builds: waiting, launching (nodes and tasks are), running."),
         ("butlery_builds_waiting", "gauge", "tenant reason", "Builds that wait, by what for, as last sampled."),
         ("butlery_builds_ended_total", "counter", "tenant result_class", "Builds that have ended."),
