@@ -18,9 +18,9 @@ _numbers = itertools.count(1)
 
 
 class ElasticsearchFactory(Protocol):
-    """Starts a server that no other test gets, for tests that break it."""
+    """Starts a server that no other test gets, for tests that break it; ``settings`` are more of its own."""
 
-    def __call__(self) -> ElasticsearchServer: ...
+    def __call__(self, **settings: object) -> ElasticsearchServer: ...
 
 
 @pytest.fixture(scope="session")
@@ -54,8 +54,8 @@ def own_elasticsearch(elasticsearch_package: Path) -> Iterator[ElasticsearchFact
     started: list[ElasticsearchServer] = []
     directory = Path(tempfile.mkdtemp(prefix="butlery-elasticsearch-"))
 
-    def start() -> ElasticsearchServer:
-        server = ElasticsearchServer(directory / str(next(_numbers)), elasticsearch_package)
+    def start(**settings: object) -> ElasticsearchServer:
+        server = ElasticsearchServer(directory / str(next(_numbers)), elasticsearch_package, settings=settings)
         started.append(server)
         server.start()
         server.wait_ready()

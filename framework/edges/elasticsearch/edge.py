@@ -147,9 +147,10 @@ class ElasticsearchEdge:
         except ConnectionTimeout as error:
             raise UnavailableError(f"Elasticsearch at {self._where} gave no answer in {self.timeout_s:g} s") from error
         except TlsError as error:
-            raise OperatorError(f"Elasticsearch at {self._where}: {_tls(str(error))}") from error
+            raise OperatorError(f"Elasticsearch at {self._where}: {_tls(str(error.message))}") from error
         except TransportError as error:
-            raise UnavailableError(f"Elasticsearch at {self._where} cannot be reached: {_short(str(error))}") from error
+            reason = _short(str(error.message))
+            raise UnavailableError(f"Elasticsearch at {self._where} cannot be reached: {reason}") from error
         except SerializationError as error:
             raise UnavailableError(f"{self._where} answers with something that is not JSON") from error
         return self._bytes(answer)

@@ -18,6 +18,7 @@ from framework.telemetry_ports import OperatorError
 from framework.telemetry_settings import ElasticsearchSettings
 
 DAY_S = 86_400.0
+_MADE_AT, _BLOCKED = "index.creation_date", "index.blocks.write"
 _ATTEMPTS = 4  # at installing, where another does it at the same time
 
 
@@ -89,13 +90,11 @@ class Indices:
             self._look()
             mine = [index for index in self._known if index.name.version == MAPPING_VERSION]
             target = next((index for index in self._known if index.writes), None)
-            if target is None and mine:
-                newest = max(mine, key=lambda index: index.name.number)
-                self._add_alias(newest.name.name)
-            elif target is None:
-                self._make(mapping.first_index(prefix, kind))
+            if target is None:  # the first of all, or somebody took the alias away
+                newest = max((index.name.number for index in mine), default=0)
+                self._make(mapping.index_name(prefix, kind, newest + 1))
             elif target.name.version < MAPPING_VERSION:
-                self._roll_over(None, mapping.first_index(prefix, kind))
+                self._roll_over(None, mapping.index_name(prefix, kind, 1))
             else:
                 self._check_mapping(target)
                 return
@@ -104,9 +103,8 @@ class Indices:
     def _look(self) -> None:
         """What is there. Raises OperatorError where the alias is not ours alone."""
         wanted = mapping.pattern(self._settings.prefix, self.kind, None)
-        made = self._edge.ask(
-            dict[str, _Settings], "GET", f"/{wanted}/_settings/index.creation_date?flat_settings=true"
-        )
+        settings = f"/{wanted}/_settings/{_MADE_AT},{_BLOCKED}?flat_settings=true"
+        made = self._edge.ask(dict[str, _Settings], "GET", settings)
         try:
             aliased = self._edge.ask(dict[str, _Aliases], "GET", f"/_alias/{self.alias}")
         except RefusedError as error:
@@ -125,16 +123,23 @@ class Indices:
             if parsed is None:
                 continue
             if name not in aliased:
-                self._add_alias(name, writes=False)
+                self._add_alias(name)
             writes = name in aliased and aliased[name].aliases[self.alias].is_write_index
-            self._known.append(Index(parsed, int(told.settings["index.creation_date"]) / 1000, writes))
+            if not writes and told.settings.get(_BLOCKED) != "true":
+                self._shut(name)
+            self._known.append(Index(parsed, int(told.settings[_MADE_AT]) / 1000, writes))
 
     def _parsed(self, name: str) -> IndexName | None:
         return mapping.parsed(self._settings.prefix, self.kind, name)
 
-    def _add_alias(self, name: str, *, writes: bool = True) -> None:
-        action = {"add": {"index": name, "alias": self.alias, "is_write_index": writes}}
+    def _add_alias(self, name: str) -> None:
+        """For it to be read."""
+        action = {"add": {"index": name, "alias": self.alias, "is_write_index": False}}
         self._edge.call("POST", "/_aliases", {"actions": [action]})
+
+    def _shut(self, name: str) -> None:
+        """From now on another scheduler that still writes to it has to see that there is a newer one."""
+        self._edge.call("PUT", f"/{name}/_block/write")
 
     def _make(self, name: str) -> None:
         try:

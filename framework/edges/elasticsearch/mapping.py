@@ -58,8 +58,8 @@ def pattern(prefix: str, kind: Kind, version: int | None = MAPPING_VERSION) -> s
     return f"{alias(prefix, kind)}-v{'*' if version is None else version}-*"
 
 
-def first_index(prefix: str, kind: Kind) -> str:
-    return f"{alias(prefix, kind)}-v{MAPPING_VERSION}-000001"
+def index_name(prefix: str, kind: Kind, number: int) -> str:
+    return f"{alias(prefix, kind)}-v{MAPPING_VERSION}-{number:06}"
 
 
 def parsed(prefix: str, kind: Kind, name: str) -> IndexName | None:

@@ -3,7 +3,8 @@
 Each record is created by its id, so that the one that is there stays. Elasticsearch keeps ids apart within one index
 only. A batch that was not sent before goes straight into the newest index, where the same call comes to nothing the
 second time; of one that may have been sent to an index before that (``Batch.again``), or while the newest is so new
-that another scheduler may still write to the one before it, the ids are looked up in the older ones first.
+that another scheduler may have sent it to the one before, the ids are looked up in the older ones first. Those are shut
+before anything goes into a newer one, so that a scheduler which does not know of it cannot write past it.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ MAX_BODY_BYTES = 8 << 20
 """Of one bulk request at first. Elasticsearch takes 100 MB; what stands before it may take less, and is found out."""
 NEW_INDEX_S = 600.0
 LOOKED_UP_AT_ONCE = 5000
-WRITE_TIMEOUT_S = 5
-"""How long Elasticsearch itself waits for an index that is not there yet after its start."""
+WRITE_TIMEOUT_S = 2
+"""How long Elasticsearch itself waits for a part of an index that is not there, as after its start."""
 FAR_CLOCKS_S = 60.0
 TOO_FAR_CLOCKS_S = 3600.0
 
@@ -104,7 +105,8 @@ class ElasticsearchSink:
             self._get_ready()
             for kind in Kind:
                 for again in (True, False):
-                    rejected += self._take(kind, [one for one in batches if one.kind is kind and one.again is again])
+                    some = [one for one in batches if one.kind is kind and one.again is again]
+                    rejected += self._take(kind, some, again=again)
         except ButleryError:
             self._ready = False  # who knows what it is when it answers again
             raise
@@ -118,7 +120,18 @@ class ElasticsearchSink:
             indices.install()
         self._ready = True
 
-    def _take(self, kind: Kind, batches: Sequence[Batch]) -> list[Rejected]:
+    def _take(self, kind: Kind, batches: Sequence[Batch], *, again: bool) -> list[Rejected]:
+        indices = self._indices[kind]
+        target = indices.target.name
+        try:
+            return self._put(indices, batches, again=again)
+        except OperatorError:  # another scheduler may have gone on to a newer index, and shut this one
+            indices.install()
+            if indices.target.name == target:
+                raise
+        return self._put(indices, batches, again=True)
+
+    def _put(self, indices: Indices, batches: Sequence[Batch], *, again: bool) -> list[Rejected]:
         rejected: list[Rejected] = []
         pieces: list[Piece] = []
         for batch in batches:
@@ -126,15 +139,12 @@ class ElasticsearchSink:
             rejected += wrong
             if piece is not None:
                 pieces.append(piece)
-        indices = self._indices[kind]
         target, others = indices.target, indices.others
-        looked_up = bool(others) and (
-            any(batch.again for batch in batches) or self._clock() - target.made_at < NEW_INDEX_S
-        )
+        looked_up = bool(others) and (again or self._clock() - target.made_at < NEW_INDEX_S)
         for whole in bulk.joined(pieces, self._max_body_bytes):
             left = self._new(whole, others) if looked_up else whole
             if left is not None:
-                rejected += self._send(kind, target.name.name, left)
+                rejected += self._send(indices.kind, target.name.name, left)
         return rejected
 
     def _new(self, piece: Piece, others: Sequence[str]) -> Piece | None:

@@ -7,6 +7,8 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import SecretStr
+
 from framework.edges.elasticsearch.sink import ElasticsearchSink
 from framework.local.elasticsearch import ElasticsearchServer
 from framework.telemetry.records import Record
@@ -27,10 +29,14 @@ class Moment:
 
 
 def settings_for(url: str, prefix: str, **changes: Any) -> TelemetrySettings:
-    """``changes`` of the section ``elasticsearch``, or with ``keep_`` in front of telemetry's own."""
+    """``changes`` of the section ``elasticsearch``, its secrets too, or with ``keep_`` in front of telemetry's own."""
+    secrets = {name: SecretStr(changes.pop(name)) for name in ("password", "api_key") if name in changes}
     own = {name: changes.pop(name) for name in list(changes) if name.startswith("keep_")}
     plain: dict[str, Any] = {"urls": [url], "prefix": prefix, "replicas": 0, "timeout_s": TIMEOUT_S}
-    return TelemetrySettings(sink="elasticsearch", elasticsearch=ElasticsearchSettings(**(plain | changes)), **own)
+    search = ElasticsearchSettings(**(plain | changes))
+    for name, secret in secrets.items():
+        setattr(search, f"_{name}", secret)
+    return TelemetrySettings(sink="elasticsearch", elasticsearch=search, **own)
 
 
 def sink_of(url: str, prefix: str, clock: Moment | None = None, **changes: Any) -> ElasticsearchSink:

@@ -291,3 +291,20 @@ print(control.up_detached(request, lambda _: None).directory)
     finally:
         control.down(cluster, quiet)
     assert Paths(cluster).supervisor_pid.exists() is False
+
+
+def test_elasticsearch_runs_beside_it_where_it_is_asked_for(directory: Path, elasticsearch_package: Path) -> None:
+    status = control.up_detached(request(directory, elasticsearch=True), quiet)
+    assert status.elasticsearch_url is not None
+    with urllib.request.urlopen(status.elasticsearch_url, timeout=DEADLINE_S) as answer:
+        assert json.load(answer)["version"]["number"].startswith("7.17.")
+    telemetry = yaml.safe_load(Paths(directory).config.read_text())["telemetry"]
+    assert telemetry == {"sink": "elasticsearch", "elasticsearch": {"urls": [status.elasticsearch_url], "replicas": 0}}
+    before = read(directory)
+    assert before.elasticsearch_pid is not None
+    os.kill(before.elasticsearch_pid, signal.SIGKILL)
+    until(lambda: read(directory).elasticsearch_pid not in (None, before.elasticsearch_pid))
+    after = read(directory)
+    assert after.elasticsearch_restarts == 1
+    control.down(directory, quiet)
+    assert alive(after.elasticsearch_pid, after.mesos_pid) == []
