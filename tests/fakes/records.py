@@ -68,8 +68,7 @@ def sample(at_ms: int = FIRST_DAY_MS, tenant: str = "", **changes: Any) -> Sampl
 
 def batch(records: Sequence[Record], *, again: bool = False) -> Batch:
     """Of records of one kind, of which there is one at least."""
-    lines = [(record.id, msgspec.json.encode(record)) for record in records]
-    return raw_batch(_KINDS[type(records[0])], lines, again=again)
+    return Batch.of(_KINDS[type(records[0])], records, again=again)
 
 
 def raw_batch(kind: Kind, lines: Sequence[tuple[str, bytes]], *, again: bool = False) -> Batch:
