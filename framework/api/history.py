@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -18,9 +18,21 @@ from framework.api.answers import EPOCH
 from framework.api.auth import Authenticated, Principal
 from framework.api.context import Context, Serving
 from framework.api.models import Name
-from framework.api.past import CSV, PastList, StatsList, builds_csv, builds_json, stats_csv, stats_json
+from framework.api.past import (
+    AS_CSV,
+    CSV,
+    JSON,
+    Format,
+    PastList,
+    StatsList,
+    builds_csv,
+    builds_json,
+    stats_csv,
+    stats_json,
+    wants_csv,
+)
 from framework.api.problems import documented, invalid, unavailable
-from framework.api.questions import MOMENT, now_ms, own_tenant, past, span_ms
+from framework.api.questions import MOMENT, own_tenant, past, span_ms, whole_span_ms
 from framework.core.tasks import FailureClass
 from framework.errors import ButleryError, Fault
 from framework.setting_types import DAY_S
@@ -40,8 +52,6 @@ MOST_DIMENSIONS = 3
 
 router = APIRouter(prefix="/v1/builds", tags=["past builds"])
 
-_AS_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"type": "string"}}}}}
-
 
 class Filter(BaseModel):
     """Which past builds."""
@@ -54,7 +64,7 @@ class Filter(BaseModel):
     template: str | None = Field(None, max_length=256)
     since: str | None = Field(None, max_length=64, description=f"Only those that ended then or later. {MOMENT}")
     until: str | None = Field(None, max_length=64, description="Only those that ended before; as `since`.")
-    format: Literal["json", "csv"] | None = Field(None, description="By default as `Accept` says, else JSON.")
+    format: Format = None
 
 
 class PastQuery(Filter):
@@ -108,7 +118,7 @@ class WaitingQuery(BaseModel):
     "/past",
     summary="List past builds",
     response_model=PastList,
-    responses=documented(401, 403, 422, 503) | _AS_CSV,
+    responses=documented(401, 403, 422, 503) | AS_CSV,
 )
 async def listing(
     request: Request, principal: Authenticated, context: Serving, query: Annotated[PastQuery, Query()]
@@ -118,8 +128,8 @@ async def listing(
     A build is told a second or two after its end. In CSV texts that a spreadsheet would take for a formula begin with
     an apostrophe; an answer that breaks off is not whole.
     """
-    as_csv = _wants_csv(request, query)
-    since_ms, until_ms, faults = span_ms(query.since, query.until, None)
+    as_csv = wants_csv(request, query.format)
+    since_ms, until_ms, faults = span_ms(query.since, query.until)
     if not as_csv and query.limit is not None and query.limit > JSON_MOST:
         faults.append(Fault("limit", f"must be at most {JSON_MOST}; CSV has more"))
     if faults:
@@ -137,7 +147,7 @@ async def listing(
         limit=query.limit or 100,
     )
     if not as_csv:
-        return Response(await context.questions.ask(principal, lambda: _page_json(context, asked)), media_type=_JSON)
+        return Response(await context.questions.ask(principal, lambda: _page_json(context, asked)), media_type=JSON)
     first = msgspec.structs.replace(asked, limit=min(CSV_PAGE, query.limit or CSV_PAGE))
     page = await context.questions.ask(principal, partial(past(context).builds, first))
     return StreamingResponse(_pages(context, principal, first, page, query.limit), media_type=CSV)
@@ -147,19 +157,15 @@ async def listing(
     "/stats",
     summary="Statistics of past builds",
     response_model=StatsList,
-    responses=documented(401, 403, 422, 503) | _AS_CSV,
+    responses=documented(401, 403, 422, 503) | AS_CSV,
 )
 async def stats(
     request: Request, principal: Authenticated, context: Serving, query: Annotated[PastStatsQuery, Query()]
 ) -> Response:
     """Waits, runs, results, cost and use of builds that ended in a span of time, by up to three dimensions."""
-    since_ms, until_ms, faults = span_ms(query.since, query.until, STATS_S)
+    since_ms, until_ms, faults = whole_span_ms(query.since, query.until, STATS_S)
     by, more = _dimensions(query.by)
     faults += more
-    until_ms = now_ms() if until_ms is None else until_ms
-    since_ms = since_ms or 0
-    if not faults and since_ms >= until_ms:
-        faults.append(Fault("since", "must be in the past"))
     if Dimension.HOUR in by and until_ms - since_ms > HOURS_MS:
         faults.append(Fault("by", "takes `hour` of 31 days at most; ask by `day`, or for a shorter time"))
     if faults:
@@ -175,13 +181,13 @@ async def stats(
         order=query.order,
         limit=query.limit,
     )
-    as_csv = _wants_csv(request, query)
+    as_csv = wants_csv(request, query.format)
 
     def answered() -> bytes:
         answer = past(context).stats(asked)
         return stats_csv(answer, by) if as_csv else stats_json(answer, since_ms, until_ms)
 
-    return Response(await context.questions.ask(principal, answered), media_type=CSV if as_csv else _JSON)
+    return Response(await context.questions.ask(principal, answered), media_type=CSV if as_csv else JSON)
 
 
 @router.get("/waiting", summary="What builds wait for", responses=documented(401, 403, 422, 503))
@@ -202,13 +208,6 @@ async def waiting(principal: Authenticated, context: Serving, query: Annotated[W
         for reason, count in one.reasons.items():
             together[reason] = together.get(reason, 0) + count
     return WaitingOut(at=use.at, waiting=sum(one.waiting for one in tenants), reasons=together, tenants=tenants)
-
-
-_JSON = "application/json"
-
-
-def _wants_csv(request: Request, query: Filter) -> bool:
-    return query.format == "csv" or (query.format is None and CSV in request.headers.get("accept", ""))
 
 
 def _dimensions(asked: list[str]) -> tuple[tuple[Dimension, ...], list[Fault]]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import BaseModel, Field
+from starlette.requests import Request as HttpRequest
 
 from framework.core.tasks import FailureClass, Request
 from framework.telemetry.records import BuildRecord, ChangeRecord
@@ -20,6 +21,15 @@ from framework.telemetry_ports import Dimension, Stats, StatsAnswer
 
 AT = "Milliseconds since the epoch."
 CSV = "text/csv"
+JSON = "application/json"
+AS_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"type": "string"}}}}}
+"""For the description of a route that has both."""
+Format = Annotated[Literal["json", "csv"] | None, Field(description="By default as `Accept` says, else JSON.")]
+
+
+def wants_csv(request: HttpRequest, asked: str | None) -> bool:
+    """``asked``: a ``Format``."""
+    return asked == "csv" or (asked is None and CSV in request.headers.get("accept", ""))
 
 
 class PastBuild(BaseModel):

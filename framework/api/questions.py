@@ -91,13 +91,8 @@ def own_tenant(principal: Principal, asked: str | None) -> TenantName | None:
     return principal.tenant
 
 
-def span_ms(
-    since: str | None, until: str | None, default_s: float | None
-) -> tuple[int | None, int | None, list[Fault]]:
-    """Begin and end, in milliseconds since the epoch, and what is wrong with them; as ``MOMENT`` says.
-
-    Where no begin is asked for it is ``default_s`` before the end, or None.
-    """
+def span_ms(since: str | None, until: str | None) -> tuple[int | None, int | None, list[Fault]]:
+    """Begin and end, in milliseconds since the epoch, and what is wrong with them; as ``MOMENT`` says."""
     now = now_ms()
     faults: list[Fault] = []
     found: list[int | None] = []
@@ -109,8 +104,16 @@ def span_ms(
     begin, end = found
     if begin is not None and end is not None and begin >= end:
         faults.append(Fault("until", "must be after since"))
-    if begin is None and default_s is not None:
-        begin = (now if end is None else end) - round(default_s * 1000)
+    return begin, end, faults
+
+
+def whole_span_ms(since: str | None, until: str | None, default_s: float) -> tuple[int, int, list[Fault]]:
+    """As ``span_ms``, with an end and a begin in any case: now, and ``default_s`` before the end."""
+    begin, end, faults = span_ms(since, until)
+    end = now_ms() if end is None else end
+    begin = max(0, end - round(default_s * 1000)) if begin is None else begin
+    if not faults and begin >= end:
+        faults.append(Fault("since", "must be in the past"))
     return begin, end, faults
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -12,11 +12,10 @@ from starlette.responses import Response
 from framework.api.auth import Authenticated, Principal
 from framework.api.context import Context, Serving
 from framework.api.models import Name
-from framework.api.past import CSV, csv_of
+from framework.api.past import AS_CSV, CSV, JSON, Format, csv_of, wants_csv
 from framework.api.problems import documented, invalid, not_found
-from framework.api.questions import MOMENT, now_ms, own_tenant, past, span_ms
+from framework.api.questions import MOMENT, own_tenant, past, whole_span_ms
 from framework.core.ids import TenantName
-from framework.errors import Fault
 from framework.setting_types import DAY_S
 from framework.telemetry import neighbours, sizing
 from framework.telemetry.neighbours import begun
@@ -33,8 +32,6 @@ NOISY_RUNS = 20_000
 _HOUR_MS = 3_600_000
 
 router = APIRouter(prefix="/v1/builds", tags=["past builds"])
-
-_AS_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {CSV: {"schema": {"type": "string"}}}}}
 
 
 class Asked(BaseModel):
@@ -53,7 +50,7 @@ class SizesQuery(Asked):
     job: str | None = Field(None, max_length=256, description="Only this job, named as past builds are.")
     template: str | None = Field(None, max_length=256)
     limit: int = Field(50, ge=1, le=SIZES_MOST, description="Jobs, those with the most builds.")
-    format: Literal["json", "csv"] | None = Field(None, description="By default as `Accept` says, else JSON.")
+    format: Format = None
 
 
 class NoisyQuery(Asked):
@@ -140,7 +137,7 @@ class NoisyOut(BaseModel):
 
 
 @router.get(
-    "/sizes", summary="What size jobs need", response_model=SizeList, responses=documented(401, 403, 422, 503) | _AS_CSV
+    "/sizes", summary="What size jobs need", response_model=SizeList, responses=documented(401, 403, 422, 503) | AS_CSV
 )
 async def sizes(
     request: Request, principal: Authenticated, context: Serving, query: Annotated[SizesQuery, Query()]
@@ -160,7 +157,7 @@ async def sizes(
         template=query.template,
         limit=query.limit,
     )
-    as_csv = query.format == "csv" or (query.format is None and CSV in request.headers.get("accept", ""))
+    as_csv = wants_csv(request, query.format)
 
     def answered() -> bytes:
         found, more = _sizes(context, asked)
@@ -169,7 +166,7 @@ async def sizes(
         return msgspec.json.encode({"jobs": found, "more": more, "applied": context.sizing.apply})
 
     body = await context.questions.ask(principal, answered)
-    return Response(body, media_type=CSV if as_csv else "application/json")
+    return Response(body, media_type=CSV if as_csv else JSON)
 
 
 @router.get("/noisy", summary="Beside which jobs builds take longer", responses=documented(401, 403, 422, 503))
@@ -205,11 +202,7 @@ async def beside(build_id: str, principal: Authenticated, context: Serving) -> N
 
 def _span(query: Asked, default_s: float) -> tuple[int, int]:
     """Raises ProblemError (422)."""
-    since_ms, until_ms, faults = span_ms(query.since, query.until, default_s)
-    until_ms = now_ms() if until_ms is None else until_ms
-    since_ms = max(0, since_ms or 0)
-    if not faults and since_ms >= until_ms:
-        faults.append(Fault("since", "must be in the past"))
+    since_ms, until_ms, faults = whole_span_ms(query.since, query.until, default_s)
     if faults:
         raise invalid(faults)
     return since_ms, until_ms

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from framework.api import questions, sizes
+from framework.api import questions
 from framework.api.app import create_app
 from framework.edges.sqlite_history import SqliteHistory
 from framework.settings import ApiSettings
@@ -38,8 +38,7 @@ def history(tmp_path: Path) -> Iterator[SqliteHistory]:
 async def http(
     control: FakeControl, history: SqliteHistory, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
-    for module in (questions, sizes):
-        monkeypatch.setattr(module, "now_ms", lambda: NOW_MS + 1000)
+    monkeypatch.setattr(questions, "now_ms", lambda: NOW_MS + 1000)
     seat, told = FakeSeat(control), FakeTelemetry(history)
     app = create_app(
         seat,
