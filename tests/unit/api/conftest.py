@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from framework.api.app import create_app
+from framework.edges.sqlite_history import SqliteHistory
 from framework.settings import ApiSettings
+from framework.telemetry.records import Kind, Record
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
+from tests.fakes.records import batch
 from tests.fakes.seats import FakeSeat
 from tests.fakes.templates import fixed_templates
 
@@ -33,6 +37,17 @@ JOB = {"name": "unit-tests", "command": "make test"}
 @pytest.fixture
 def control() -> FakeControl:
     return FakeControl("red", "blue")
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[SqliteHistory]:
+    found = SqliteHistory(tmp_path / "history.db", dict.fromkeys(Kind, 4000))
+    yield found
+    found.close()
+
+
+def take(history: SqliteHistory, *records: Record) -> None:
+    assert history.take([batch(records)]) == []
 
 
 class Client:

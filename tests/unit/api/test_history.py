@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import threading
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -24,23 +23,16 @@ from framework.core.tasks import FailureClass, Tenant
 from framework.edges.sqlite_history import SqliteHistory
 from framework.errors import UnavailableError
 from framework.settings import ApiSettings
-from framework.telemetry.records import BuildRecord, Kind, Record
+from framework.telemetry.records import BuildRecord
 from framework.telemetry_ports import BuildPage, BuildQuery, Use
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
-from tests.fakes.records import DAY_MS, FIRST_DAY_MS, HOUR_MS, MINUTE_MS, batch, build, change
+from tests.fakes.records import DAY_MS, FIRST_DAY_MS, HOUR_MS, MINUTE_MS, build, change
 from tests.fakes.seats import FakeSeat
 from tests.fakes.telemetry import FakeTelemetry
-from tests.unit.api.conftest import ADMIN_TOKEN, JOB, TEMPLATES, Client
+from tests.unit.api.conftest import ADMIN_TOKEN, JOB, TEMPLATES, Client, take
 
 WAIT_S = 20
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[SqliteHistory]:
-    found = SqliteHistory(tmp_path / "history.db", dict.fromkeys(Kind, 4000))
-    yield found
-    found.close()
 
 
 @pytest.fixture
@@ -53,10 +45,6 @@ async def http(control: FakeControl, telemetry: FakeTelemetry) -> AsyncIterator[
     app = create_app(FakeSeat(control), ApiSettings(), TEMPLATES, token_sha256(ADMIN_TOKEN), telemetry=telemetry)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://butlery") as client:
         yield client
-
-
-def take(history: SqliteHistory, *records: Record) -> None:
-    assert history.take([batch(records)]) == []
 
 
 def some(count: int) -> list[BuildRecord]:

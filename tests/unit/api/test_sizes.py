@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -14,24 +13,16 @@ from framework.api import questions
 from framework.api.app import create_app
 from framework.edges.sqlite_history import SqliteHistory
 from framework.settings import ApiSettings
-from framework.telemetry.records import BuildRecord, Kind
+from framework.telemetry.records import BuildRecord
 from framework.telemetry_settings import SizingSettings
 from framework.tokens import token_sha256
 from tests.fakes.control import FakeControl
-from tests.fakes.records import batch
 from tests.fakes.seats import FakeSeat
 from tests.fakes.telemetry import FakeTelemetry
-from tests.unit.api.conftest import ADMIN_TOKEN, TEMPLATES, Client
+from tests.unit.api.conftest import ADMIN_TOKEN, TEMPLATES, Client, take
 from tests.unit.telemetry.past import NOW_MS, past_build
 
 MINUTE_MS = 60_000
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[SqliteHistory]:
-    found = SqliteHistory(tmp_path / "history.db", dict.fromkeys(Kind, 4000))
-    yield found
-    found.close()
 
 
 @pytest.fixture
@@ -50,10 +41,6 @@ async def http(
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://butlery") as client:
         yield client
-
-
-def take(history: SqliteHistory, *records: BuildRecord) -> None:
-    assert history.take([batch(records)]) == []
 
 
 def measured(count: int, begin: int = 0, **given: object) -> list[BuildRecord]:
