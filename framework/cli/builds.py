@@ -35,8 +35,9 @@ builds_app = typer.Typer(
 builds_app.command("logs")(logs)
 builds_app.command("stats")(stats)
 builds_app.command("waiting")(waiting)
-for command in (sizes, neighbours, noisy):
-    builds_app.command()(command)
+builds_app.command("sizes")(sizes)
+builds_app.command("neighbours")(neighbours)
+builds_app.command("noisy")(noisy)
 
 DEFAULT_LIMIT = 50
 COLUMNS = ("BUILD", "TENANT", "NAME", "LABEL", "STATE", "TEMPLATE", "HOST", "NODE", "WAITED", "RESULT")

@@ -40,7 +40,7 @@ def one_of(as_json: bool, as_csv: bool) -> None:
         raise InputError([Fault("--csv", "does not go with --json; give one of the two")])
 
 
-def print_csv(client: ApiClient, path: str, params: Mapping[str, Any]) -> None:
+def _print_csv(client: ApiClient, path: str, params: Mapping[str, Any]) -> None:
     """Prints a route's CSV as it comes. Raises as ``ApiClient.call``, also where it breaks off."""
     sys.stdout.flush()
     for chunk in client.chunks(path, {**params, "format": "csv"}):
@@ -48,14 +48,23 @@ def print_csv(client: ApiClient, path: str, params: Mapping[str, Any]) -> None:
     sys.stdout.buffer.flush()
 
 
-def list_past(client: ApiClient, params: Mapping[str, Any], *, as_json: bool, as_csv: bool) -> None:
-    path = "/v1/builds/past"
+def to_show(
+    client: ApiClient, path: str, params: Mapping[str, Any], *, as_json: bool, as_csv: bool
+) -> Mapping[str, Any] | None:
+    """What a route tells; None where it is printed by now, as CSV or JSON. Raises as ``ApiClient.call``."""
     if as_csv:
-        print_csv(client, path, params)
-        return
-    found = client.get(path, params)
+        _print_csv(client, path, params)
+        return None
+    found: Mapping[str, Any] = client.get(path, params)
     if as_json:
         print_long_json(found)
+        return None
+    return found
+
+
+def list_past(client: ApiClient, params: Mapping[str, Any], *, as_json: bool, as_csv: bool) -> None:
+    found = to_show(client, "/v1/builds/past", params, as_json=as_json, as_csv=as_csv)
+    if found is None:
         return
     print_table(COLUMNS, (_row(one) for one in found["builds"]))
     if found["next"]:
@@ -105,7 +114,6 @@ def stats(
     CPU and MEM: what was used at most, of what was asked for, by builds that were measured.
     """
     one_of(as_json, as_csv)
-    path = "/v1/builds/stats"
     params = {
         "by": by or None,
         "tenant": tenant,
@@ -118,12 +126,8 @@ def stats(
         "limit": limit,
     }
     client = connect(server, token_file, directory)
-    if as_csv:
-        print_csv(client, path, params)
-        return
-    found = client.get(path, params)
-    if as_json:
-        print_long_json(found)
+    found = to_show(client, "/v1/builds/stats", params, as_json=as_json, as_csv=as_csv)
+    if found is None:
         return
     say(f"builds that ended from {clock(found['since_ms'] / 1000)} until {clock(found['until_ms'] / 1000)}")
     _print_stats(list(found["groups"][0]["key"]) if found["groups"] else [], found["groups"], found["total"])

@@ -14,13 +14,12 @@ from framework.cli.output import (
     clock,
     print_json,
     print_line,
-    print_long_json,
     print_table,
     printable,
     say,
     seconds,
 )
-from framework.cli.past_builds import AsCsv, Since, Until, one_of, print_csv
+from framework.cli.past_builds import AsCsv, Since, Until, one_of, to_show
 
 PastBuildId = Annotated[str, typer.Argument(metavar="BUILD", help="The build's id, of one that has ended.")]
 NAMELESS = "of another tenant"
@@ -46,15 +45,10 @@ def sizes(
     want (telemetry.sizing.coverage). CPUS is a share: builds take more where there is some.
     """
     one_of(as_json, as_csv)
-    path = "/v1/builds/sizes"
     params = {"tenant": tenant, "job": job, "template": template, "since": since, "until": until, "limit": limit}
     client = connect(server, token_file, directory)
-    if as_csv:
-        print_csv(client, path, params)
-        return
-    found = client.get(path, params)
-    if as_json:
-        print_long_json(found)
+    found = to_show(client, "/v1/builds/sizes", params, as_json=as_json, as_csv=as_csv)
+    if found is None:
         return
     columns = ("TENANT", "JOB", "TEMPLATE", "BUILDS", "OOM", "MEM ASKED", "MEM", "CPUS ASKED", "CPUS", "SAVES", "SURE")
     print_table(columns, (_size(one) for one in found["jobs"]))
