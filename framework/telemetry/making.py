@@ -11,7 +11,7 @@ import msgspec
 
 from framework.core.answers import Health, TenantUse
 from framework.core.resources import Resources
-from framework.core.stories import Stage, ending, stage, waited_s
+from framework.core.stories import Stage, ending, stage
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task
 from framework.telemetry.prices import Cost
 from framework.telemetry.records import (
@@ -27,6 +27,17 @@ MAX_TITLE_BYTES = 32_000
 _HASH_DIGITS = 12  # of SHA-256, 48 bits: two names of one tenant's thousands that begin alike never meet
 _PART = re.compile(r"part of (.+?)(?: #\d+)?", re.DOTALL)
 """What Jenkins calls a ``node`` block of a Pipeline's build."""
+
+
+class Times(NamedTuple):
+    """Of a build's record; each is None or no earlier than those before it."""
+
+    queued_at_ms: int
+    claimed_at_ms: int | None
+    launched_at_ms: int | None
+    running_at_ms: int | None
+    connected_at_ms: int | None
+    started_at_ms: int | None
 
 
 class Spent(NamedTuple):
@@ -70,27 +81,31 @@ def build_record(request: Request, spent: Spent, waited_for: str = "") -> BuildR
     """Of a request that has ended, which was for one build or came to none."""
     outcome, side = request.outcome, request.jenkins
     assert outcome is not None and request.ended_at is not None, "it has ended"  # noqa: S101
-    waited = waited_s(request)
+    queued_at = request.submitted_at if side is None else side.buildable_at
     started_at = request.running_at if side is None else side.accepted_at
     over_at = request.ended_at if side is None or side.served_at is None else side.served_at
+    online_at = None if side is None else side.online_at
+    claimed_at, launched_at, running_at = request.claimed_at, request.launched_at, request.running_at
+    times = times_of(queued_at, claimed_at, launched_at, running_at, online_at, started_at, request.ended_at)
+    ready_at_ms = times.running_at_ms if side is None else times.connected_at_ms
     record = plain_record(request, request.job if side is None else side.task, request.id, request.ended_at, spent)
     return msgspec.structs.replace(
         record,
         result_class=outcome.result_class.value,
-        queued_at_ms=ms(request.submitted_at if side is None else side.buildable_at),
+        queued_at_ms=times.queued_at_ms,
         queue_item=None if side is None or side.item is None else side.item.number,
         label="" if side is None else bounded_name(side.label),
         used_cpu_ms=None if outcome.cpu_s is None else round(outcome.cpu_s * 1000),
         peak_mem_mib=outcome.peak_mem_mib,
         limit_mem_mib=outcome.limit_mem_mib,
         peak_disk_mib=outcome.peak_disk_mib,
-        claimed_at_ms=maybe_ms(request.claimed_at),
-        launched_at_ms=maybe_ms(request.launched_at),
-        running_at_ms=maybe_ms(request.running_at),
-        connected_at_ms=None if side is None else maybe_ms(side.online_at),
-        started_at_ms=maybe_ms(started_at),
-        wait_ms=None if waited is None else max(0, round(waited * 1000)),
-        run_ms=None if started_at is None else max(0, round((over_at - started_at) * 1000)),
+        claimed_at_ms=times.claimed_at_ms,
+        launched_at_ms=times.launched_at_ms,
+        running_at_ms=times.running_at_ms,
+        connected_at_ms=times.connected_at_ms,
+        started_at_ms=times.started_at_ms,
+        wait_ms=None if ready_at_ms is None else ready_at_ms - times.queued_at_ms,
+        run_ms=None if times.started_at_ms is None else max(0, ms(over_at) - times.started_at_ms),
         waited_for=waited_for,
         result="" if side is None else bounded_name(side.result or ""),
         message=message_of(request, outcome),
@@ -100,6 +115,30 @@ def build_record(request: Request, spent: Spent, waited_for: str = "") -> BuildR
         losses=request.losses,
         preemptions=request.preemptions,
     )
+
+
+def times_of(
+    queued_at: float,
+    claimed_at: float | None,
+    launched_at: float | None,
+    running_at: float | None,
+    connected_at: float | None,
+    started_at: float | None,
+    ended_at: float,
+) -> Times:
+    """In the order in which a build goes through them, whatever order word of them came in.
+
+    What a later one proves was so by then: an agent that is online runs. One that was there before the build was queued
+    was there at once.
+    """
+    bound = ms(ended_at)
+    bounded: list[int | None] = []
+    for at in (started_at, connected_at, running_at, launched_at, claimed_at):
+        if at is not None:
+            bound = min(bound, ms(at))
+        bounded.append(None if at is None else bound)
+    queued_at_ms = min(ms(queued_at), ms(ended_at) if bounded[0] is None else bounded[0])
+    return Times(queued_at_ms, *(None if at is None else max(queued_at_ms, at) for at in reversed(bounded)))
 
 
 def plain_record(request: Request, name: str, build_id: str, ended_at: float, spent: Spent) -> BuildRecord:
@@ -159,7 +198,9 @@ def reached(request: Request) -> Iterator[tuple[Stage, float | None]]:
     if request.launched_at is not None and request.given is None:
         yield Stage.STARTING, request.launched_at
     if request.running_at is not None:
-        yield (Stage.BUILDING if side is None else Stage.CONNECTING), request.running_at
+        online_at = None if side is None else side.online_at  # word of which may have come first
+        running_at = request.running_at if online_at is None else min(online_at, request.running_at)
+        yield (Stage.BUILDING if side is None else Stage.CONNECTING), running_at
     if side is not None and side.online_at is not None:
         yield Stage.ONLINE, side.online_at
     if side is not None and side.accepted_at is not None:
@@ -197,8 +238,8 @@ def end_record(request: Request) -> ChangeRecord:
 
 
 def lost_record(request: Request, task: Task) -> ChangeRecord | None:
-    """That an attempt has ended, and the request with it or not; None where nobody says how."""
-    if task.outcome is None or task.ended_at is None:
+    """That an attempt has ended which was not the request's last; None for any other."""
+    if task.outcome is None or task.ended_at is None or task.attempt >= attempt_of(request):
         return None
     return ChangeRecord(
         id=f"{task.request_id}.{task.attempt}.{Stage.ENDED.value}",
@@ -262,7 +303,3 @@ def tenant_sample(at: float, use: TenantUse, reasons: Mapping[str, int]) -> Samp
 
 def ms(at: float) -> int:
     return round(at * 1000)
-
-
-def maybe_ms(at: float | None) -> int | None:
-    return None if at is None else round(at * 1000)

@@ -9,7 +9,7 @@ import msgspec
 from framework.core.jenkins import JenkinsSide, PooledBuild
 from framework.core.tasks import Request, RequestState
 from framework.core.templates import Lifetime
-from framework.telemetry.making import Spent, bounded_name, bounded_text, maybe_ms, message_of, ms, plain_record
+from framework.telemetry.making import Spent, bounded_name, bounded_text, message_of, ms, plain_record, times_of
 from framework.telemetry.prices import Cost
 from framework.telemetry.records import BuildRecord
 
@@ -94,22 +94,32 @@ def _record(
     request: Request, side: JenkinsSide, build: PooledBuild, previous: PooledBuild | None, spent: Spent, waited_for: str
 ) -> BuildRecord:
     first = build.number == 1
-    queued_at = min(build.buildable_at, build.accepted_at)
-    if previous is not None and previous.buildable_at == build.buildable_at:  # nobody told since when it waited
+    queued_at = build.buildable_at
+    if previous is not None and previous.buildable_at == queued_at:  # nobody told since when it waited
         queued_at = build.accepted_at
-    connected_at = side.online_at if first and side.online_at is not None else build.accepted_at
+    times = times_of(
+        queued_at,
+        request.claimed_at if first else None,
+        request.launched_at if first else None,
+        request.running_at if first else None,
+        side.online_at if first else None,
+        build.accepted_at,
+        build.served_at,
+    )
+    started_at_ms = ms(build.served_at) if times.started_at_ms is None else times.started_at_ms
+    ready_at_ms = started_at_ms if times.connected_at_ms is None else times.connected_at_ms
     return msgspec.structs.replace(
         plain_record(request, build.task, f"{request.id}+{build.number}", build.served_at, spent),
-        queued_at_ms=ms(queued_at),
+        queued_at_ms=times.queued_at_ms,
         queue_item=None if build.item is None else build.item.number,
         label=bounded_name(build.label),
-        claimed_at_ms=maybe_ms(request.claimed_at) if first else None,
-        launched_at_ms=maybe_ms(request.launched_at) if first else None,
-        running_at_ms=maybe_ms(request.running_at) if first else None,
-        connected_at_ms=maybe_ms(side.online_at) if first else None,
-        started_at_ms=ms(build.accepted_at),
-        wait_ms=max(0, ms(connected_at) - ms(queued_at)),
-        run_ms=max(0, ms(build.served_at) - ms(build.accepted_at)),
+        claimed_at_ms=times.claimed_at_ms,
+        launched_at_ms=times.launched_at_ms,
+        running_at_ms=times.running_at_ms,
+        connected_at_ms=times.connected_at_ms,
+        started_at_ms=started_at_ms,
+        wait_ms=ready_at_ms - times.queued_at_ms,
+        run_ms=ms(build.served_at) - started_at_ms,
         waited_for=waited_for if first else "",
         result=bounded_name(build.result or ""),
         build_url=bounded_text(build.build_url),

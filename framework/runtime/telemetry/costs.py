@@ -31,6 +31,12 @@ class Costs:
         """Whether anything has a price."""
         return self._prices.sheet is not None
 
+    @property
+    def blind(self) -> bool:
+        """Whether things have prices, and which hosts there are is yet to be told."""
+        self.know_hosts()
+        return self.priced and not self._attributes
+
     def of_task(self, task: Task) -> Cost | None:
         """Of one that has ended; None where nothing has a price."""
         ended_at = task.launched_at if task.ended_at is None else task.ended_at

@@ -70,8 +70,8 @@ class Metrics:
         self._commits = Histogram(COMMIT_BOUNDS_S)
         self._events: Sized = ()
 
-    def ended(self, record: BuildRecord) -> None:
-        """A build has ended, told for the first time in this process."""
+    def ended(self, record: BuildRecord, *, cost_known: bool = True) -> None:
+        """A build has ended, told for the first time in this process; what it cost may be found out later alone."""
         tenant = record.tenant
         self._ended[tenant, record.result_class] += 1
         if record.wait_ms is not None:
@@ -83,6 +83,8 @@ class Metrics:
             _add(self._runs, record.source, RUN_BOUNDS_S, record.run_ms)
         if record.used_cpu_ms is not None:
             self._cpu_ms[tenant] += record.used_cpu_ms
+        if not cost_known:
+            return
         if record.cost_micros is not None:
             self._cost_micros[tenant, record.currency] += record.cost_micros
         else:

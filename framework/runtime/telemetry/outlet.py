@@ -52,9 +52,8 @@ class Outlet:
         prepare: Callable[[], Awaitable[None]],
     ) -> None:
         """``prepare`` is awaited before builds are told again. It may raise StoreError, and is called again then."""
-        self.told_at = clock.now()
-        """All that ended before was put here, or is owed."""
-        self.appended_until = spool.told_until
+        self._told_at = clock.now()  # all that ended before was put here, or is owed
+        self.appended_until = min(spool.told_until, self._told_at)  # should the clock have been set back since
         self.dropped = 0
         """State changes and samples that there was no room for."""
         self._spool = spool
@@ -81,6 +80,12 @@ class Outlet:
             gathered.append(record)
         else:
             self._let_go(kind, 1)
+
+    def told(self, now: float) -> None:
+        """All that ended before was put here, or is owed."""
+        if now < self._told_at:  # the clock was set back
+            self.appended_until = min(self.appended_until, now)
+        self._told_at = now
 
     def owe(self) -> None:
         """A build has ended that was not put here, and is to be found in the state."""
@@ -115,7 +120,7 @@ class Outlet:
         if not self._gathered:
             return
         taken, self._gathered = self._gathered, {}
-        until = self.told_at if self._paid == self._debts else self.appended_until
+        until = self._told_at if self._paid == self._debts else self.appended_until
         try:
             fits = await asyncio.to_thread(self._append, taken, until)
             failing = "" if fits else FULL
@@ -165,7 +170,7 @@ class Outlet:
                 debts, since = self._debts, self.appended_until - HELD_S
                 try:
                     await self._prepare()
-                    told = await asyncio.to_thread(self._recovery.tell, since, self.appended_until)
+                    told = await asyncio.to_thread(self._recovery.tell, since, lambda: self.appended_until)
                 except Exception as error:
                     if not isinstance(error, ButleryError):
                         log.exception("telemetry is at fault: builds that have ended are not told again")

@@ -157,7 +157,7 @@ class Recorder:
         Raises StoreError.
         """
         waited_s = 0.0
-        while self._costs.priced and not self._state.hosts and waited_s < HOSTS_S:
+        while self._costs.blind and waited_s < HOSTS_S:
             await self._clock.sleep(_HOSTS_LOOK_S)
             waited_s += _HOSTS_LOOK_S
         unread = [live for live in self._live.values() if live.unread]
@@ -190,7 +190,7 @@ class Recorder:
             self._task_saved(task)
         for request in requests.values():
             self._request_saved(request, now)
-        self._outlet.told_at = now
+        self._outlet.told(now)
 
     def _task_saved(self, task: Task) -> None:
         live = self._live.get(task.request_id)
@@ -200,11 +200,13 @@ class Recorder:
         if task.state is not TaskState.ENDED:
             return
         request = live.request
-        if not serves_many(request):
+        if self._costs.blind:
+            live.unread = True
+        elif not serves_many(request):
             if live.costs is None:
                 live.costs = {}
             live.costs[task.id] = self._costs.of_task(task)
-        if request.state is not RequestState.ENDED and (lost := lost_record(request, task)) is not None:
+        if (lost := lost_record(request, task)) is not None:
             self._change(lost)
 
     def _request_saved(self, request: Request, now: float) -> None:
@@ -239,8 +241,12 @@ class Recorder:
     def _tell_end(self, live: _Live, request: Request) -> None:
         if was_taken(request):
             return
-        if live.unread:  # it is told once what it cost before can be
+        if live.unread:  # it is told once what it cost can be
             self._outlet.owe()
+            if not serves_many(request):
+                record = build_record(request, Spent(), live.waited_for())
+                self._metrics.ended(record, cost_known=False)
+                self._made(record)
         elif serves_many(request):
             self._tell_served(live)
         else:

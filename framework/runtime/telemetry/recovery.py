@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator, Sequence
 
-from framework.core.tasks import SPARES, Request, TaskState
+from framework.core.tasks import SPARES, Request, Task, TaskState
 from framework.errors import UnavailableError
 from framework.ports import Store
 from framework.runtime.telemetry.costs import Costs
 from framework.runtime.telemetry.pieces import pieces
-from framework.telemetry.making import Spent, build_record, change_record, end_record, reached
+from framework.telemetry.making import Spent, build_record, change_record, end_record, lost_record, reached
 from framework.telemetry.pooled import pooled_records, serves_many, was_taken
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind
 from framework.telemetry_ports import Batch, Spool
@@ -29,8 +30,10 @@ class Recovery:
     def stop(self) -> None:
         self._stopped.set()
 
-    def tell(self, since: float, told_until: float) -> int:
-        """Puts builds that ended since then (seconds since the epoch) into the spool; how many.
+    def tell(self, since: float, told_until: Callable[[], float]) -> int:
+        """Puts builds that ended since then (seconds since the epoch) into the spool; how many. ``told_until``: what is
+
+        appended with them, which falls where a part of the spool is lost meanwhile.
 
         Raises StoreError where the state cannot be read, UnavailableError where the spool does not take them all.
         """
@@ -42,19 +45,18 @@ class Recovery:
             changes: list[ChangeRecord] = []
             for request in requests:
                 if request.tenant != SPARES and request.outcome is not None and request.ended_at is not None:
-                    builds += self._records(request)
-                    changes += (change_record(request, stage, at) for stage, at in reached(request) if at is not None)
-                    changes.append(end_record(request))
+                    tasks = self._store.tasks_of(request.id)
+                    builds += self._records(request, tasks)
+                    changes += _changes(request, tasks)
             batches = [Batch.of(Kind.BUILDS, builds, again=True), Batch.of(Kind.CHANGES, changes, again=True)]
-            if not self._spool.append([batch for batch in batches if batch.count], told_until):
+            if not self._spool.append([batch for batch in batches if batch.count], told_until()):
                 raise UnavailableError("the spool is full")
             count += len(builds)
         return count
 
-    def _records(self, request: Request) -> list[BuildRecord]:
+    def _records(self, request: Request, tasks: Sequence[Task]) -> list[BuildRecord]:
         if was_taken(request):
             return []
-        tasks = self._store.tasks_of(request.id)
         spent = Spent()
         last = tasks[-1] if tasks and serves_many(request) else None
         for task in tasks:
@@ -64,3 +66,14 @@ class Recovery:
             return [build_record(request, spent)]
         cost_of = self._costs.of_agent(request, None if last is None else last.host_id)
         return list(pooled_records(request, 0, spent, cost_of))
+
+
+def _changes(request: Request, tasks: Sequence[Task]) -> Iterator[ChangeRecord]:
+    for task in tasks:
+        lost = lost_record(request, task)
+        if lost is not None:
+            yield lost
+    for stage, at in reached(request):
+        if at is not None:
+            yield change_record(request, stage, at)
+    yield end_record(request)

@@ -14,7 +14,7 @@ from framework.core.templates import Lifetime
 from framework.errors import StoreError, UnavailableError
 from framework.runtime.telemetry import outlet
 from framework.runtime.telemetry.outlet import FULL, HELD_S, RETRY_CAP_S
-from tests.unit.core.rig import SMALL, T0
+from tests.unit.core.rig import SMALL, T0, TEAM
 from tests.unit.runtime.telemetry.recording import RecordedRig
 
 
@@ -278,3 +278,39 @@ async def test_where_nobody_asks_for_time_nothing_is_written(rig: RunningRig) ->
     rig.run()
     await rig.settle(10)
     assert rig.spool.batches == []
+
+
+async def test_a_clock_that_was_set_back_between_two_starts_hides_no_build(rig: RunningRig) -> None:
+    rig.run()
+    await rig.settle(2)
+    before = rig.ended()
+    await rig.settle(2)
+    rig.kill()
+    rig.now -= 3600
+    rig.clock.set_back(3600)
+    rig.crash()
+    lost = rig.ended()
+    rig.now += 30
+    rig.kill()
+    rig.run()
+    await rig.settle(4)
+    assert sorted(rig.ids()) == sorted([before, before, lost])
+    rig.ended()
+    await rig.settle(2)
+    assert rig.spool.told_until < T0 - 3000
+
+
+async def test_builds_that_end_before_the_hosts_are_known_have_their_price(rig: RunningRig) -> None:
+    _, task = rig.running()
+    hosts = rig.state.hosts
+    rig.crash()
+    rig.state.set_hosts({})
+    rig.run()
+    rig.now += 10
+    rig.update(rig.state.tasks[task.id], "TASK_FINISHED", FailureClass.PASSED)
+    assert rig.metrics.counted().ended == {(TEAM, "passed"): 1}
+    await rig.settle(2)
+    rig.state.set_hosts(hosts)
+    await rig.settle(4)
+    (build,) = rig.spool.builds()
+    assert build.cost_micros == 10 * 500
