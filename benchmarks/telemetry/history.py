@@ -21,13 +21,13 @@ from benchmarks.telemetry import past
 from benchmarks.telemetry.client import settings_for
 from framework.edges.elasticsearch.sink import ElasticsearchSink
 from framework.edges.sqlite_history import SqliteHistory
+from framework.telemetry.asking import DAY_MS
 from framework.telemetry.records import Kind
 from framework.telemetry_ports import Batch, BuildQuery, Dimension, Order, Sink, StatsQuery
 
 PREFIX = "history"
 AT_ONCE = 5000
 SAY_EVERY_S = 10.0
-DAY_MS = 86_400_000
 SPAN_D = 40
 """Over which the builds ended. Of a million three quarters are in the month that is asked for."""
 MONTH_D = 30

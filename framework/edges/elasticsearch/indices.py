@@ -13,11 +13,11 @@ from framework.edges.elasticsearch import mapping
 from framework.edges.elasticsearch.edge import ElasticsearchEdge, RefusedError
 from framework.edges.elasticsearch.mapping import MAPPING_VERSION, IndexName
 from framework.errors import UnavailableError
+from framework.setting_types import DAY_S
 from framework.telemetry.records import Kind
 from framework.telemetry_ports import OperatorError
 from framework.telemetry_settings import ElasticsearchSettings
 
-DAY_S = 86_400.0
 _MADE_AT, _BLOCKED = "index.creation_date", "index.blocks.write"
 _ATTEMPTS = 4  # at installing, where another does it at the same time
 

@@ -11,11 +11,12 @@ import re
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, get_args, get_type_hints
 
+from framework.telemetry.asking import MOST_BUILDS
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, Record, SampleRecord
 
 MAPPING_VERSION = 1
-MAX_PAGE = 20_001
-"""Records that one search may ask for: the most of ``RunsQuery``, and one."""
+MAX_PAGE = MOST_BUILDS + 1
+"""Records that one search asks for: those of the longest page, and one that tells whether there are more."""
 TEMPLATE_PRIORITY = 500
 """Over those that Elasticsearch brings itself (100 to 200)."""
 _LONGEST_NAME = 8191

@@ -9,20 +9,24 @@ import msgspec
 
 from framework.edges.elasticsearch import mapping
 from framework.edges.elasticsearch.edge import Answer, ElasticsearchEdge, RefusedError
+from framework.telemetry.asking import (
+    DAY_MS,
+    END_MS,
+    FILTERS,
+    MOST_BUILDS,
+    MOST_RUNS,
+    MOST_SAMPLES,
+    bounded,
+    place_behind,
+    place_of,
+    within,
+)
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, SampleRecord, in_order
 from framework.telemetry_ports import BuildPage, BuildQuery, OperatorError, RunsQuery, SampleQuery
 
 Told = TypeVar("Told", BuildRecord, ChangeRecord, SampleRecord)
 
-DAY_MS = 86_400_000
-END_MS = 1 << 52
-"""Later than any date that Elasticsearch takes is asked for: beyond the year 100,000."""
-MOST_BUILDS = 10_000
-MOST_RUNS = 100_000
-MOST_SAMPLES = 1_000_000
 MOST_CHANGES = 10_000
-AT_ONCE = 10_000
-_FILTERS = ("tenant", "job", "label", "template", "host")
 _LAST_FIRST = [{"at_ms": "desc"}, {"id": "desc"}]
 
 
@@ -78,16 +82,15 @@ class Queries:
 
     def builds(self, query: BuildQuery) -> BuildPage:
         limit = bounded(query.limit, MOST_BUILDS)
-        place = None if query.after is None else _place(query.after)
+        place = None if query.after is None else place_of(query.after)
         if query.after is not None and place is None:
             return BuildPage([], None)
-        filters = [equal(name, value) for name in _FILTERS if (value := getattr(query, name)) is not None]
+        filters = [equal(name, value) for name in FILTERS if (value := getattr(query, name)) is not None]
         if query.result_classes:
             filters.append({"terms": {"result_class": query.result_classes}})
         span = self._span(Kind.BUILDS, query.since_ms, query.until_ms)
         found = self._found(_Page[BuildRecord], Kind.BUILDS, span, filters, limit + 1 if limit else 0, place)
-        following = f"{found[limit - 1].at_ms}~{found[limit - 1].id}" if len(found) > limit else None
-        return BuildPage(found[:limit], following)
+        return BuildPage(found[:limit], place_behind(found[limit - 1]) if len(found) > limit else None)
 
     def build(self, build_id: str) -> BuildRecord | None:
         span = self._span(Kind.BUILDS, None, None)
@@ -116,7 +119,7 @@ class Queries:
 
     def _span(self, kind: Kind, since_ms: int | None, until_ms: int | None) -> tuple[int, int]:
         kept_from_ms = self._searching.kept_from_ms(kind)
-        return max(kept_from_ms, within(since_ms, 0)), within(until_ms, END_MS)
+        return max(kept_from_ms, within(since_ms)), within(until_ms, END_MS)
 
     def _found(
         self,
@@ -135,7 +138,7 @@ class Queries:
         query = {"bool": {"filter": [{"range": {"at_ms": {"gte": since_ms, "lt": until_ms}}}, *filters]}}
         body: dict[str, Any] = {"query": query, "sort": _LAST_FIRST, "track_total_hits": False}
         while len(found) < limit:
-            body["size"] = min(AT_ONCE + 1, limit - len(found))
+            body["size"] = min(mapping.MAX_PAGE, limit - len(found))
             if after is not None:
                 body["search_after"] = after
             try:
@@ -152,19 +155,3 @@ class Queries:
 def equal(field: str, value: str) -> dict[str, Any]:
     """Empty text is left out of records."""
     return {"term": {field: value}} if value else {"bool": {"must_not": {"exists": {"field": field}}}}
-
-
-def within(ms: int | None, otherwise: int = 0) -> int:
-    """A time that Elasticsearch takes."""
-    return otherwise if ms is None else max(-1, min(ms, END_MS))
-
-
-def bounded(limit: int, most: int) -> int:
-    return max(0, min(limit, most))
-
-
-def _place(after: str) -> tuple[int, str] | None:
-    at_ms, _, build_id = after.partition("~")
-    if not (at_ms.isascii() and at_ms.isdigit() and len(at_ms) < 16):
-        return None
-    return int(at_ms), build_id

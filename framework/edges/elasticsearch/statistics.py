@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from framework.edges.elasticsearch.edge import Answer
-from framework.edges.elasticsearch.queries import Searching, bounded, equal, within
+from framework.edges.elasticsearch.queries import Searching, equal
+from framework.telemetry.asking import DAY_MS, MOST_GROUPS, bounded, within
 from framework.telemetry.records import Kind
 from framework.telemetry_ports import Dimension, Order, Percentiles, Stats, StatsAnswer, StatsQuery
 
-MOST_GROUPS = 1000
 PAGE = 10_000
 PAGE_WITH_PERCENTILES = 1000
 """Groups of which Elasticsearch has percentiles in memory at once: of each some 20 kB."""
@@ -277,7 +277,7 @@ class _Asking:
     def _among(self, dimension: Dimension, values: set[str | int | None]) -> dict[str, Any]:
         if dimension in _INTERVALS:
             times = [value for value in values if isinstance(value, int)]
-            length_ms = 86_400_000 if dimension is Dimension.DAY else 3_600_000
+            length_ms = DAY_MS if dimension is Dimension.DAY else 3_600_000
             return {"range": {"at_ms": {"gte": min(times), "lt": max(times) + length_ms}}}
         texts = [value for value in values if value is not None]
         some: list[dict[str, Any]] = [{"terms": {dimension.value: texts}}]

@@ -13,12 +13,12 @@ from typing import TypeVar
 from framework.edges.sqlite_file import BUSY_TIMEOUT_S, CORRUPT, SqliteFile
 from framework.edges.sqlite_history import lists
 from framework.edges.sqlite_history.layout import LAYOUT
-from framework.edges.sqlite_history.spans import DAY_MS
 from framework.edges.sqlite_history.statistics import statistics_of
 from framework.edges.sqlite_history.sums import add_up
 from framework.edges.sqlite_history.sweeping import Sweep
 from framework.edges.sqlite_history.taking import Intake
 from framework.errors import StoreError, UnavailableError
+from framework.telemetry.asking import DAY_MS
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, SampleRecord
 from framework.telemetry_ports import (
     Batch,

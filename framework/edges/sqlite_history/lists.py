@@ -13,29 +13,26 @@ from itertools import islice
 import msgspec
 
 from framework.edges.sqlite_history.layout import LONG_MS
+from framework.telemetry.asking import (
+    END_MS,
+    FILTERS,
+    MOST_BUILDS,
+    MOST_RUNS,
+    MOST_SAMPLES,
+    bounded,
+    place_behind,
+    place_of,
+    within,
+)
 from framework.telemetry.records import BuildRecord, ChangeRecord, SampleRecord, in_order
 from framework.telemetry_ports import BuildPage, BuildQuery, RunsQuery, SampleQuery
 
-MOST_BUILDS = 10_000
-MOST_RUNS = 100_000
-MOST_SAMPLES = 1_000_000
-END_MS = 1 << 60
 ENOUGH = 50_000
 """Rows of a filter that are counted to find the rarest; all above are as common."""
 Row = tuple[int, str, int]
 """Of a build: ``at_ms``, its id, the number of its row."""
-_FILTERS = ("tenant", "job", "label", "template", "host")
 _decode_build = msgspec.json.Decoder(BuildRecord).decode
 _decode_sample = msgspec.json.Decoder(SampleRecord).decode
-
-
-def within(ms: int | None, otherwise: int) -> int:
-    """A time that SQLite takes."""
-    return otherwise if ms is None else max(-1, min(ms, END_MS))
-
-
-def bounded(limit: int, most: int) -> int:
-    return max(0, min(limit, most))
 
 
 def number_of(db: sqlite3.Connection, name: str) -> int | None:
@@ -60,15 +57,15 @@ def build_of(db: sqlite3.Connection, build_id: str, kept_from_ms: int) -> BuildR
 def page_of(db: sqlite3.Connection, query: BuildQuery, kept_from_ms: int) -> BuildPage:
     nothing = BuildPage([], None)
     limit = bounded(query.limit, MOST_BUILDS)
-    since_ms = max(within(query.since_ms, 0), kept_from_ms)
+    since_ms = max(within(query.since_ms), kept_from_ms)
     until_ms = within(query.until_ms, END_MS)
-    after = None if query.after is None else _place(query.after)
+    after = None if query.after is None else place_of(query.after)
     if query.after is not None:
         if after is None:
             return nothing
         until_ms = min(until_ms, after[0] + 1)
     wanted: dict[str, int] = {}
-    for name in _FILTERS:
+    for name in FILTERS:
         value = getattr(query, name)
         if value is not None:
             number = number_of(db, value)
@@ -79,9 +76,8 @@ def page_of(db: sqlite3.Connection, query: BuildQuery, kept_from_ms: int) -> Bui
     if since_ms >= until_ms or not limit or (query.result_classes and not classes):
         return nothing
     found = _Lists(db, since_ms, until_ms, after, limit + 1).rows(wanted, sorted(classes))
-    rows = found[:limit]
-    following = f"{rows[-1][0]}~{rows[-1][1]}" if len(found) > limit else None
-    return BuildPage(_records(db, [n for _, _, n in rows]), following)
+    builds = _records(db, [n for _, _, n in found[:limit]])
+    return BuildPage(builds, place_behind(builds[-1]) if len(found) > limit else None)
 
 
 def _records(db: sqlite3.Connection, numbers: list[int]) -> list[BuildRecord]:
@@ -89,17 +85,6 @@ def _records(db: sqlite3.Connection, numbers: list[int]) -> list[BuildRecord]:
     rows = db.execute("SELECT n, record FROM documents WHERE n IN (SELECT value FROM json_each(?))", (str(numbers),))
     found = dict(rows.fetchall())
     return [_decode_build(found[n]) for n in numbers]
-
-
-def _place(after: str) -> tuple[int, str] | None:
-    at_ms, _, build_id = after.partition("~")
-    if not (at_ms.isascii() and at_ms.isdigit() and len(at_ms) < 19):
-        return None
-    try:
-        build_id.encode()
-    except UnicodeEncodeError:
-        return None
-    return int(at_ms), build_id
 
 
 class _Lists:
@@ -159,7 +144,7 @@ class _Lists:
 
 
 def runs_of(db: sqlite3.Connection, query: RunsQuery, kept_from_ms: int) -> list[BuildRecord]:
-    since_ms, until_ms = within(query.since_ms, 0), within(query.until_ms, END_MS)
+    since_ms, until_ms = within(query.since_ms), within(query.until_ms, END_MS)
     host = None if query.host is None else number_of(db, query.host)
     if since_ms >= until_ms or (query.host is not None and host is None):
         return []
@@ -200,7 +185,7 @@ def samples_of(db: sqlite3.Connection, query: SampleQuery, kept_from_ms: int) ->
         "SELECT record FROM samples WHERE tenant = ? AND at_ms >= ? AND at_ms < ? ORDER BY at_ms DESC LIMIT ?",
         (
             tenant,
-            max(within(query.since_ms, 0), kept_from_ms),
+            max(within(query.since_ms), kept_from_ms),
             within(query.until_ms, END_MS),
             bounded(query.limit, MOST_SAMPLES),
         ),

@@ -10,10 +10,10 @@ from collections.abc import Collection, Sequence
 from enum import Enum
 from typing import NamedTuple
 
+from framework.telemetry.asking import DAY_MS
 from framework.telemetry_ports import Dimension
 
 HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 
 
 class Cube(Enum):

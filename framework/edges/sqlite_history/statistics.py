@@ -15,14 +15,14 @@ from itertools import islice
 import msgspec
 
 from framework.edges.sqlite_history.layout import FIGURES
-from framework.edges.sqlite_history.lists import END_MS, bounded, number_of, within
+from framework.edges.sqlite_history.lists import number_of
 from framework.edges.sqlite_history.packing import unpacked, waits_and_runs
-from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS, Cube, Piece, pieces
+from framework.edges.sqlite_history.spans import HOUR_MS, Cube, Piece, pieces
 from framework.edges.sqlite_history.sums import summed_up
+from framework.telemetry.asking import DAY_MS, END_MS, MOST_GROUPS, bounded, within
 from framework.telemetry.histogram import bucket_of, middle_ms, percentiles_ms
 from framework.telemetry_ports import Dimension, Order, Percentiles, Stats, StatsAnswer, StatsQuery
 
-MOST_GROUPS = 1000
 _WHOLE_MS = 5 * DAY_MS
 _FILTERS = {
     Dimension.TENANT: "tenant",
@@ -91,7 +91,7 @@ def _percentiles(counts: dict[int, int]) -> Percentiles | None:
 
 
 def statistics_of(db: sqlite3.Connection, query: StatsQuery, kept_from_ms: int) -> StatsAnswer:
-    since_ms = max(within(query.since_ms, 0), kept_from_ms, 0)
+    since_ms = max(within(query.since_ms), kept_from_ms, 0)
     until_ms = within(query.until_ms, END_MS)
     (newest_ms,) = db.execute("SELECT max(at_ms) FROM builds").fetchone()
     if newest_ms is not None and until_ms > newest_ms:

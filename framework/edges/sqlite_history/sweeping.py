@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from framework.edges.sqlite_history.spans import DAY_MS, Cube
+from framework.edges.sqlite_history.spans import Cube
 from framework.edges.sqlite_history.taking import Names
+from framework.telemetry.asking import DAY_MS
 from framework.telemetry.records import Kind
 
 PIECE = 1000

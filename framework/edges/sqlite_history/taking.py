@@ -10,8 +10,9 @@ import msgspec
 
 from framework.edges.sqlite_history.layout import FIGURES
 from framework.edges.sqlite_history.packing import pack_one
-from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS
+from framework.edges.sqlite_history.spans import HOUR_MS
 from framework.edges.sqlite_history.sums import SUMMED_AT_ONCE, add_up, summed_up
+from framework.telemetry.asking import DAY_MS
 from framework.telemetry.figures import figures
 from framework.telemetry.records import BuildRecord, ChangeRecord, Kind, SampleRecord
 from framework.telemetry_ports import Batch, Rejected
