@@ -62,13 +62,16 @@ class Indices:
         self.alias = mapping.alias(settings.prefix, kind)
         self._edge = edge
         self._settings = settings
-        self._keep_s = keep_d * DAY_S
+        self._keep_d = keep_d
         self._known: list[Index] = []
 
     @property
     def target(self) -> Index:
-        """Where new records go; ``install`` has to have been called."""
-        return next(index for index in self._known if index.writes)
+        """Where new records go. Raises UnavailableError where there is none, which ``install`` makes."""
+        for index in self._known:
+            if index.writes:
+                return index
+        raise UnavailableError(f"{self.alias} of Elasticsearch has no index to write to")
 
     @property
     def others(self) -> list[str]:
@@ -162,27 +165,30 @@ class Indices:
 
     def roll_over(self) -> None:
         """To a new index, where the one that is written to is old or large enough. ``install`` comes before."""
-        days = min(self._settings.rollover_d, max(1, int(self._keep_s / DAY_S) // 2))
-        self._roll_over({"max_age": f"{days}d", "max_docs": self._settings.rollover_docs})
-        self._look()
+        days = min(self._settings.rollover_d, max(1, self._keep_d // 2))
+        try:
+            self._roll_over({"max_age": f"{days}d", "max_docs": self._settings.rollover_docs})
+            self._look()
+        except RefusedError as error:
+            raise OperatorError(f"{self.alias} of Elasticsearch cannot be rolled over: {error.reason}") from error
 
     def _roll_over(self, conditions: dict[str, Any] | None, name: str = "") -> None:
         path = f"/{self.alias}/_rollover" + (f"/{name}" if name else "")
         try:
             self._edge.call("POST", path, {} if conditions is None else {"conditions": conditions})
         except RefusedError as error:
-            if error.kind == "resource_already_exists_exception":  # another scheduler was first
-                return
-            raise OperatorError(f"{self.alias} of Elasticsearch cannot be rolled over: {error.reason}") from error
+            if error.kind != "resource_already_exists_exception":  # else another scheduler was first
+                raise
 
     def delete_old(self, now: float) -> None:
         """Deletes each index whose newest record, and itself, is older than records are kept.
 
         ``now``: seconds since the epoch. Records from the future, of a clock that was wrong, do not keep an index.
         """
+        kept_from = now - self._keep_d * DAY_S
         for index in list(self._known):
             name = index.name.name
-            if index.writes or index.made_at > now - self._keep_s:
+            if index.writes or index.made_at > kept_from:
                 continue
             body = {
                 "size": 0,
@@ -191,7 +197,7 @@ class Indices:
             }
             try:
                 newest = self._edge.ask(_Answer, "POST", f"/{name}/_search", body).aggregations.newest.value
-                if newest is not None and newest / 1000 > now - self._keep_s:
+                if newest is not None and newest / 1000 > kept_from:
                     continue
                 self._edge.call("DELETE", f"/{name}")
             except RefusedError as error:

@@ -10,7 +10,8 @@ before anything goes into a newer one, so that a scheduler which does not know o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from urllib.parse import quote
 
 import msgspec
@@ -101,16 +102,23 @@ class ElasticsearchSink:
 
     def take(self, batches: Sequence[Batch]) -> list[Rejected]:
         rejected: list[Rejected] = []
-        try:
+        with self._told_as_consumer():
             self._get_ready()
             for kind in Kind:
                 for again in (True, False):
                     some = [one for one in batches if one.kind is kind and one.again is again]
                     rejected += self._take(kind, some, again=again)
-        except ButleryError:
-            self._ready = False  # who knows what it is when it answers again
-            raise
         return rejected
+
+    @contextmanager
+    def _told_as_consumer(self) -> Iterator[None]:
+        try:
+            yield
+        except ButleryError as error:
+            self._ready = False  # who knows what it is when it answers again
+            if isinstance(error, RefusedError):
+                raise OperatorError(str(error)) from error
+            raise
 
     def _get_ready(self) -> None:
         if self._ready:
@@ -178,7 +186,7 @@ class ElasticsearchSink:
         return bulk.settled(kind, piece, answer)
 
     def tend(self, now: float) -> None:
-        try:
+        with self._told_as_consumer():
             self._ready = False
             self._get_ready()
             notices = self._health()
@@ -190,9 +198,6 @@ class ElasticsearchSink:
                 if abs(apart_s) <= TOO_FAR_CLOCKS_S:  # else all there is may seem to be old
                     indices.delete_old(now)
             self._max_body_bytes = min(MAX_BODY_BYTES, 2 * self._max_body_bytes)
-        except ButleryError:
-            self._ready = False
-            raise
         self._notices = notices
 
     def _clocks_apart_s(self, now: float) -> float:

@@ -106,6 +106,44 @@ def test_later_versions_are_taken_as_they_are(
     assert kept() == ["r1"]
 
 
+def test_a_step_that_is_refused_is_told_until_it_is_taken(
+    proxy: OddProxy, new_sink: SinkFactory, kept: Callable[[], list[str]]
+) -> None:
+    proxy.script = lambda asked, ask: (
+        refusal(400, "illegal_argument_exception", "not like this") if "/_cluster/health" in asked.path else ask()
+    )
+    sink = new_sink()
+    take(sink, [build("r1")])
+    with pytest.raises(OperatorError, match="not like this"):
+        sink.tend(time.time())
+    proxy.script = passing
+    sink.tend(time.time())
+    assert kept() == ["r1"]
+
+
+def test_an_alias_that_goes_while_it_is_rolled_over_is_given_again(
+    proxy: OddProxy, new_sink: SinkFactory, kept: Callable[[], list[str]]
+) -> None:
+    rolled_over: list[str] = []
+
+    def script(asked: Asked, ask: Ask) -> Answer:
+        if asked.path.endswith("-builds/_rollover"):
+            rolled_over.append(asked.path)
+        if rolled_over and asked.path.startswith("/_alias/"):
+            rolled_over.clear()
+            return refusal(404, "aliases_not_found_exception", "missing")
+        return ask()
+
+    sink = new_sink()
+    take(sink, [build("r1")])
+    proxy.script = script
+    sink.tend(time.time())
+    with pytest.raises(UnavailableError, match="has no index to write to"):
+        sink.take([batch([build("r2")])])
+    take(sink, [build("r2")], again=True)
+    assert sorted(kept()) == ["r1", "r2"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "right", "header", "who"),
     [
