@@ -145,7 +145,7 @@ class Spool(Protocol):
 
 
 class BuildQuery(msgspec.Struct, frozen=True):
-    """Which past builds to list, those that ended last first. Empty and None: any."""
+    """Which past builds to list, those that ended last first. None, and no ``result_classes``: any."""
 
     tenant: str | None = None
     job: str | None = None
@@ -322,7 +322,7 @@ class MetricsPage(Protocol):
     """What Prometheus reads."""
 
     async def page(self, accept: str) -> tuple[bytes, str]:
-        """The metrics, and their media type: OpenMetrics where the header ``Accept`` names it, else Prometheus' text."""
+        """The metrics and their media type: OpenMetrics where the header ``Accept`` names it, else Prometheus' text."""
         ...
 
 

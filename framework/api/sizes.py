@@ -223,8 +223,7 @@ def _sizes(context: Context, asked: StatsQuery) -> tuple[list[dict[str, Any]], b
             until_ms=asked.until_ms,
             limit=sizing.MAX_BUILDS,
         )
-        builds = [build for build in history.builds(query).builds if build.template == key["template"]]
-        recommended = sizing.recommend(builds, aim)
+        recommended = sizing.recommend(history.builds(query).builds, aim)
         if recommended is not None:
             found.append(msgspec.structs.asdict(recommended) | _savings(recommended, group))
     found.sort(key=lambda one: (-(one["saves_mem_gib_h"] or 0), one["tenant"], one["job"], one["template"]))
