@@ -13,11 +13,12 @@ from framework.core import effects as ef
 from framework.core import events as ev
 from framework.core.ids import TaskId, TenantName
 from framework.core.jenkins import QueueItem
+from framework.core.templates import Lifetime
 
 
 @dataclass
 class FakeNode:
-    """``served``: the builds it had; it takes one and no more."""
+    """``served``: the builds it had; it takes one and no more, unless it is of a pool."""
 
     name: str
     task_id: TaskId
@@ -25,6 +26,8 @@ class FakeNode:
     online: bool = False
     building: QueueItem | None = None
     served: int = 0
+    pooled: bool = False
+    cordoned: bool = False  # it is offline in its master, whose connection to its agent stands
 
 
 @dataclass
@@ -67,7 +70,8 @@ class FakeMaster:
     def take(self, node: FakeNode, nth: int) -> None:
         """Gives the agent one of the items that its label suits."""
         suiting = [item for item, label in self.items.items() if label == node.label]
-        if not self.up or not node.online or node.building is not None or node.served or not suiting:
+        may = node.online and not node.cordoned and node.building is None and (node.pooled or not node.served)
+        if not self.up or not may or not suiting:
             return
         item = suiting[nth % len(suiting)]
         del self.items[item]
@@ -94,7 +98,8 @@ class FakeMaster:
             return False
         side = effect.request.jenkins
         assert side is not None
-        self.nodes.setdefault(effect.node, FakeNode(effect.node, effect.task_id, side.node_labels))
+        pooled = effect.request.template.lifetime is Lifetime.POOLED
+        self.nodes.setdefault(effect.node, FakeNode(effect.node, effect.task_id, side.node_labels, pooled=pooled))
         self.most_nodes = max(self.most_nodes, len(self.nodes))
         return True
 
@@ -108,7 +113,8 @@ class FakeMaster:
 
     def observed(self, now: float) -> ev.MasterObserved:
         nodes = tuple(
-            ev.SeenNode(node.task_id, node.name, node.online, node.building is None) for node in self.nodes.values()
+            ev.SeenNode(node.task_id, node.name, node.online and not node.cordoned, node.building is None)
+            for node in self.nodes.values()
         )
         return ev.MasterObserved(self.tenant, now, frozenset(self.items), nodes)
 
@@ -146,9 +152,13 @@ class Desk:
             else:
                 told.append(ev.NodeFailed(prepare.task_id, "a node of its name was made by hand", name_taken=True))
         for removal in self.removals[:most]:
-            if self._masters[removal.tenant].up:
+            master = self._masters[removal.tenant]
+            if master.up:
                 self.removals.remove(removal)
-                self._masters[removal.tenant].remove(removal.node, told=False)
+                if not removal.cordon:
+                    master.remove(removal.node, told=False)
+                elif removal.node in master.nodes:
+                    master.nodes[removal.node].cordoned = True
         return told
 
     def look(self, now: float) -> list[ev.MasterObserved]:
