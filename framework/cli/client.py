@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import time
@@ -24,6 +25,8 @@ RETRIES = 4
 RETRY_BASE_S = 0.2
 RETRY_CAP_S = 3.0
 """With the base and full jitter over the upper half, four retries take 2 to 3 s: a scheduler's restart."""
+PATIENCE_S = 20.0
+"""A call that took longer, and was not to wait, is not tried again: who asks would wait for minutes."""
 _ID = re.compile(r"(?!\.+\Z)[A-Za-z0-9._-]{1,100}(\+\d{1,9})?\Z")
 """A job's, or that of a build which an agent of a pool served."""
 _PASSING = frozenset((502, 503, 504))
@@ -92,6 +95,7 @@ class ApiClient:
             sent = json.dumps(body)  # NaN included: the server names the field, as it does with other faults
             given["Content-Type"] = "application/json"
         attempt = 0
+        give_up_at_s = time.monotonic() + PATIENCE_S if not wait_s else math.inf
         while True:
             try:
                 with _told(self.server):
@@ -113,7 +117,7 @@ class ApiClient:
                     raise RefusedError(401, "The token is refused.", [Fault(self._told_by, message)])
                 raise _refusal(response)
             except UnavailableError:
-                if attempt == RETRIES:
+                if attempt == RETRIES or time.monotonic() >= give_up_at_s:
                     raise
             ceiling = min(RETRY_CAP_S, RETRY_BASE_S * 2**attempt)
             time.sleep(random.uniform(ceiling / 2, ceiling))  # noqa: S311 jitter, no secret

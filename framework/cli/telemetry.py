@@ -9,9 +9,9 @@ import typer
 
 from framework.cli.connection import AsJson, Directory, Server, TokenFile, connect
 from framework.cli.dashboards import dashboards
-from framework.cli.output import print_json, print_line, print_table, printable
+from framework.cli.output import print_json, print_line, print_table, printable, seconds
 
-COLUMNS = ("CONSUMER", "TAKEN", "TO TAKE", "MIB", "BEHIND", "")
+COLUMNS = ("CONSUMER", "TAKEN", "TO TAKE", "MIB", "BEHIND")
 
 telemetry_app = typer.Typer(help="Records of builds on their way.", no_args_is_help=True)
 telemetry_app.command("dashboards")(dashboards)
@@ -53,8 +53,7 @@ def _row(consumer: Mapping[str, Any]) -> tuple[Any, ...]:
         consumer["taken"],
         consumer["records"],
         f"{consumer['bytes'] / (1 << 20):.1f}",
-        f"{consumer['behind_s']:.0f} s" if consumer["records"] else "",
-        consumer["trouble"],
+        seconds(consumer["behind_s"] if consumer["records"] else None),
     )
 
 

@@ -79,6 +79,8 @@ class SqliteFile:
         self._rows_before = 0  # written when that began
         self.secrets_in_journal = False  # that are in the state no more
         try:
+            if path.exists() and not path.is_file():  # beside which no lock shall be left
+                raise StoreError(f"{self._where}: is not a file; name another path or move it away")
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock_file: int | None = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -192,8 +194,6 @@ class SqliteFile:
         if not self.path.exists():
             traces = [suffix for suffix in ("-wal", ".framework-id") if self._beside(suffix).exists()]
             return f"is gone, though there is a {self.path.name}{traces[0]}" if traces else None
-        if not self.path.is_file():
-            raise StoreError(f"{self._where}: is not a file; name another path or move it away")
         for part in (self.path, self._beside("-wal"), self._beside("-shm")):
             # Told before SQLite opens it, which makes its other files with the same permissions and leaves them behind.
             if part.exists() and not os.access(part, os.R_OK | os.W_OK):

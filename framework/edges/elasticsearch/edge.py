@@ -230,7 +230,7 @@ def blocked(reason: str) -> str:
         mend = "free its disks; Elasticsearch then lifts the block, or set index.blocks.read_only_allow_delete to null"
     else:
         mend = "somebody set it; lift it (index.blocks.*)"
-    return f"Elasticsearch takes no writes: {reason}; {mend}"
+    return f"Elasticsearch takes no writes: {reason.rstrip(';')}; {mend}"
 
 
 def _who(settings: ElasticsearchSettings) -> str:

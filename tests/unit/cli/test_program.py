@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from framework.cli import program, top
+from framework.cli import client, program, top
 from framework.errors import UnavailableError
 from tests.unit.cli.conftest import ADMIN_TOKEN, Butlery, Serving
 
@@ -194,6 +194,10 @@ def test_a_passing_failure_is_tried_again(as_red: Butlery, serving: Serving, mon
     ended = as_red("jobs", "list")
     assert (ended.code, "too many waiting" in ended.err) == (3, True)
     assert calls == -95
+    calls = -100
+    monkeypatch.setattr(client, "PATIENCE_S", 0.0)  # one that took that long is not asked for minutes
+    assert as_red("jobs", "list").code == 3
+    assert calls == -99
 
 
 def test_a_proxy_does_not_stand_between_us_and_this_machine(as_red: Butlery, monkeypatch: pytest.MonkeyPatch) -> None:

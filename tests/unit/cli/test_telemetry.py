@@ -29,8 +29,8 @@ def test_who_takes_records_and_what_is_wrong(as_admin: Butlery) -> None:
     ended = as_admin("telemetry", "status")
     assert ended.code == 0
     _, first, second, *notices = ended.out.splitlines()
-    assert first.split() == ["elasticsearch", "3", "1700", "3.0", "12", "s", "it", "does", "not", "answer"]
-    assert second.split()[:4] == ["traces", "5", "0", "0.0"]
+    assert first.split() == ["elasticsearch", "3", "1700", "3.0", "12.4s"]
+    assert second.split() == ["traces", "5", "0", "0.0", "-"]
     assert notices[0] == "7 state changes and samples were not kept, for want of room"
     assert notices[1].startswith("! telemetry: two")
     assert "\x1b" not in ended.out

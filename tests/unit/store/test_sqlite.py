@@ -183,6 +183,7 @@ def test_a_directory_in_its_place(path: Path) -> None:
     path.mkdir(parents=True)
     with pytest.raises(StoreError, match=rf"state.path {path}: is not a file"):
         SqliteStore(path)
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_in_place_of_its_directory(path: Path) -> None:
