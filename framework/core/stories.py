@@ -47,7 +47,7 @@ def waited_s(request: Request) -> float | None:
     """From when it could be built until its agent was online, or its job ran; None before that."""
     side = request.jenkins
     if side is None:
-        return None if request.running_at is None else request.running_at - request.submitted_at
+        return None if request.running_at is None else max(0.0, request.running_at - request.submitted_at)
     return None if side.online_at is None else max(0.0, side.online_at - side.buildable_at)
 
 

@@ -46,6 +46,8 @@ def test_a_job_that_runs_builds() -> None:
     assert stage(job) is Stage.BUILDING
     job.running_at = 103.0
     assert waited_s(job) == 3.0
+    job.running_at = 40.0  # the clock was set back
+    assert waited_s(job) == 0.0
 
 
 def test_a_spare_builds_nothing() -> None:
