@@ -50,9 +50,15 @@ class AlertsConsumer:
         self._away = False
 
     def take(self, batches: Sequence[Batch]) -> list[Rejected]:
-        """Where the channel cannot be told, builds of more than an hour ago are only counted, so as not to wait."""
-        builds, _ = read_builds(batches)  # the sink sees to what cannot be read
+        """Where the channel cannot be told, builds of more than an hour ago are only counted, so as not to wait.
+
+        Those that another may have told of are nothing then: a scheduler that leads for the first time is told of all
+        that ended in days.
+        """
         now = self._clock.now()
+        builds, _ = read_builds([batch for batch in batches if not batch.again])  # the sink sees to what is unreadable
+        again, _ = read_builds([batch for batch in batches if batch.again])
+        builds += [one for one in again if not late([one], now)]
         ours = {one.record.id: one.record for one in builds if self._wanted(one.record)}
         gathered = self._gathered.more(ours.values(), round(now * 1000))
         try:

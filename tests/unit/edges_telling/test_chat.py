@@ -7,12 +7,14 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
 from framework.documents import check, parse_document
 from framework.edges import chat
 from framework.edges.chat import RETRY_S, AlertsConsumer
+from framework.edges.posting import LATE_S
 from framework.errors import UnavailableError
 from framework.settings import Settings
 from framework.telemetry_ports import BusyError, OperatorError
@@ -80,6 +82,15 @@ def test_a_build_that_comes_twice_is_told_once(
         "*Butlery*: 1 build ended badly in the last 1 min",
         "*Butlery*: 1 build ended badly in the last 3 min",
     ]
+
+
+def test_builds_of_long_ago_that_may_have_been_told_are_not_told_again(
+    receiver: PostReceiver, consumer: AlertsConsumer, clock: ManualClock
+) -> None:
+    clock.advance(LATE_S + 60)
+    batch = batch_of(OOM, past_build(1, result_class="oom", at_ms=NOW_MS + 120_000))
+    consumer.take([msgspec.structs.replace(batch, again=True)])
+    assert [text.splitlines()[0] for text in texts(receiver)] == ["*Butlery*: 1 build ended badly in the last 59 min"]
 
 
 def test_what_is_remembered_is_bounded(
