@@ -119,13 +119,8 @@ class FileSpool:
     def _open(self) -> None:
         """Looks at all that is there. Raises OSError, StoreError."""
         with ExitStack() as stack:
-            self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            descriptor = self._take()
             stack.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(f"{self._where}: another scheduler is using it; stop that one first") from error
             forget_others(self._directory, self._kinds)
             cursors = {name: load(self._directory, name) for name in self._kinds}
             found = [each for each in cursors.values() if each is not None]
@@ -151,6 +146,28 @@ class FileSpool:
                 with suppress(OSError):
                     save(self._directory, name, begin)
         self._note(track.losses)
+
+    def _take(self) -> int:
+        """The directory, for this process alone. Raises OSError, StoreError."""
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                raise StoreError(f"{self._where}: another scheduler is using it; stop that one first") from error
+            raise
+        return descriptor
+
+    def _take_again(self, descriptor: int) -> int:
+        """``descriptor``, or another where somebody has removed or moved the directory. Raises OSError, StoreError."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(self._directory.stat(), os.fstat(descriptor)):
+                return descriptor
+        self._descriptor = self._take()
+        os.close(descriptor)
+        return self._descriptor
 
     def _look(self, numbers: Sequence[int], oldest: Cursor | None) -> tuple[list[Segment], Track]:
         """What is in those files, from where the last consumer is, if all have a place; and how far that goes.
@@ -197,9 +214,8 @@ class FileSpool:
                 self._writer.end(self._told_until, now)
             self._writer = None
         assert self._descriptor is not None  # noqa: S101 - for the type checker; it is open now
-        writer = Writer(
-            self._directory, self._descriptor, self._number + 1, self._before, self._told_until, now, self._lock
-        )
+        descriptor = self._take_again(self._descriptor)
+        writer = Writer(self._directory, descriptor, self._number + 1, self._before, self._told_until, now, self._lock)
         with self._lock:
             self._writer = writer
             self._number += 1

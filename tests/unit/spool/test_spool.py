@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -206,16 +207,23 @@ def test_a_disk_that_is_full_at_the_start_is_no_fault_of_the_settings(
     nowhere.close()
 
 
-def test_files_that_somebody_removes_while_it_runs_cost_what_was_in_them(tmp_path: Path) -> None:
-    spool = opened(tmp_path)
+@pytest.mark.parametrize("whole", [False, True], ids=["a file", "all of it"])
+def test_files_that_somebody_removes_while_it_runs_cost_what_was_in_them(tmp_path: Path, whole: bool) -> None:
+    directory = tmp_path / "telemetry" / "spool"
+    spool = opened(directory)
     spool.append([builds("a")], 10.0)
     assert taken_ids(spool) == ["a"]
     spool.append([builds("b")], 11.0)
-    files(tmp_path)[0].unlink()
+    if whole:
+        shutil.rmtree(directory.parent)
+    else:
+        files(directory)[0].unlink()
     spool.append([builds("c")], 12.0)
     assert taken_ids(spool) == ["c"]
     assert spool.told_until == 10.0
     assert ["is missing: 1 records are lost" in notice for notice in spool.notices] == [True]
+    with pytest.raises(StoreError, match="another scheduler"):
+        opened(directory)
     spool.close()
 
 
