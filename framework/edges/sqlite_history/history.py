@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,6 +64,7 @@ class SqliteHistory(SqliteFile):
         self._closed = False
         super().__init__(path)
         try:
+            self._opened = path.stat()
             self._open_readers()
         except BaseException:
             self.close()
@@ -119,6 +121,8 @@ class SqliteHistory(SqliteFile):
     # Records come.
 
     def take(self, batches: Sequence[Batch]) -> list[Rejected]:
+        if not self._there:
+            raise OperatorError(f"{self._where}: somebody has removed it; a restart of the scheduler makes another one")
         with self._told_as_consumer():
             try:
                 with self.writing() as db:
@@ -126,6 +130,14 @@ class SqliteHistory(SqliteFile):
             except BaseException:
                 self._intake.names.forget()
                 raise
+
+    @property
+    def _there(self) -> bool:
+        """What is written to a file that nobody can open any more would be lost."""
+        try:
+            return os.path.samestat(self._opened, self.path.stat())
+        except OSError:
+            return False
 
     def tend(self, now: float) -> None:
         """Removes what is older than it is kept, as far as it gets in ``TEND_S``; the next time it goes on."""

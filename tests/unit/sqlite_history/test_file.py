@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -72,6 +73,19 @@ def test_what_turns_out_corrupt_in_use_is_looked_through_at_the_next_start(path:
         assert ids(found) == []
     with opened(path) as found:
         assert found.notices == []
+
+
+def test_a_file_that_somebody_removes_takes_no_more_until_there_is_another(path: Path) -> None:
+    with opened(path) as found:
+        shutil.rmtree(path.parent)
+        for _ in range(2):
+            with pytest.raises(OperatorError, match="somebody has removed it; a restart of the scheduler"):
+                found.take([batch([build("r1")])])
+            with opened(path):  # somebody's other file in its place
+                pass
+    with opened(path) as found:
+        found.take([batch([build("r1")])])
+        assert ids(found) == ["r1"]
 
 
 def test_a_file_that_another_has_is_refused(path: Path) -> None:
