@@ -1,6 +1,6 @@
 """Protocols of telemetry: the spool, who takes what is in it, and the history that is asked.
 
-All are synchronous and called off the loop's thread; where several threads may call one at once it says so.
+All that are synchronous are called off the loop's thread; where several threads may call one at once it says so.
 """
 
 from __future__ import annotations
@@ -311,9 +311,11 @@ class Telemetry(Protocol):
         """As last sampled; None where we do not lead, or have only begun to."""
         ...
 
-    def health(self) -> TelemetryHealth: ...
+    async def health(self) -> TelemetryHealth:
+        """Raises UnavailableError where its disk does not answer in some seconds, as ``resend`` does."""
+        ...
 
-    def resend(self) -> int:
+    async def resend(self) -> int:
         """Has records that were refused taken again; how many. Raises UnavailableError."""
         ...
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -27,7 +25,7 @@ from framework.api.models import TenantIn, take
 from framework.api.problems import documented, invalid
 from framework.core.ids import TenantName
 from framework.core.tasks import Quota, Tenant
-from framework.errors import Fault, InputError
+from framework.errors import Fault, InputError, UnavailableError
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 
@@ -89,7 +87,10 @@ async def status(_: Administrator, context: Serving) -> StatusOut:
     """For the administrator."""
     notices = list(context.templates.notices)
     if context.telemetry is not None:
-        notices += (await asyncio.to_thread(context.telemetry.health)).notices
+        try:
+            notices += (await context.telemetry.health()).notices
+        except UnavailableError as error:
+            notices.append(str(error))
     return StatusOut.of(framework.__version__, context.seat, notices)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
@@ -11,7 +9,6 @@ from framework.api.answers import EPOCH
 from framework.api.auth import Administrator
 from framework.api.context import Context, Serving
 from framework.api.problems import documented, unavailable
-from framework.errors import UnavailableError
 from framework.telemetry_ports import ConsumerHealth, Telemetry
 
 router = APIRouter(prefix="/v1/telemetry", tags=["operations"])
@@ -68,7 +65,7 @@ def telemetry_of(context: Context) -> Telemetry:
 @router.get("", summary="How records fare", responses=documented(401, 403, 503))
 async def telemetry(_: Administrator, context: Serving) -> TelemetryOut:
     """Of the scheduler that is asked, a standby too: each has a spool of its own."""
-    found = await asyncio.to_thread(telemetry_of(context).health)
+    found = await telemetry_of(context).health()
     return TelemetryOut(
         sink=found.sink,
         consumers=[ConsumerOut.of(each) for each in found.consumers],
@@ -81,7 +78,4 @@ async def telemetry(_: Administrator, context: Serving) -> TelemetryOut:
 @router.post("/resend", summary="Have refused records taken again", responses=documented(401, 403, 503))
 async def resend(_: Administrator, context: Serving) -> ResentOut:
     """Once what they were refused for is mended; they come to whoever refused them."""
-    try:
-        return ResentOut(resent=await asyncio.to_thread(telemetry_of(context).resend))
-    except UnavailableError as error:
-        raise unavailable(str(error)) from error
+    return ResentOut(resent=await telemetry_of(context).resend())

@@ -18,8 +18,8 @@ class FakeTelemetry:
             self.history = history
         self.use: Use | None = None
 
-    def health(self) -> TelemetryHealth:
+    async def health(self) -> TelemetryHealth:
         return TelemetryHealth("sqlite", [], 0, 0, [])
 
-    def resend(self) -> int:
+    async def resend(self) -> int:
         return 0

@@ -12,6 +12,7 @@ from framework.core.tasks import Request
 from framework.errors import ButleryError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Store
+from framework.runtime.telemetry.beside import OneAtATime
 from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.telemetry.prices import PriceWatch
 from framework.runtime.telemetry.recorder import Recorder
@@ -81,6 +82,8 @@ class TelemetryDesk:
         self.sizes = sizes
         self._stopping = asyncio.Event()
         self._watch: Watch | None = None
+        self._looking = OneAtATime(self._health, clock)
+        self._resending = OneAtATime(spool.resend, clock)
         self._dropped = 0  # on their way to the spool, while others led before
         self._shippers = [
             Shipper(spool, sink, clock, chance),
@@ -118,7 +121,13 @@ class TelemetryDesk:
     def use(self) -> Use | None:
         return None if self._watch is None else self._watch.sampler.use
 
-    def health(self) -> TelemetryHealth:
+    async def health(self) -> TelemetryHealth:
+        return await self._looking.answer()
+
+    async def resend(self) -> int:
+        return await self._resending.answer()
+
+    def _health(self) -> TelemetryHealth:
         """May wait for the disk that the spool is on."""
         consumers = [shipper.health() for shipper in self._shippers]
         watch = self._watch
@@ -132,10 +141,6 @@ class TelemetryDesk:
             )
         dropped = self._dropped + self._spool.dropped + (0 if watch is None else watch.recorder.dropped)
         return TelemetryHealth(self._sink.name, consumers, self._spool.rejected, dropped, notices)
-
-    def resend(self) -> int:
-        """Has records that were refused taken again; how many. Raises UnavailableError."""
-        return self._spool.resend()
 
     async def run(self) -> None:
         """Looks after the price sheet and the sizes of jobs until ``stop``."""

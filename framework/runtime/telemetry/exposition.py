@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 from prometheus_client import Metric, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from framework.errors import UnavailableError
 from framework.ports import Clock, Seat
 from framework.runtime.telemetry.families import Look, families
 from framework.runtime.telemetry.metrics import Metrics
-from framework.telemetry_ports import Telemetry
+from framework.telemetry_ports import Telemetry, TelemetryHealth
 
 KEPT_S = 1.0
 """So long one page is told to all who ask, so that they are no load however many they are."""
@@ -38,9 +40,17 @@ class Exposition:
             now = self._clock.now()
             made_at, body = self._pages.get(media_type, (0.0, b""))
             if not 0 <= now - made_at < KEPT_S:
-                body = await asyncio.to_thread(self._written, encode, self._look())
+                told = await self._told()
+                look = msgspec.structs.replace(self._look(), telemetry=told)
+                body = await asyncio.to_thread(encode, _Page(look, self._process))
                 self._pages[media_type] = (now, body)
         return body, media_type
+
+    async def _told(self) -> TelemetryHealth | None:
+        if self._telemetry is not None:
+            with suppress(UnavailableError):  # all else is told
+                return await self._telemetry.health()
+        return None
 
     def _look(self) -> Look:
         counted = self._metrics.counted()
@@ -49,11 +59,6 @@ class Exposition:
         control = self._seat.control
         use = None if self._telemetry is None else self._telemetry.use
         return Look(counted, True, None, control.health(), control.tenants(), control.hosts(), use)
-
-    def _written(self, encode: Callable[[Collector], bytes], look: Look) -> bytes:
-        if self._telemetry is not None:
-            look = msgspec.structs.replace(look, telemetry=self._telemetry.health())  # which may wait for the spool
-        return encode(_Page(look, self._process))
 
 
 class _Page(Collector):

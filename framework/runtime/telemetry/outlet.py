@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 
 from framework.errors import ButleryError, UnavailableError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Store, jittered
+from framework.runtime.telemetry.beside import beside
 from framework.runtime.telemetry.costs import Costs
 from framework.runtime.telemetry.pieces import pieces
 from framework.runtime.telemetry.recovery import Recovery
@@ -122,7 +124,7 @@ class Outlet:
         taken, self._gathered = self._gathered, {}
         until = self._told_at if self._paid == self._debts else self.appended_until
         try:
-            fits = await asyncio.to_thread(self._append, taken, until)
+            fits = await beside(partial(self._append, taken, until))
             failing = "" if fits else FULL
         except UnavailableError as error:
             failing = str(error)
@@ -170,7 +172,7 @@ class Outlet:
                 debts, since = self._debts, self.appended_until - HELD_S
                 try:
                     await self._prepare()
-                    told = await asyncio.to_thread(self._recovery.tell, since, lambda: self.appended_until)
+                    told = await beside(partial(self._recovery.tell, since, lambda: self.appended_until))
                 except Exception as error:
                     if not isinstance(error, ButleryError):
                         log.exception("telemetry is at fault: builds that have ended are not told again")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from framework.core.effects import Save, SaveRequest, SaveTask
@@ -14,6 +14,7 @@ from framework.core.stories import Stage
 from framework.core.tasks import SPARES, Request, RequestState, Task, TaskState
 from framework.log import get_logger
 from framework.ports import Chance, Clock, Store
+from framework.runtime.telemetry.beside import beside
 from framework.runtime.telemetry.costs import Costs
 from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.telemetry.outlet import HELD_S, Outlet
@@ -162,7 +163,7 @@ class Recorder:
             waited_s += _HOSTS_LOOK_S
         unread = [live for live in self._live.values() if live.unread]
         for some in pieces(unread, _READ_AT_ONCE):
-            found = await asyncio.to_thread(self._tasks_of, [live.request.id for live in some])
+            found = await beside(partial(self._tasks_of, [live.request.id for live in some]))
             for live, tasks in zip(some, found, strict=True):
                 before = {task.id: self._costs.of_task(task) for task in tasks if task.state is TaskState.ENDED}
                 live.costs = {**before, **(live.costs or {})}

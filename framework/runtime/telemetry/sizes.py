@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -17,6 +18,7 @@ from framework.core.ids import TenantName
 from framework.errors import ButleryError
 from framework.log import get_logger
 from framework.ports import Chance, Clock, jittered
+from framework.runtime.telemetry.beside import beside
 from framework.runtime.waiting import until_due
 from framework.setting_types import DAY_S
 from framework.telemetry.making import bounded_name
@@ -153,7 +155,7 @@ class SizeKeeper:
                 continue
             began = self._clock.now()
             try:
-                builds = await asyncio.to_thread(self._past, key, began)
+                builds = await beside(partial(self._past, key, began))
             except Exception as error:
                 if not failures and isinstance(error, ButleryError):
                     log.warning("sizes cannot be looked up", reason=str(error))

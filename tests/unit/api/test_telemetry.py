@@ -19,13 +19,15 @@ AWAY = "Elasticsearch at http://127.0.0.1:9200 does not answer"
 
 
 class BusyTelemetry(FakeTelemetry):
-    failing = False
+    failing = hanging = False
 
-    def health(self) -> TelemetryHealth:
+    async def health(self) -> TelemetryHealth:
+        if self.hanging:
+            raise UnavailableError("the disk does not answer")
         consumer = ConsumerHealth("elasticsearch", SpoolDepth(17, 4000, 1000.5), 3, AWAY, 12.5)
         return TelemetryHealth("elasticsearch", [consumer], 2, 1, ["two were refused"])
 
-    def resend(self) -> int:
+    async def resend(self) -> int:
         if self.failing:
             raise UnavailableError("the disk is full")
         return 2
@@ -66,3 +68,11 @@ async def test_refused_records_are_sent_again(admin: Client, red: Client, teleme
     telemetry.failing = True
     answer = await admin("POST", "/v1/telemetry/resend")
     assert (answer.status_code, answer.json()["detail"]) == (503, "the disk is full")
+
+
+async def test_a_disk_that_hangs_is_told_and_hides_nothing_else(admin: Client, telemetry: BusyTelemetry) -> None:
+    telemetry.hanging = True
+    answer = await admin("GET", "/v1/telemetry")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the disk does not answer")
+    status = await admin("GET", "/v1/status")
+    assert (status.status_code, "the disk does not answer" in status.json()["notices"]) == (200, True)

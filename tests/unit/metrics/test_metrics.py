@@ -10,32 +10,26 @@ from framework.core.answers import TenantUse
 from framework.core.ids import TenantName
 from framework.core.resources import Resources
 from framework.core.tasks import Quota, Tenant
+from framework.errors import UnavailableError
 from framework.runtime.telemetry.exposition import Exposition
 from framework.runtime.telemetry.families import FAMILIES
 from framework.runtime.telemetry.metrics import Metrics
-from framework.telemetry_ports import ConsumerHealth, History, SpoolDepth, TelemetryHealth, Use
+from framework.telemetry_ports import ConsumerHealth, SpoolDepth, TelemetryHealth, Use
 from tests.fakes.clockwork import ManualClock
 from tests.fakes.control import FakeControl
 from tests.fakes.records import build, change
 from tests.fakes.seats import FakeSeat
+from tests.fakes.telemetry import FakeTelemetry
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-class FakeTelemetry:
-    """Implements ``framework.telemetry_ports.Telemetry``; it has no history."""
+class SomeTelemetry(FakeTelemetry):
+    def __init__(self) -> None:
+        super().__init__()
+        self.use = Use(1000.0, [], {"shop": {"quota": 4}})
 
-    shared = False
-    use = Use(1000.0, [], {"shop": {"quota": 4}})
-
-    @property
-    def history(self) -> History:
-        raise NotImplementedError
-
-    def resend(self) -> int:
-        raise NotImplementedError
-
-    def health(self) -> TelemetryHealth:
+    async def health(self) -> TelemetryHealth:
         depth = SpoolDepth(records=7, bytes=900, oldest_at=990.0)
         consumers = [
             ConsumerHealth("sqlite", depth, taken=70, trouble="", behind_s=10.0),
@@ -91,7 +85,7 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"])
 async def test_everything_is_told_in_base_units(accept: str) -> None:
-    found = await told(Exposition(one_of_each(), seat(), FakeTelemetry(), ManualClock()), accept)
+    found = await told(Exposition(one_of_each(), seat(), SomeTelemetry(), ManualClock()), accept)
     assert value(found, "butlery_leader") == 1
     assert value(found, "butlery_builds_ended_total", tenant="shop", result_class="oom") == 1
     assert value(found, "butlery_attempts_ended_total", result_class="passed") == 1
@@ -120,7 +114,7 @@ async def test_everything_is_told_in_base_units(accept: str) -> None:
 
 
 async def test_every_family_is_told_with_its_labels() -> None:
-    body, _ = await Exposition(one_of_each(), seat(), FakeTelemetry(), ManualClock()).page("")
+    body, _ = await Exposition(one_of_each(), seat(), SomeTelemetry(), ManualClock()).page("")
     found = {family.name: family for family in text_string_to_metric_families(body.decode())}
     for family in FAMILIES:
         told_as = found[family.name.removesuffix("_total")]
@@ -134,12 +128,21 @@ async def test_every_family_is_told_with_its_labels() -> None:
 async def test_a_standby_tells_of_itself_alone() -> None:
     stands_by = seat()
     stands_by.leads = False
-    found = await told(Exposition(one_of_each(), stands_by, FakeTelemetry(), ManualClock()))
+    found = await told(Exposition(one_of_each(), stands_by, SomeTelemetry(), ManualClock()))
     assert value(found, "butlery_leader") == 0
     assert value(found, "butlery_builds_ended_total", tenant="shop", result_class="oom") == 1  # while it led
     names = {name for name, _ in found}
     assert not names & {"butlery_builds", "butlery_builds_waiting", "butlery_hosts", "butlery_mesos_connected"}
     assert {"butlery_build_info", "butlery_telemetry_spool_records", "process_resident_memory_bytes"} <= names
+
+
+async def test_all_else_is_told_while_the_disk_of_telemetry_hangs() -> None:
+    class Hanging(SomeTelemetry):
+        async def health(self) -> TelemetryHealth:
+            raise UnavailableError("the disk does not answer")
+
+    found = {name for name, _ in await told(Exposition(one_of_each(), seat(), Hanging(), ManualClock()))}
+    assert "butlery_builds" in found and "butlery_telemetry_spool_records" not in found
 
 
 async def test_a_page_is_told_to_all_who_ask_within_a_second() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +15,11 @@ from framework.edges.spool.spool import FileSpool
 from framework.edges.sqlite_history import SqliteHistory
 from framework.errors import StoreError, StoreFullError, UnavailableError
 from framework.runtime.chance import SystemChance, SystemClock
+from framework.runtime.telemetry import beside
 from framework.runtime.telemetry.desk import TelemetryDesk
 from framework.runtime.telemetry.late_sink import LateSink
 from framework.telemetry.records import Kind
-from framework.telemetry_ports import BuildQuery, Rejected
+from framework.telemetry_ports import BuildQuery, Rejected, SpoolDepth
 from tests.fakes.clockwork import eventually
 from tests.fakes.records import batch, build
 from tests.unit.runtime.telemetry.recording import RecordedRig
@@ -104,7 +106,7 @@ async def test_what_is_saved_comes_into_the_history_once_over_restarts(make_desk
         assert sorted(await past(desk, len(ids))) == sorted(ids)
         watch.stop()
         await asyncio.wait_for(running, 20)
-    health = desk.health()
+    health = await desk.health()
     assert (health.sink, health.rejected, health.dropped, health.notices) == ("sqlite", 0, 0, [])
     assert [each.name for each in health.consumers] == ["sqlite"]
     assert not desk.shared
@@ -128,7 +130,7 @@ async def test_a_history_whose_disk_is_full_opens_once_there_is_room(
 ) -> None:
     opening.failing = StoreFullError("no room")
     desk = make_desk()
-    assert desk.health().notices[0] == "no room"
+    assert (await desk.health()).notices[0] == "no room"
     with pytest.raises(UnavailableError, match="no room"):
         desk.history.builds(BuildQuery())
     opening.failing = StoreError("somebody wrote over it")
@@ -136,7 +138,8 @@ async def test_a_history_whose_disk_is_full_opens_once_there_is_room(
         desk.history.build("r1")
     opening.failing = None
     assert desk.history.changes("r1") == []
-    assert desk.health().notices == [] or "telemetry: sqlite" in desk.health().notices[0]
+    notices = (await desk.health()).notices
+    assert notices == [] or "telemetry: sqlite" in notices[0]
     watch = desk.watch(rig.state, rig.store)
     rig.recorder = watch.recorder
     expected = ended(rig)
@@ -160,11 +163,40 @@ async def test_records_that_were_refused_are_told_of_and_sent_again(
     spool.reject(sink.name, [Rejected(Kind.BUILDS, "b1", "a field is of another kind", refused.documents()[0])])
     desk = TelemetryDesk(spool, sink, (), rig.prices, rig.metrics, 30.0, SystemClock(), SystemChance())
     try:
-        health = desk.health()
+        health = await desk.health()
         assert health.rejected == 1
         assert "butlery telemetry resend" in health.notices[0]
-        assert await asyncio.to_thread(desk.resend) == 1
+        assert await desk.resend() == 1
         assert await past(desk, 1) == ["b1"]
-        assert desk.health().notices == []
+        assert (await desk.health()).notices == []
     finally:
         desk.close()
+
+
+async def test_a_disk_that_hangs_is_told_and_takes_none_of_the_threads_that_save(
+    make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, answers = make_desk(), threading.Event()
+    monkeypatch.setattr(beside, "ANSWER_S", 0.05)
+    asked = 0
+
+    def depth(_: FileSpool, __: str) -> SpoolDepth:
+        nonlocal asked
+        asked += 1
+        assert answers.wait(20)
+        return SpoolDepth(0, 0, None)
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr(FileSpool, "depth", depth)
+        for _ in range(100):
+            with pytest.raises(UnavailableError, match=r"telemetry\.path does not answer within 0\.05 s"):
+                await desk.health()
+        assert asked == 1
+        assert await asyncio.wait_for(asyncio.to_thread(threading.get_ident), 20)
+    answers.set()
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(UnavailableError):
+                assert [each.name for each in (await desk.health()).consumers] == ["sqlite"]
+                break
+            await asyncio.sleep(0.001)
