@@ -35,7 +35,7 @@ class ElasticsearchSettings(DocumentModel):
         default=["http://127.0.0.1:9200"],
         min_length=1,
         max_length=100,
-        description="Addresses of its nodes, ``http(s)://HOST:PORT``; one that does not answer is left out a while.",
+        description="Addresses of its servers, ``http(s)://HOST:PORT``; one that does not answer is left out a while.",
     )
     user: Text | None = Field(default=None, description="Who we are to it.")
     password_file: LocalPath | None = Field(
@@ -47,14 +47,15 @@ class ElasticsearchSettings(DocumentModel):
         default=None, description="File with an API key (its ``encoded`` form), in place of user and password."
     )
     ca_file: LocalPath | None = Field(
-        default=None, description="Certificates (PEM) of the CAs that sign those of its nodes. By default the system's."
+        default=None,
+        description="Certificates (PEM) of the CAs that sign its servers'. By default the system's.",
     )
     prefix: Prefix = Field(
         default="butlery",
         description="What the names of our indices, aliases and templates begin with: ``PREFIX-builds`` and so on.",
     )
     replicas: Annotated[int, Field(ge=0, le=10)] = Field(
-        default=1, description="Copies of each index beside the first. 0 where there is one node."
+        default=1, description="Copies of each index beside the first. 0 where there is one server."
     )
     rollover_d: Days = Field(default=30, description="Age at which an index is followed by a new one.")
     rollover_docs: Annotated[int, Field(ge=1000, le=2_000_000_000)] = Field(

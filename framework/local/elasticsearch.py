@@ -1,4 +1,4 @@
-"""A real Elasticsearch 7.17 of this machine: fetched once with Maven, one node as a child process on 127.0.0.1.
+"""A real Elasticsearch 7.17 of this machine: fetched once with Maven, a child process on 127.0.0.1.
 
 There is no package of the server in Debian or on PyPI, but its archives are ordinary ones of Maven Central.
 ``elasticsearch_node/ElasticsearchNode.java`` is a program of ours around them: the server without x-pack, so without
@@ -89,7 +89,7 @@ def _fetch(ready: Path, say: Callable[[str], None]) -> None:
 
 
 class ElasticsearchServer:
-    """One node; its data stay in ``directory`` when it is stopped. Not for use from several threads."""
+    """One server; its data stay in ``directory`` when it is stopped. Not for use from several threads."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class ElasticsearchServer:
         get_json(f"{self.url}/_cluster/health?{wanted}", ASK_TIMEOUT_S)
 
     def start(self) -> None:
-        """Starts the node, on the port it always has; ``wait_ready`` tells when it serves."""
+        """Starts it, on the port it always has; ``wait_ready`` tells when it serves."""
         self.process.start()
 
     def wait_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:

@@ -18,9 +18,9 @@ from framework.telemetry.records import BuildRecord
 Value = str | int | tuple[str, ...]
 
 STEPS = ("queue", "node", "launch", "connect", "assign", "run")
-"""Each from the time of its place in ``_times`` until the next that is known: waiting; its node in Jenkins is made; its
+"""It waits; its node in Jenkins is made; its task starts; its agent connects, and has no build yet; the build runs.
 
-task starts; its agent connects; the agent is there and has no build yet; the build runs.
+Each lasts from the time of its place in ``_times`` until the next that is known.
 """
 _RESULTS: dict[str, str] = {  # of all other classes `error`
     FailureClass.PASSED: "success",
