@@ -27,7 +27,12 @@ class Cursor(msgspec.Struct, frozen=True):
 
     @property
     def position(self) -> int:
-        return self.segment << 40 | self.offset
+        return position_of(self.segment, self.offset)
+
+
+def position_of(segment: int, offset: int) -> int:
+    """One number that grows through all files."""
+    return segment << 40 | offset
 
 
 def load(directory: Path, consumer: str) -> Cursor | None:

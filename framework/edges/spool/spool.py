@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from framework.edges.spool.aside import TORN, RejectedFile, keep_torn, kept_torn
-from framework.edges.spool.cursors import Cursor, forget_others, load, save
+from framework.edges.spool.cursors import Cursor, forget_others, load, position_of, save
 from framework.edges.spool.frames import CODES, HEADER_BYTES, KINDS, Torn, walk
 from framework.edges.spool.segments import Loss, Segment, Track, Writer, look, numbers_in, path_of, reader
 from framework.errors import StoreError, UnavailableError
@@ -297,7 +297,7 @@ class FileSpool:
                 (each.number, each.size, each.before_end) for each in self._segments
                 if each.number >= place.cursor.segment
             ]  # fmt: skip
-        if ahead and place.cursor.position == _position(*ahead[-1][:2]):
+        if ahead and place.cursor.position == position_of(*ahead[-1][:2]):
             return [], place.cursor.position
         track = Track(place.cursor.before, place.cursor.told_until)
         try:
@@ -330,7 +330,7 @@ class FileSpool:
                     for frame in track.sound(number, found, begins=offset == 0):
                         if frame.code not in place.codes:
                             continue
-                        again = frame.again or number < self._first or _position(number, frame.start) < place.seen
+                        again = frame.again or number < self._first or position_of(number, frame.start) < place.seen
                         part = gathered.setdefault((frame.code, again), _Gathered())
                         part.payloads.append(frame.payload)
                         part.count += frame.records
@@ -450,10 +450,6 @@ class FileSpool:
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
-
-
-def _position(segment: int, offset: int) -> int:
-    return segment << 40 | offset
 
 
 def _size(batches: Sequence[Batch]) -> int:
