@@ -13,6 +13,7 @@ from framework.core.tasks import FailureClass
 from framework.core.templates import Lifetime
 from framework.errors import StoreError, UnavailableError
 from framework.runtime.telemetry import outlet
+from framework.runtime.telemetry import recorder as recorder_module
 from framework.runtime.telemetry.outlet import FULL, HELD_S, RETRY_CAP_S
 from tests.unit.core.rig import SMALL, T0, TEAM
 from tests.unit.runtime.telemetry.recording import RecordedRig
@@ -314,3 +315,17 @@ async def test_builds_that_end_before_the_hosts_are_known_have_their_price(rig: 
     await rig.settle(4)
     (build,) = rig.spool.builds()
     assert build.cost_micros == 10 * 500
+
+
+async def test_a_fault_at_the_start_costs_no_build(rig: RunningRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, task = rig.running()
+    other, _ = rig.running()
+    with monkeypatch.context() as patched:
+        patched.setattr(recorder_module, "reached", lambda _: 1 / 0)
+        rig.crash()
+    rig.run()
+    await rig.settle(2)
+    for each in list(rig.state.tasks.values()):
+        rig.update(each, "TASK_FINISHED", FailureClass.PASSED)
+    await rig.settle(4)
+    assert {build.id for build in rig.spool.builds()} == {task.request_id, other.id}
