@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 
 from framework.core.stories import Stage
+from framework.telemetry.figures import figures
 from framework.telemetry.records import RECORD_VERSION, BuildRecord, ChangeRecord
 
 TENANTS = 2000
@@ -48,6 +49,7 @@ def drawn(number: int, ended_at_ms: int) -> BuildRecord:
     started = ended_at_ms - run_ms
     connected = started - 40
     mem_mib = (512, 1024, 2048, 4096, 8192)[job % 5]
+    used_cpu_ms, peak_mem_mib = int(run_ms * chance.random()), round(mem_mib * chance.random(), 1)
     return BuildRecord(
         id=build_id(number),
         at_ms=ended_at_ms,
@@ -68,15 +70,15 @@ def drawn(number: int, ended_at_ms: int) -> BuildRecord:
         template_version="3f2a9c11",
         host=f"host-{int(chance.random() * HOSTS):03d}",
         image="registry.example.com/build/maven:3.9",
-        used_cpu_ms=int(run_ms * chance.random()),
-        peak_mem_mib=round(mem_mib * chance.random(), 1),
+        used_cpu_ms=used_cpu_ms,
+        peak_mem_mib=peak_mem_mib,
         claimed_at_ms=connected - wait_ms + 20,
         launched_at_ms=connected - wait_ms + 60,
         running_at_ms=connected - 900,
         connected_at_ms=connected,
         started_at_ms=started,
         wait_ms=wait_ms,
-        run_ms=run_ms,
+        **figures(1000, mem_mib, peak_mem_mib, run_ms),
         result="SUCCESS" if result_class == "passed" else "FAILURE",
         message="" if result_class == "passed" else "script returned exit code 1",
         build_url=f"job/product-{tenant:04d}/job/service-{job:02d}/{number}/",

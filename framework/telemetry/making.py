@@ -13,6 +13,7 @@ from framework.core.answers import Health, TenantUse
 from framework.core.resources import Resources
 from framework.core.stories import Stage, ending, stage
 from framework.core.tasks import FailureClass, Outcome, Request, RequestState, Task
+from framework.telemetry.figures import figures
 from framework.telemetry.prices import Cost
 from framework.telemetry.records import (
     MAX_NAME_BYTES,
@@ -105,7 +106,12 @@ def build_record(request: Request, spent: Spent, waited_for: str = "") -> BuildR
         connected_at_ms=times.connected_at_ms,
         started_at_ms=times.started_at_ms,
         wait_ms=None if ready_at_ms is None else ready_at_ms - times.queued_at_ms,
-        run_ms=None if times.started_at_ms is None else max(0, ms(over_at) - times.started_at_ms),
+        **figures(
+            record.asked_cpu_millis,
+            record.asked_mem_mib,
+            outcome.peak_mem_mib,
+            None if times.started_at_ms is None else max(0, ms(over_at) - times.started_at_ms),
+        ),
         waited_for=waited_for,
         result="" if side is None else bounded_name(side.result or ""),
         message=message_of(request, outcome),

@@ -9,6 +9,7 @@ import msgspec
 from framework.core.jenkins import JenkinsSide, PooledBuild
 from framework.core.tasks import Request, RequestState
 from framework.core.templates import Lifetime
+from framework.telemetry.figures import figures
 from framework.telemetry.making import Spent, bounded_name, bounded_text, message_of, ms, plain_record, times_of
 from framework.telemetry.prices import Cost
 from framework.telemetry.records import BuildRecord
@@ -108,8 +109,9 @@ def _record(
     )
     started_at_ms = ms(build.served_at) if times.started_at_ms is None else times.started_at_ms
     ready_at_ms = started_at_ms if times.connected_at_ms is None else times.connected_at_ms
+    record = plain_record(request, build.task, f"{request.id}+{build.number}", build.served_at, spent)
     return msgspec.structs.replace(
-        plain_record(request, build.task, f"{request.id}+{build.number}", build.served_at, spent),
+        record,
         queued_at_ms=times.queued_at_ms,
         queue_item=None if build.item is None else build.item.number,
         label=bounded_name(build.label),
@@ -119,7 +121,7 @@ def _record(
         connected_at_ms=times.connected_at_ms,
         started_at_ms=started_at_ms,
         wait_ms=ready_at_ms - times.queued_at_ms,
-        run_ms=ms(build.served_at) - started_at_ms,
+        **figures(record.asked_cpu_millis, record.asked_mem_mib, None, ms(build.served_at) - started_at_ms),
         waited_for=waited_for if first else "",
         result=bounded_name(build.result or ""),
         build_url=bounded_text(build.build_url),

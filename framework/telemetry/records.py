@@ -69,6 +69,9 @@ class BuildRecord(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     started_at_ms: int | None = None  # Jenkins gave its agent the build; of a job, that it ran
     wait_ms: int | None = None  # from queued until connected, or until its job ran
     run_ms: int | None = None  # from started until ended
+    asked_cpu_ms: int = 0  # ``asked_cpu_millis`` for that long; this and the next two are there to be summed up
+    asked_mem_mib_s: int = 0  # ``asked_mem_mib`` for that long
+    peak_mem_mib_s: int = 0  # ``peak_mem_mib`` for that long; 0 too where nobody measured it
     waited_for: str = ""  # what it waited for most: a reason of ``framework.telemetry.reasons``; empty: it hardly did
     result: str = ""  # as Jenkins spells it, where it told one
     message: str = ""  # why it ended so, for one that did not pass

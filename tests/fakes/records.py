@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from framework.telemetry.figures import figures
 from framework.telemetry.records import RECORD_VERSION, BuildRecord, ChangeRecord, Kind, Record, SampleRecord
 from framework.telemetry_ports import Batch
 
@@ -38,7 +39,9 @@ def build(build_id: str, at_ms: int = FIRST_DAY_MS, run_ms: int | None = MINUTE_
         "started_at_ms": started_ms,
         "run_ms": run_ms,
     }
-    return BuildRecord(**(plain | changes))
+    told = plain | changes
+    told |= figures(told["asked_cpu_millis"], told["asked_mem_mib"], told.get("peak_mem_mib"), told["run_ms"])
+    return BuildRecord(**told)
 
 
 def change(build_id: str, state: str, at_ms: int = FIRST_DAY_MS, attempt: int = 1, **changes: Any) -> ChangeRecord:

@@ -6,7 +6,7 @@ import logging
 import re
 import ssl
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from framework.telemetry_ports import BusyError, OperatorError
 from framework.telemetry_settings import ElasticsearchSettings
 
 Answer = TypeVar("Answer")
+Other = TypeVar("Other")
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -55,6 +56,14 @@ class Cause(msgspec.Struct, frozen=True):
 
 class _Failure(msgspec.Struct, frozen=True):
     error: Cause | str
+
+
+class _Status(msgspec.Struct, frozen=True):
+    status: int
+
+
+class _Both(msgspec.Struct, frozen=True):
+    responses: tuple[msgspec.Raw, msgspec.Raw]
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -143,7 +152,7 @@ class ElasticsearchEdge:
         except UnsupportedProductError as error:
             raise self._other_product(error) from error
         except ApiError as error:
-            raise self._failed(error) from error
+            raise self._meant(error.meta.status, error.body, error.meta.headers) from error
         except ConnectionTimeout as error:
             raise UnavailableError(f"Elasticsearch at {self._where} gave no answer in {self.timeout_s:g} s") from error
         except TlsError as error:
@@ -157,7 +166,25 @@ class ElasticsearchEdge:
 
     def ask(self, wanted: type[Answer], method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
         """A good answer as what it has to be. Raises as ``call``."""
-        answer = self.call(method, path, body)
+        return self._read(self.call(method, path, body), wanted)
+
+    def ask_both(
+        self, wanted: tuple[type[Answer], type[Other]], searched: Mapping[str, Any], bodies: Sequence[Mapping[str, Any]]
+    ) -> tuple[Answer, Other]:
+        """Two searches that are made at once, of what ``searched`` says. Raises as ``call``."""
+        lines = [line for body in bodies for line in (msgspec.json.encode(searched), msgspec.json.encode(body))]
+        answer = self.call("POST", "/_msearch", b"\n".join((*lines, b"")), content_type=NDJSON)
+        first, second = self._read(answer, _Both).responses
+        return self._one(first, wanted[0]), self._one(second, wanted[1])
+
+    def _one(self, answer: msgspec.Raw, wanted: type[Answer]) -> Answer:
+        """Of several in one."""
+        status = self._read(answer, _Status).status
+        if status >= 400:
+            raise self._meant(status, bytes(answer), {})
+        return self._read(answer, wanted)
+
+    def _read(self, answer: bytes | msgspec.Raw, wanted: type[Answer]) -> Answer:
         try:
             return msgspec.json.decode(answer, type=wanted)
         except msgspec.MsgspecError as error:
@@ -180,9 +207,9 @@ class ElasticsearchEdge:
             "check telemetry.elasticsearch.urls, and whether a proxy takes away the header X-Elastic-Product"
         )
 
-    def _failed(self, error: ApiError) -> ButleryError:
-        status = error.meta.status
-        kind, reason = told(error.body)
+    def _meant(self, status: int, body: object, headers: Mapping[str, str]) -> ButleryError:
+        """What an answer means that is none."""
+        kind, reason = told(body)
         if status == 401:
             return OperatorError(f"Elasticsearch at {self._where} does not let us in: {self._who} (401)")
         if kind == "cluster_block_exception":
@@ -190,7 +217,7 @@ class ElasticsearchEdge:
         if status == 403:
             return OperatorError(f"Elasticsearch at {self._where} forbids what is needed: {self._who}; {reason} (403)")
         if status == 429:
-            return BusyError(f"Elasticsearch is busy: {reason} (429)", _retry_after_s(error.meta.headers))
+            return BusyError(f"Elasticsearch is busy: {reason} (429)", _retry_after_s(headers))
         if status >= 500 or status == 408:
             return UnavailableError(f"Elasticsearch at {self._where} cannot do it now: {reason} ({status})")
         return RefusedError(status, kind, reason)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from framework.edges.elasticsearch import mapping
-from framework.edges.elasticsearch.edge import Answer, ElasticsearchEdge, RefusedError
+from framework.edges.elasticsearch.edge import Answer, ElasticsearchEdge, Other, RefusedError
 from framework.telemetry.asking import (
     DAY_MS,
     END_MS,
@@ -65,11 +66,28 @@ class Searching:
         """
         whole = "ignore_unavailable=true&allow_partial_search_results=false"
         path = f"/{mapping.alias(self._prefix, kind)}/_search?{whole}"
+        with self._asking():
+            return self._edge.ask(wanted, "POST", path, body)
+
+    def ask_both(
+        self,
+        kind: Kind,
+        first: tuple[type[Answer], Mapping[str, Any]],
+        second: tuple[type[Other], Mapping[str, Any]],
+    ) -> tuple[Answer, Other]:
+        """As ``ask``, two at once: each is a matter of one processor for a while."""
+        index = mapping.alias(self._prefix, kind)
+        searched = {"index": index, "ignore_unavailable": True, "allow_partial_search_results": False}
+        with self._asking():
+            return self._edge.ask_both((first[0], second[0]), searched, (first[1], second[1]))
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
         try:
             if not self._checked:
                 self._edge.check()
                 self._checked = True
-            return self._edge.ask(wanted, "POST", path, body)
+            yield
         except RefusedError as error:
             raise OperatorError(str(error)) from error
 

@@ -19,9 +19,10 @@ from framework.telemetry.asking import DAY_MS, MOST_GROUPS, bounded, within
 from framework.telemetry.records import Kind
 from framework.telemetry_ports import Dimension, Order, Percentiles, Stats, StatsAnswer, StatsQuery
 
-PAGE = 10_000
-PAGE_WITH_PERCENTILES = 1000
-"""Groups of which Elasticsearch has percentiles in memory at once: of each some 20 kB."""
+PAGE = 50_000
+"""Groups of one answer; Elasticsearch's own bound is 65,536, and each answer is a look at every build."""
+PAGE_WITH_PERCENTILES = 2500
+"""Those of which Elasticsearch has percentiles in memory at once: of each some 20 kB."""
 _INTERVALS = {Dimension.DAY: "1d", Dimension.HOUR: "1h"}
 _FILTERS = ("tenant", "job", "label", "template")
 
@@ -34,13 +35,12 @@ def _percentiles(field: str) -> dict[str, Any]:
     return {"percentiles": {"field": field, **how}}
 
 
-def _mean(field: str) -> dict[str, Any]:
-    """Weighted by how long each build ran: times the sum of that, it is what was asked for or used over that time."""
-    return {"weighted_avg": {"value": {"field": field}, "weight": {"field": "run_ms"}}}
-
-
 def _sum(field: str) -> dict[str, Any]:
     return {"sum": {"field": field}}
+
+
+def _where_known(known: str, field: str) -> dict[str, Any]:
+    return {"filter": {"exists": {"field": known}}, "aggs": {"asked": _sum(field)}}
 
 
 _WAITS = {"waits": _percentiles("wait_ms")}
@@ -51,18 +51,14 @@ _SUMS: dict[str, Any] = {
     "attempts": _sum("attempts"),
     "currencies": {"terms": {"field": "currency", "size": 1000}, "aggs": _COST},
     "priced": {"value_count": {"field": "cost_micros"}},
-    "ran_ms": _sum("run_ms"),
-    "asked_cpu": _mean("asked_cpu_millis"),
-    "asked_mem": _mean("asked_mem_mib"),
-    "measured_cpu": {
-        "filter": {"exists": {"field": "used_cpu_ms"}},
-        "aggs": {"ran_ms": _sum("run_ms"), "asked": _mean("asked_cpu_millis"), "used": _sum("used_cpu_ms")},
-    },
-    "measured_mem": {
-        "filter": {"exists": {"field": "peak_mem_mib"}},
-        "aggs": {"ran_ms": _sum("run_ms"), "asked": _mean("asked_mem_mib"), "used": _mean("peak_mem_mib")},
-    },
+    "asked_cpu": _sum("asked_cpu_ms"),
+    "used_cpu": _sum("used_cpu_ms"),
+    "measured_cpu": _where_known("used_cpu_ms", "asked_cpu_ms"),
+    "asked_mem": _sum("asked_mem_mib_s"),
+    "peak_mem": _sum("peak_mem_mib_s"),
+    "measured_mem": _where_known("peak_mem_mib", "asked_mem_mib_s"),
 }
+_ALL = {**_SUMS, **_PERCENTILES}
 _ORDERED_BY: dict[Order, dict[str, Any]] = {Order.BUILDS: {}, Order.KEY: {}, Order.COST: _COST, Order.WAIT: _WAITS}
 
 
@@ -98,9 +94,7 @@ class _Classes(msgspec.Struct, frozen=True):
 
 
 class _Measured(msgspec.Struct, frozen=True):
-    ran_ms: _Number
     asked: _Number
-    used: _Number
 
 
 class _Figures(msgspec.Struct, frozen=True):
@@ -110,10 +104,11 @@ class _Figures(msgspec.Struct, frozen=True):
     attempts: _Number
     currencies: _Currencies
     priced: _Number
-    ran_ms: _Number
     asked_cpu: _Number
-    asked_mem: _Number
+    used_cpu: _Number
     measured_cpu: _Measured
+    asked_mem: _Number
+    peak_mem: _Number
     measured_mem: _Measured
     waits: _Parts
     runs: _Parts
@@ -156,22 +151,12 @@ class _TotalAnswer(msgspec.Struct, frozen=True):
     aggregations: _Figures | None = None
 
 
-class _First(msgspec.Struct, frozen=True):
-    groups: _Groups
-    waits: _Parts
-    runs: _Parts
-
-
-class _FirstAnswer(msgspec.Struct, frozen=True):
-    aggregations: _First | None = None
-
-
 class _GroupsOf(msgspec.Struct, frozen=True):
     groups: _Groups
 
 
 class _GroupsAnswer(msgspec.Struct, frozen=True):
-    aggregations: _GroupsOf
+    aggregations: _GroupsOf | None = None
 
 
 class _RanksOf(msgspec.Struct, frozen=True):
@@ -179,7 +164,7 @@ class _RanksOf(msgspec.Struct, frozen=True):
 
 
 class _RanksAnswer(msgspec.Struct, frozen=True):
-    aggregations: _RanksOf
+    aggregations: _RanksOf | None = None
 
 
 NOTHING = Stats({}, 0, {}, 0, None, None, {}, 0, 0, 0, 0, 0, 0, 0)
@@ -195,7 +180,7 @@ def stats(searching: Searching, query: StatsQuery) -> StatsAnswer:
         return StatsAnswer([], NOTHING, more=False)
     limit = bounded(query.limit, MOST_GROUPS)
     try:
-        one = _Asking(searching, filters, tuple(dict.fromkeys(query.by)), query.order, limit)
+        one = _Asking(searching, filters, query, limit)
         if one.by and limit:
             return one.answer()
         total = one.total()
@@ -209,48 +194,65 @@ class _Asking:
         self,
         searching: Searching,
         filters: list[dict[str, Any]],
-        by: tuple[Dimension, ...],
-        order: Order,
+        query: StatsQuery,
         limit: int,
     ) -> None:
         self._searching = searching
         self._filters = filters
-        self.by = by
-        self._order = order
+        self.by = tuple(dict.fromkeys(query.by))
+        self._of_one_tenant = query.tenant is not None
+        self._order = query.order
         self._limit = limit
 
     def answer(self) -> StatsAnswer:
-        """Where all groups are among the first that are told, they sum up to the total but for its percentiles."""
-        groups = self._composite(self._limit + 1, {**_SUMS, **_PERCENTILES})
-        first = self._ask(_FirstAnswer, {"groups": groups, **_PERCENTILES}).aggregations
-        if first is None:
-            return StatsAnswer([], NOTHING, more=False)
-        found = [self._group(bucket) for bucket in first.groups.buckets]
-        more = len(found) > self._limit
-        if more and self._order is not Order.KEY:
-            found = self._told_of(self._ranked())
-        total = self.total() if more else _added(found, _read(first.waits), _read(first.runs))
+        """Where there may be many groups it is found out first which are told; the total meanwhile."""
+        if self._order is Order.KEY or self._may_be_few():
+            page, total = self._beside_total(_GroupsAnswer, self._composite(self._limit + 1, _ALL))
+            found = [] if page.aggregations is None else [self._group(one) for one in page.aggregations.groups.buckets]
+            more = len(found) > self._limit
+            if more and self._order is not Order.KEY:
+                found = self._told_of(self._first(self._ranked(self._ranks())))
+        else:
+            ranks, total = self._beside_total(_RanksAnswer, self._by_rank())
+            ranked = self._ranked(ranks)
+            more = len(ranked) > self._limit
+            found = self._told_of(self._first(ranked))
         ordered = sorted(found, key=lambda group: _place(self._order, group))
         return StatsAnswer(ordered[: self._limit], total, more)
 
-    def total(self) -> Stats:
-        answer = self._ask(_TotalAnswer, {**_SUMS, **_PERCENTILES}, counted=True)
-        return NOTHING if answer.aggregations is None else _stats({}, answer.hits.total.value, answer.aggregations)
+    def _may_be_few(self) -> bool:
+        """Of one tenant, and by anything but tenant and job, there seldom are more groups than are told."""
+        return self._of_one_tenant or not {Dimension.TENANT, Dimension.JOB} & set(self.by)
 
-    def _ranked(self) -> list[Key]:
-        """The keys of the groups to tell."""
+    def _beside_total(self, wanted: type[Answer], groups: dict[str, Any]) -> tuple[Answer, Stats]:
+        asked = wanted, self._body({"groups": groups})
+        answer, total = self._searching.ask_both(Kind.BUILDS, asked, (_TotalAnswer, self._body(_ALL, counted=True)))
+        return answer, _total(total)
+
+    def total(self) -> Stats:
+        return _total(self._ask(_TotalAnswer, self._body(_ALL, counted=True)))
+
+    def _by_rank(self, after: dict[str, str | int | None] | None = None) -> dict[str, Any]:
         size = PAGE_WITH_PERCENTILES if self._order is Order.WAIT else PAGE
+        return self._composite(size, _ORDERED_BY[self._order], after)
+
+    def _ranks(self, after: dict[str, str | int | None] | None = None) -> _RanksAnswer:
+        return self._ask(_RanksAnswer, self._body({"groups": self._by_rank(after)}))
+
+    def _ranked(self, answer: _RanksAnswer) -> list[tuple[float, Key]]:
+        """All groups, with what puts them into their order; from the first page of them on."""
         found: list[tuple[float, Key]] = []
-        after = None
-        while True:
-            groups = self._composite(size, _ORDERED_BY[self._order], after)
-            told = self._ask(_RanksAnswer, {"groups": groups}).aggregations.groups
+        while answer.aggregations is not None:
+            told = answer.aggregations.groups
             found += [(-self._rank(bucket), self._key(bucket.key)) for bucket in told.buckets]
-            if len(told.buckets) < size:
+            if told.after_key is None or not told.buckets:
                 break
-            after = told.after_key
-        found.sort(key=lambda one: (one[0], _texts(one[1])))
-        return [key for _, key in found[: self._limit]]
+            answer = self._ranks(told.after_key)
+        return found
+
+    def _first(self, ranked: list[tuple[float, Key]]) -> list[Key]:
+        """The keys of the groups to tell."""
+        return [key for _, key in sorted(ranked, key=lambda one: (one[0], _texts(one[1])))[: self._limit]]
 
     def _rank(self, bucket: _Rank) -> float:
         if bucket.cost is not None:
@@ -261,13 +263,18 @@ class _Asking:
         return bucket.doc_count
 
     def _told_of(self, keys: Sequence[Key]) -> list[Stats]:
+        if not keys:
+            return []
         wanted = set(keys)
         filters = [self._among(dimension, {key[place] for key in keys}) for place, dimension in enumerate(self.by)]
         found: list[Stats] = []
         after = None
         while len(found) < len(wanted):
-            groups = self._composite(PAGE_WITH_PERCENTILES, {**_SUMS, **_PERCENTILES}, after)
-            told = self._ask(_GroupsAnswer, {"groups": groups}, filters).aggregations.groups
+            groups = self._composite(PAGE_WITH_PERCENTILES, _ALL, after)
+            answer = self._ask(_GroupsAnswer, self._body({"groups": groups}, filters)).aggregations
+            if answer is None:
+                break
+            told = answer.groups
             found += [self._group(bucket) for bucket in told.buckets if self._key(bucket.key) in wanted]
             after = told.after_key
             if after is None:
@@ -285,17 +292,14 @@ class _Asking:
             some.append(equal(dimension.value, ""))
         return {"bool": {"should": some}}
 
-    def _ask(
-        self,
-        wanted: type[Answer],
-        aggs: dict[str, Any],
-        filters: Iterable[dict[str, Any]] = (),
-        *,
-        counted: bool = False,
-    ) -> Answer:
-        query = {"bool": {"filter": [*self._filters, *filters]}}
-        body = {"size": 0, "query": query, "track_total_hits": counted, "aggs": aggs}
+    def _ask(self, wanted: type[Answer], body: dict[str, Any]) -> Answer:
         return self._searching.ask(wanted, Kind.BUILDS, body)
+
+    def _body(
+        self, aggs: dict[str, Any], filters: Iterable[dict[str, Any]] = (), *, counted: bool = False
+    ) -> dict[str, Any]:
+        query = {"bool": {"filter": [*self._filters, *filters]}}
+        return {"size": 0, "query": query, "track_total_hits": counted, "aggs": aggs}
 
     def _composite(
         self, size: int, aggs: dict[str, Any], after: dict[str, str | int | None] | None = None
@@ -330,7 +334,6 @@ def _begin(at_ms: int) -> str:
 
 
 def _stats(key: dict[str, str], builds: int, told: _Figures) -> Stats:
-    cpu, mem = told.measured_cpu, told.measured_mem
     return Stats(
         key=key,
         builds=builds,
@@ -340,21 +343,21 @@ def _stats(key: dict[str, str], builds: int, told: _Figures) -> Stats:
         runs=_read(told.runs),
         cost_micros={one.key: _whole(one.cost) for one in told.currencies.buckets if one.cost.value is not None},
         unpriced=builds - _whole(told.priced),
-        asked_cpu_ms=_over_time(told.asked_cpu, told.ran_ms),
-        used_cpu_ms=_whole(cpu.used),
-        measured_cpu_ms=_over_time(cpu.asked, cpu.ran_ms),
-        asked_mem_mib_s=_over_time(told.asked_mem, told.ran_ms),
-        peak_mem_mib_s=_over_time(mem.used, mem.ran_ms),
-        measured_mem_mib_s=_over_time(mem.asked, mem.ran_ms),
+        asked_cpu_ms=_whole(told.asked_cpu),
+        used_cpu_ms=_whole(told.used_cpu),
+        measured_cpu_ms=_whole(told.measured_cpu.asked),
+        asked_mem_mib_s=_whole(told.asked_mem),
+        peak_mem_mib_s=_whole(told.peak_mem),
+        measured_mem_mib_s=_whole(told.measured_mem.asked),
     )
+
+
+def _total(told: _TotalAnswer) -> Stats:
+    return NOTHING if told.aggregations is None else _stats({}, told.hits.total.value, told.aggregations)
 
 
 def _whole(number: _Number) -> int:
     return round(number.value or 0)
-
-
-def _over_time(mean: _Number, ran_ms: _Number) -> int:
-    return round((mean.value or 0) * (ran_ms.value or 0) / 1000)
 
 
 def _read(parts: _Parts) -> Percentiles | None:
@@ -374,14 +377,3 @@ def _place(order: Order, group: Stats) -> tuple[float, tuple[str, ...]]:
     elif order is Order.WAIT:
         rank = -1 if group.waits is None else group.waits.p99_ms
     return -rank, tuple(group.key.values())
-
-
-def _added(groups: Sequence[Stats], waits: Percentiles | None, runs: Percentiles | None) -> Stats:
-    sums: dict[str, Any] = {}
-    for name in Stats.__struct_fields__:
-        values = [getattr(group, name) for group in groups]
-        if name in ("by_class", "cost_micros"):
-            sums[name] = {key: sum(one.get(key, 0) for one in values) for key in {key for one in values for key in one}}
-        elif name not in ("key", "waits", "runs"):
-            sums[name] = sum(values)
-    return Stats(key={}, waits=waits, runs=runs, **sums)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from framework.telemetry.figures import figures
 from framework.telemetry.records import RECORD_VERSION, BuildRecord
 
 DAY_MS = 86_400_000
@@ -35,4 +36,6 @@ def past_build(number: int = 0, **given: Any) -> BuildRecord:
         "template": "maven",
         "host": "host-1",
     }
-    return BuildRecord(**told | given)
+    told |= given
+    told |= figures(told["asked_cpu_millis"], told["asked_mem_mib"], told.get("peak_mem_mib"), told["run_ms"])
+    return BuildRecord(**told)
