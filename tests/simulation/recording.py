@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +19,7 @@ from framework.core.tasks import SPARES, Request, RequestState, Task
 from framework.edges.spool import FileSpool
 from framework.errors import UnavailableError
 from framework.ports import Store
+from framework.runtime.telemetry.beside import THREADS, beside
 from framework.runtime.telemetry.costs import Costs
 from framework.runtime.telemetry.metrics import Metrics
 from framework.runtime.telemetry.prices import PriceWatch
@@ -153,7 +156,7 @@ class Recording(Simulation):
             return
         self._running.cancel()
         self._loop.run_until_complete(asyncio.wait([self._running]))
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.run_until_complete(_idle())
         self._loop.close()
         before, self.lives = self.spool, self.lives + 1
         shutil.copytree(self._folder(self.lives - 1), self._folder(self.lives))
@@ -234,6 +237,12 @@ class Recording(Simulation):
     def ended(self) -> list[Request]:
         found = self.disk.load_requests().values()
         return [each for each in found if each.state is RequestState.ENDED and each.tenant != SPARES]
+
+
+async def _idle() -> None:
+    """Once nothing is under way on telemetry's threads."""
+    barrier = threading.Barrier(THREADS)
+    await asyncio.gather(*(beside(partial(barrier.wait, PATIENCE_S)) for _ in range(THREADS)))
 
 
 def _by_id(records: Sequence[R]) -> dict[str, list[R]]:
