@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.api import Api
-from benchmarks.cluster import interruptible
+from benchmarks.cluster import ended, interruptible
 from benchmarks.demand.prepared import LABEL, Agent, prepare
 from benchmarks.demand.telling import Master, play
 from benchmarks.figures import percentile, rounded
@@ -142,12 +142,7 @@ def _scheduler(directory: Path) -> Iterator[tuple[Api, int]]:
         yield Api(f"http://127.0.0.1:{port}", token), process.pid
     finally:
         os.sched_setaffinity(0, cores)
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ended(process, STOP_TIMEOUT_S)
 
 
 def _await(process: subprocess.Popen[bytes], url: str) -> None:

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from agents.spec import HostPolicy
 from benchmarks.api import Api
-from benchmarks.cluster import Say, interruptible
+from benchmarks.cluster import Say, ended, interruptible
 from framework.errors import UnavailableError
 from framework.local import isolation, mesos_package
 from framework.local.cluster import MesosCluster, free_port, get_json
@@ -198,12 +198,7 @@ def _scheduler(
     try:
         yield _Scheduler(process, Api(f"http://127.0.0.1:{port}", token), log)
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ended(process, STOP_TIMEOUT_S)
 
 
 def _paced(api: Api, zookeeper: ZooKeeperServer, builds: int) -> tuple[set[str], float]:

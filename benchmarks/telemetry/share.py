@@ -22,7 +22,7 @@ import yaml
 
 from agents.spec import HostPolicy
 from benchmarks.api import Api
-from benchmarks.cluster import Say
+from benchmarks.cluster import Say, ended
 from benchmarks.figures import rounded
 from benchmarks.telemetry.writer import BUILDS_PER_S
 from framework.errors import UnavailableError
@@ -163,12 +163,7 @@ def _scheduler(directory: Path, mesos_url: str, telemetry: Mapping[str, Any]) ->
         _await(process, f"http://127.0.0.1:{port}/v1/health", log)
         yield Api(f"http://127.0.0.1:{port}", token), spent
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        ended(process, STOP_TIMEOUT_S)
 
 
 def _await(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

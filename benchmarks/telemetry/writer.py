@@ -32,14 +32,63 @@ RETOLD_AT_ONCE = 200
 TELL_S = 0.2
 
 
-def run(directory: Path, url: str, prefix: str, begin: float, fast: int, speed: float) -> None:
-    """``fast`` builds come ``speed`` times as fast as they would, the others as they would, until its
+class _Builds:
+    """As they are told into the spool, by their numbers."""
 
-    standard input ends."""
+    def __init__(self, spool: FileSpool, begin: float) -> None:
+        self._spool = spool
+        self._begin = begin
+        self.told = max(0, math.floor((spool.told_until - begin) * BUILDS_PER_S + 0.5))
+
+    def tell_again(self) -> None:
+        """As a scheduler does that comes up."""
+        for first in range(max(0, self.told - round(HELD_S * BUILDS_PER_S)), self.told, RETOLD_AT_ONCE):
+            self._tell(first, min(self.told, first + RETOLD_AT_ONCE), again=True)
+
+    def tell(self, count: int) -> None:
+        self._tell(self.told, self.told + count, again=False)
+        self.told += count
+
+    def _tell(self, first: int, end: int, *, again: bool) -> None:
+        builds = [past.drawn(number, round(1000 * self._ended(number))) for number in range(first, end)]
+        changes = [step for build in builds for step in past.changes_of(build)]
+        batches = [Batch.of(Kind.BUILDS, builds, again=again), Batch.of(Kind.CHANGES, changes, again=again)]
+        if not self._spool.append(batches, self._ended(end)):
+            raise SystemExit("the spool is full")
+
+    def _ended(self, number: int) -> float:
+        return self._begin + number / BUILDS_PER_S
+
+
+def run(directory: Path, url: str, prefix: str, begin: float, fast: int, speed: float) -> None:
+    """``fast`` builds come ``speed`` times as fast as they would, the others as they would; until standard input ends,
+
+    and all are taken.
+    """
     sink = ElasticsearchSink(settings_for(url, prefix, rollover_docs=ROLLOVER_DOCS))
     clock = SystemClock()
     spool = FileSpool(directory, {sink.name: sink.kinds}, SPOOL_BYTES, clock)
     shipper = Shipper(spool, sink, clock, SystemChance())
+    builds = _Builds(spool, begin)
+    builds.tell_again()
+    over = _end_of_input()
+    shipper.start()
+    said_at, due = 0.0, time.monotonic()
+    while not over.is_set() or spool.depth(sink.name).records:
+        if not over.is_set():
+            builds.tell(round(BUILDS_PER_S * FLUSH_EVERY_S))
+        if time.monotonic() - said_at > TELL_S:
+            said_at = time.monotonic()
+            _say(builds.told, spool, shipper)
+        due += FLUSH_EVERY_S / (speed if builds.told < fast else 1.0)
+        time.sleep(TELL_S if over.is_set() else max(0.0, due - time.monotonic()))
+    _say(builds.told, spool, shipper)
+    shipper.stop()
+    spool.close()
+    sink.close()
+
+
+def _end_of_input() -> threading.Event:
     over = threading.Event()
 
     def listen() -> None:
@@ -47,37 +96,7 @@ def run(directory: Path, url: str, prefix: str, begin: float, fast: int, speed: 
         over.set()
 
     threading.Thread(target=listen, daemon=True).start()
-
-    def tell(first: int, end: int, *, again: bool) -> None:
-        builds = [past.drawn(number, round(1000 * ended(number))) for number in range(first, end)]
-        changes = [step for build in builds for step in past.changes_of(build)]
-        batches = [Batch.of(Kind.BUILDS, builds, again=again), Batch.of(Kind.CHANGES, changes, again=again)]
-        if not spool.append(batches, ended(end)):
-            raise SystemExit("the spool is full")
-
-    def ended(number: int) -> float:
-        return begin + number / BUILDS_PER_S
-
-    told = max(0, math.floor((spool.told_until - begin) * BUILDS_PER_S + 0.5))
-    retold = max(0, told - round(HELD_S * BUILDS_PER_S)) if told else 0
-    for first in range(retold, told, RETOLD_AT_ONCE):
-        tell(first, min(told, first + RETOLD_AT_ONCE), again=True)
-    shipper.start()
-    said_at, due = 0.0, time.monotonic()
-    each = round(BUILDS_PER_S * FLUSH_EVERY_S)
-    while not over.is_set() or spool.depth(sink.name).records:
-        if not over.is_set():
-            tell(told, told + each, again=False)
-            told += each
-        if time.monotonic() - said_at > TELL_S:
-            said_at = time.monotonic()
-            _say(told, spool, shipper)
-        due += FLUSH_EVERY_S / (speed if told < fast else 1.0)
-        time.sleep(TELL_S if over.is_set() else max(0.0, due - time.monotonic()))
-    _say(told, spool, shipper)
-    shipper.stop()
-    spool.close()
-    sink.close()
+    return over
 
 
 def _say(told: int, spool: FileSpool, shipper: Shipper) -> None:
