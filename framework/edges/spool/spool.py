@@ -143,8 +143,10 @@ class FileSpool:
             for name, cursor in cursors.items():
                 begin = self._placed(cursor)
                 self._places[name] = _Place(self._kinds[name], begin, begin)
-                with suppress(OSError):
-                    save(self._directory, name, begin)
+            begins = {name: place.cursor for name, place in self._places.items()}
+        for name, begin in begins.items():  # not under the lock, for which the event loop waits too
+            with suppress(OSError):
+                save(self._directory, name, begin)
         self._note(track.losses)
 
     def _take(self) -> int:
