@@ -24,7 +24,7 @@ GATHER_S = 1.0
 RETRY_BASE_S = 0.5
 RETRY_CAP_S = 30.0
 OPERATOR_S = 60.0
-"""Between attempts while somebody has something to mend."""
+"""Between attempts while somebody has something to mend, at the most."""
 TEND_S = 120.0
 REJECTED_LOG_S = 600.0
 STOP_S = 5.0
@@ -92,14 +92,17 @@ class Shipper:
                 pause_s = min(MAX_RETRY_AFTER_S, max(pause_s, error.retry_after_s or 0.0))
                 self._smaller()
         except ButleryError as error:
-            pause_s = OPERATOR_S
+            pause_s = self._operator_s()
             self._failed(str(error))
         except Exception as error:
-            pause_s = OPERATOR_S
+            pause_s = self._operator_s()
             if not self._trouble:
                 log.exception("a consumer of records failed in a way that nobody foresaw", consumer=self._consumer.name)
             self._failed(f"a fault in butlery itself ({type(error).__name__}), see its log")
         return pause_s
+
+    def _operator_s(self) -> float:
+        return jittered(self._chance, 0, OPERATOR_S, OPERATOR_S)
 
     def _turn(self) -> float:
         now = self._clock.now()

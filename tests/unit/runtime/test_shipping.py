@@ -116,14 +116,14 @@ def test_one_failure_alone_is_not_logged(rig: Rig, caplog: pytest.LogCaptureFixt
 def test_what_an_operator_must_mend_is_tried_at_a_slow_pace(rig: Rig) -> None:
     rig.spool.append([builds("a")], 1.0)
     rig.fail(OperatorError("the password is wrong"))
-    assert [rig.shipper.turn() for _ in range(3)] == [OPERATOR_S] * 3
+    assert all(OPERATOR_S / 2 <= rig.shipper.turn() <= OPERATOR_S for _ in range(3))
     assert rig.trouble() == "the password is wrong"
 
 
 def test_a_fault_of_ours_is_logged_once_and_tried_again(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.spool.append([builds("a")], 1.0)
     rig.fail(KeyError("x"))
-    assert [rig.shipper.turn() for _ in range(3)] == [OPERATOR_S] * 3
+    assert all(OPERATOR_S / 2 <= rig.shipper.turn() <= OPERATOR_S for _ in range(3))
     assert rig.trouble() == "a fault in butlery itself (KeyError), see its log"
     assert len([record for record in caplog.records if record.exc_info]) == 1
     rig.mend()
