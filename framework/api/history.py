@@ -27,6 +27,7 @@ from framework.api.past import (
     StatsList,
     builds_csv,
     builds_json,
+    csv_of,
     stats_csv,
     stats_json,
     wants_csv,
@@ -112,6 +113,7 @@ class WaitingQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     tenant: Name | None = Field(None, description="By default the token's own, or all for the administrator.")
+    format: Format = None
 
 
 @router.get(
@@ -190,9 +192,16 @@ async def stats(
     return Response(await context.questions.ask(principal, answered), media_type=CSV if as_csv else JSON)
 
 
-@router.get("/waiting", summary="What builds wait for", responses=documented(401, 403, 422, 503))
-async def waiting(principal: Authenticated, context: Serving, query: Annotated[WaitingQuery, Query()]) -> WaitingOut:
-    """How many builds wait for what, by tenant, as last sampled (``telemetry.sample_every_s``)."""
+@router.get(
+    "/waiting",
+    summary="What builds wait for",
+    response_model=WaitingOut,
+    responses=documented(401, 403, 422, 503) | AS_CSV,
+)
+async def waiting(
+    request: Request, principal: Authenticated, context: Serving, query: Annotated[WaitingQuery, Query()]
+) -> WaitingOut | Response:
+    """How many builds wait for what, by tenant, as last sampled (``telemetry.sample_every_s``), in JSON or CSV."""
     only = own_tenant(principal, query.tenant)
     use = None if context.telemetry is None else context.telemetry.use
     if use is None:
@@ -203,6 +212,9 @@ async def waiting(principal: Authenticated, context: Serving, query: Annotated[W
         if one.waiting and only in (None, one.tenant.name)
     ]
     tenants.sort(key=lambda one: (-one.waiting, one.tenant))
+    if wants_csv(request, query.format):
+        rows = ((one.tenant, reason, count) for one in tenants for reason, count in one.reasons.items())
+        return Response(csv_of([("tenant", "reason", "builds")], rows), media_type=CSV)
     together: dict[str, int] = {}
     for one in tenants:
         for reason, count in one.reasons.items():

@@ -57,6 +57,7 @@ class NoisyQuery(Asked):
     """Without a begin, of the last 7 days."""
 
     limit: int = Field(20, ge=1, le=1000, description="Jobs.")
+    format: Format = None
 
 
 class SizeOut(BaseModel):
@@ -169,9 +170,16 @@ async def sizes(
     return Response(body, media_type=CSV if as_csv else JSON)
 
 
-@router.get("/noisy", summary="Beside which jobs builds take longer", responses=documented(401, 403, 422, 503))
-async def noisy(principal: Authenticated, context: Serving, query: Annotated[NoisyQuery, Query()]) -> NoisyOut:
-    """Compares how long builds of a job take beside each other job, and without it.
+@router.get(
+    "/noisy",
+    summary="Beside which jobs builds take longer",
+    response_model=NoisyOut,
+    responses=documented(401, 403, 422, 503) | AS_CSV,
+)
+async def noisy(
+    request: Request, principal: Authenticated, context: Serving, query: Annotated[NoisyQuery, Query()]
+) -> NoisyOut | Response:
+    """Compares how long builds of a job take beside each other job, and without it, in JSON or CSV.
 
     That they take longer does not say that it is that job's doing.
     """
@@ -191,7 +199,11 @@ async def noisy(principal: Authenticated, context: Serving, query: Annotated[Noi
             cut_short=cut_short,
         )
 
-    return await context.questions.ask(principal, answered)
+    found = await context.questions.ask(principal, answered)
+    if wants_csv(request, query.format):
+        rows = (one.model_dump().values() for one in found.jobs)
+        return Response(csv_of([NoisyJobOut.model_fields], rows), media_type=CSV)
+    return found
 
 
 @router.get("/{build_id}/neighbours", summary="Who ran beside a build", responses=documented(401, 404, 503))

@@ -13,7 +13,6 @@ from framework.cli.output import (
     brief,
     clock,
     money,
-    print_json,
     print_line,
     print_long_json,
     print_table,
@@ -136,41 +135,46 @@ def stats(
 
 
 def _print_stats(by: Sequence[str], groups: Sequence[Mapping[str, Any]], total: Mapping[str, Any]) -> None:
-    columns = [name.upper() for name in by] + ["BUILDS", "PASSED", "OTHERS"]
-    columns += [f"{what} {rank}" for what in ("WAIT", "RUN") for rank in ("P50", "P90", "P99")]
-    rows = [[*(brief(one["key"][name]) or "-" for name in by), *_figures(one)] for one in groups]
+    """UNPRICED is there where some are. What may be long comes last, so that the rest stays in its columns."""
+    columns = [*(name.upper() for name in by), "BUILDS", "PASSED", "WAIT P50", "P90", "P99", "RUN P50", "P90", "P99"]
+    unpriced = bool(total["unpriced"])
+    columns += ["COST", *(["UNPRICED"] if unpriced else []), "CPU", "MEM", "OTHERS"]
+    rows = [[*(brief(one["key"][name]) or "-" for name in by), *_figures(one, unpriced)] for one in groups]
     if by:
-        rows.append([*("all" if place == 0 else "" for place in range(len(by))), *_figures(total)])
+        rows.append([*("all" if place == 0 else "" for place in range(len(by))), *_figures(total, unpriced)])
     else:
-        rows = [[*_figures(total)]]
-    print_table([*columns, "COST", "UNPRICED", "CPU", "MEM"], rows)
+        rows = [[*_figures(total, unpriced)]]
+    print_table(columns, rows)
 
 
-def _figures(stats: Mapping[str, Any]) -> Iterator[Any]:
+def _figures(stats: Mapping[str, Any], unpriced: bool) -> Iterator[Any]:
     yield stats["builds"]
     yield _percent(stats["by_class"].get("passed", 0) / stats["builds"] if stats["builds"] else None)
-    others = sorted(((count, name) for name, count in stats["by_class"].items() if name != "passed"), reverse=True)
-    yield ", ".join(f"{count} {name}" for count, name in others) or "-"
     for what in ("waits", "runs"):
         found = stats[what] or {}
         yield from (_length(found.get(f"{rank}_ms")) for rank in ("p50", "p90", "p99"))
     yield ", ".join(money(micros, currency) for currency, micros in sorted(stats["cost_micros"].items())) or "-"
-    yield stats["unpriced"]
+    if unpriced:
+        yield stats["unpriced"]
     yield _percent(stats["cpu_efficiency"])
     yield _percent(stats["mem_efficiency"])
+    others = sorted(((count, name) for name, count in stats["by_class"].items() if name != "passed"), reverse=True)
+    yield ", ".join(f"{count} {name}" for count, name in others) or "-"
 
 
 def waiting(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
     server: Server = None,
     token_file: TokenFile = None,
     directory: Directory = None,
 ) -> None:
     """Count what builds wait for, by tenant, as last sampled. `butlery builds why BUILD` tells of one."""
-    found = connect(server, token_file, directory).get("/v1/builds/waiting", {"tenant": tenant})
-    if as_json:
-        print_json(found)
+    one_of(as_json, as_csv)
+    client = connect(server, token_file, directory)
+    found = to_show(client, "/v1/builds/waiting", {"tenant": tenant}, as_json=as_json, as_csv=as_csv)
+    if found is None:
         return
     say(f"{found['waiting']} builds waited at {clock(found['at'])}")
     rows = ((one["tenant"], one["waiting"], _counted(one["reasons"])) for one in found["tenants"])

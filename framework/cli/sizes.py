@@ -145,6 +145,7 @@ def noisy(
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(help="So many jobs at most.")] = 20,
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
     server: Server = None,
     token_file: TokenFile = None,
@@ -154,10 +155,11 @@ def noisy(
 
     FROM and TO hold SLOWER with a confidence of 95 %. That builds take longer beside a job need not be its doing.
     """
+    one_of(as_json, as_csv)
     params = {"tenant": tenant, "since": since, "until": until, "limit": limit}
-    found = connect(server, token_file, directory).get("/v1/builds/noisy", params)
-    if as_json:
-        print_json(found)
+    client = connect(server, token_file, directory)
+    found = to_show(client, "/v1/builds/noisy", params, as_json=as_json, as_csv=as_csv)
+    if found is None:
         return
     say(f"{found['builds']} builds since {clock(found['since_ms'] / 1000)} were compared")
     columns = ("TENANT", "JOB", "SLOWER", "FROM", "TO", "BESIDE", "WITHOUT", "JOBS", "CPUS ABOVE")

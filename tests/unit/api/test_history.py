@@ -288,6 +288,8 @@ async def test_what_builds_wait_for_is_counted(red: Client, admin: Client, telem
     assert (found["at"], found["waiting"], found["reasons"]) == (12.5, 4, {"mem_mib": 2, "quota": 2})
     assert [one["tenant"] for one in found["tenants"]] == ["red", "blue"]
     assert (await red("GET", "/v1/builds/waiting")).json()["waiting"] == 3
+    answer = await red("GET", "/v1/builds/waiting?format=csv")
+    assert answer.text == "tenant,reason,builds\r\nred,mem_mib,2\r\nred,quota,1\r\n"
 
 
 def test_the_models_are_the_records() -> None:

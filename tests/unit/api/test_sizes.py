@@ -110,6 +110,9 @@ async def test_tells_beside_whom_builds_take_longer(red: Client, admin: Client, 
     assert (hog["tenant"], hog["job"], hog["beside"], hog["without"]) == ("blue", "hog", 30, 30)
     assert 1.4 < hog["least"] <= hog["slower"] <= hog["most"] < 1.6
     assert (found["builds"], found["cut_short"]) == (60, False)
+    answer = await admin("GET", "/v1/builds/noisy", Accept="text/csv")
+    [row] = csv.DictReader(io.StringIO(answer.text))
+    assert (row["tenant"], row["job"], row["beside"]) == ("blue", "hog", "30")
     [hog] = (await red("GET", "/v1/builds/noisy?since=1d")).json()["jobs"]
     assert (hog["tenant"], hog["job"]) == ("", "")
     assert (await admin("GET", "/v1/builds/noisy?since=5m")).json()["jobs"] == []

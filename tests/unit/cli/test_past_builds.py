@@ -96,11 +96,14 @@ def test_the_list_of_the_state_says_how_to_look_further_back(as_red: Butlery) ->
 def test_statistics_are_a_table(as_red: Butlery) -> None:
     ended = as_red("builds", "stats", "--by", "tenant,result_class", "--order", "cost")
     heading, passed, oom, total = ended.out.splitlines()
-    assert heading.startswith("TENANT  RESULT_CLASS  BUILDS  PASSED  OTHERS")
-    assert "WAIT P99" in heading and heading.split()[-4:] == ["COST", "UNPRICED", "CPU", "MEM"]
+    assert heading.startswith("TENANT  RESULT_CLASS  BUILDS  PASSED  WAIT P50")
+    assert heading.split()[-10:-5] == ["P99", "RUN", "P50", "P90", "P99"]
+    assert heading.split()[-5:] == ["COST", "UNPRICED", "CPU", "MEM", "OTHERS"]
     assert passed.split()[:4] == ["red", "passed", "2", "100%"]
-    assert passed.split()[-5:] == ["1.25", "EUR", "0", "50%", "25%"]
-    assert "1 oom" in oom
+    assert passed.split()[-6:] == ["1.25", "EUR", "0", "50%", "25%", "-"]
+    assert oom.endswith("1 oom")
+    priced = as_red("builds", "stats", "--by", "result_class", "--job", "payments").out.splitlines()[0]
+    assert "COST" in priced and "UNPRICED" not in priced
     assert total.split()[:3] == ["all", "3", "67%"]
     assert "builds that ended from " in ended.err
     assert as_red("builds", "stats", "--json").json["total"]["builds"] == 3
@@ -141,6 +144,7 @@ def test_what_builds_wait_for_is_counted(as_admin: Butlery, serving: Serving) ->
     serving.telemetry.use = Use(12.5, [use], {"red": {"quota": 1, "mem_mib": 2}})
     ended = as_admin("builds", "waiting")
     assert ended.out.splitlines()[1].split(maxsplit=2) == ["red", "3", "2 mem_mib, 1 quota"]
+    assert as_admin("builds", "waiting", "--csv").out.splitlines()[1:] == ["red,quota,1", "red,mem_mib,2"]
     serving.telemetry.use = None
 
 
