@@ -78,6 +78,7 @@ FAMILIES = tuple(
         ("butlery_telemetry_records_dropped_total", "counter", "", "Changes and samples a full spool did not take."),
     )
 )
+_Rows = Iterable[tuple[tuple[str, ...], float]]
 _BY_NAME = {family.name: family for family in FAMILIES}
 
 
@@ -176,17 +177,17 @@ def _gauge(name: str, value: float) -> Metric:
     return _gauges(name, [((), value)])
 
 
-def _gauges(name: str, rows: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
-    family = _BY_NAME[name]
-    made = GaugeMetricFamily(name, family.help, labels=family.labels)
-    for labels, value in rows:
-        made.add_metric(labels, value)
-    return made
+def _gauges(name: str, rows: _Rows) -> Metric:
+    return _filled(GaugeMetricFamily, name, rows)
 
 
-def _counters(name: str, rows: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+def _counters(name: str, rows: _Rows) -> Metric:
+    return _filled(CounterMetricFamily, name, rows)
+
+
+def _filled(of_kind: type[GaugeMetricFamily | CounterMetricFamily], name: str, rows: _Rows) -> Metric:
     family = _BY_NAME[name]
-    made = CounterMetricFamily(name, family.help, labels=family.labels)
+    made = of_kind(name, family.help, labels=family.labels)
     for labels, value in rows:
         made.add_metric(labels, value)
     return made
