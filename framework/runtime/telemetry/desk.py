@@ -44,6 +44,8 @@ class Watch:
         sampling = asyncio.create_task(self.sampler.run())
         try:
             await self.recorder.run()
+        except Exception:  # the scheduler goes on without
+            log.exception("telemetry is at fault: no records go into the spool until this scheduler is started anew")
         finally:
             sampling.cancel()
             await asyncio.wait({sampling})

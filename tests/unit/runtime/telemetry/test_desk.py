@@ -18,6 +18,7 @@ from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.telemetry import beside
 from framework.runtime.telemetry.desk import TelemetryDesk
 from framework.runtime.telemetry.late_sink import LateSink
+from framework.runtime.telemetry.outlet import Outlet
 from framework.telemetry.records import Kind
 from framework.telemetry_ports import BuildQuery, Rejected, SpoolDepth
 from tests.fakes.clockwork import eventually
@@ -123,6 +124,19 @@ async def test_its_use_is_known_only_while_we_lead(make_desk: MakeDesk, rig: Rec
     watch.stop()
     await asyncio.wait_for(running, 20)
     assert (before, desk.use) == (None, None)
+
+
+async def test_a_fault_of_ours_ends_no_scheduler(
+    make_desk: MakeDesk, rig: RecordedRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = make_desk().watch(rig.state, rig.store)
+
+    async def flush(_: Outlet) -> None:
+        raise KeyError("x")
+
+    monkeypatch.setattr(Outlet, "_flush", flush)
+    await asyncio.wait_for(watch.run(), 20)
+    assert "telemetry is at fault" in caplog.text
 
 
 async def test_a_history_whose_disk_is_full_opens_once_there_is_room(
