@@ -155,20 +155,18 @@ class SizeKeeper:
                 continue
             began = self._clock.now()
             try:
-                builds = await beside(partial(self._past, key, began))
+                self._heed(key, await beside(partial(self._past, key, began)))
             except Exception as error:
                 if not failures and isinstance(error, ButleryError):
                     log.warning("sizes cannot be looked up", reason=str(error))
                 elif not failures:
                     log.exception("sizes cannot be looked up")
-                await self._clock.sleep(jittered(self._chance, failures, BASE_S, CAP_S))
+                pause_s = jittered(self._chance, failures, BASE_S, CAP_S)
+                self._after_others(key, began + pause_s)
+                await self._clock.sleep(pause_s)
                 failures += 1
                 continue
             failures = 0
-            self._news.pop(key, None)
-            known = self._jobs.get(key)
-            if known is not None:
-                self._heed(known, builds)
             await self._clock.sleep(min(PAUSE_S, max(0.0, self._clock.now() - began) * (1 / SHARE - 1)))
 
     def _next(self) -> tuple[_Key | None, float | None]:
@@ -180,6 +178,14 @@ class SizeKeeper:
         now = self._clock.now()
         key, known = min(self._jobs.items(), key=lambda one: one[1].look_at)
         return (key, None) if known.look_at <= now else (None, known.look_at)
+
+    def _after_others(self, key: _Key, at: float) -> None:
+        """Looks at it again then, once all others were: it may be the only one that cannot be looked at."""
+        known = self._jobs.get(key)
+        if known is not None:
+            known.look_at = at
+        if key in self._news:
+            self._news.move_to_end(key)
 
     def _past(self, key: _Key, now: float) -> list[BuildRecord]:
         tenant, job, template = key
@@ -193,8 +199,11 @@ class SizeKeeper:
         )
         return self._ask(query).builds
 
-    def _heed(self, known: _Known, builds: Sequence[BuildRecord]) -> None:
-        now = self._clock.now()
+    def _heed(self, key: _Key, builds: Sequence[BuildRecord]) -> None:
+        known, now = self._jobs.get(key), self._clock.now()
+        self._news.pop(key, None)
+        if known is None:
+            return
         known.look_at = now + LOOK_EVERY_S * self._chance.uniform(0.9, 1.1)
         failed = [build for build in builds if _failed_sized(build)]
         if failed:

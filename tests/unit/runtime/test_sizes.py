@@ -33,11 +33,14 @@ class Past:
         self.builds_held: list[BuildRecord] = []
         self.asked: list[BuildQuery] = []
         self.away = False
+        self.unreadable = ""
 
     def builds(self, query: BuildQuery) -> BuildPage:
         self.asked.append(query)
         if self.away:
             raise UnavailableError("it is away")
+        if query.job == self.unreadable:
+            raise ValueError("a record that nobody can read")
         return BuildPage(self.builds_held, None)
 
 
@@ -239,3 +242,13 @@ async def test_very_long_names_are_asked_for_as_they_are_kept(sizing: Sizing) ->
     sizing.asks(job="x" * 32_000)
     await sizing.looked()
     assert len(sizing.past.asked[0].job or "") == 256
+
+
+async def test_a_job_that_cannot_be_looked_at_keeps_no_other_from_its_size(sizing: Sizing) -> None:
+    sizing.past.builds_held, sizing.past.unreadable = good(), "unreadable"
+    sizing.asks(job="unreadable")
+    sizing.asks()
+    await sizing.looked()
+    sizing.clock.advance(sizes.BASE_S)
+    await sizing.looked(2)
+    assert (sizing.asks(), sizing.asks(job="unreadable")) == ((500, 1216), (2000, 4096))
