@@ -24,30 +24,31 @@ from framework.runtime.telemetry.families import Family
 _TYPES = {"int": "whole number", "float": "number", "str": "text", "dict[str, int]": "whole numbers by name"}
 
 
-class RecordsDirective(SphinxDirective):
+class _Directive(SphinxDirective):
     """Replaced by a table."""
 
     required_arguments = 1
+
+    def lines(self, told: Any) -> Iterator[str]:
+        """reStructuredText for what the argument names."""
+        raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
         module, _, name = self.arguments[0].partition(":")
         found = importlib.import_module(module)
         self.env.note_dependency(str(found.__file__))
-        lines = list(record_lines(getattr(found, name)))
+        lines = list(self.lines(getattr(found, name)))
         return self.parse_text_to_nodes(StringList(lines, source=str(found.__file__)))
 
 
-class MetricsDirective(SphinxDirective):
-    """Replaced by a table."""
+class RecordsDirective(_Directive):
+    def lines(self, told: Any) -> Iterator[str]:
+        return record_lines(told)
 
-    required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
-        module, _, name = self.arguments[0].partition(":")
-        found = importlib.import_module(module)
-        self.env.note_dependency(str(found.__file__))
-        lines = list(metric_lines(getattr(found, name)))
-        return self.parse_text_to_nodes(StringList(lines, source=str(found.__file__)))
+class MetricsDirective(_Directive):
+    def lines(self, told: Any) -> Iterator[str]:
+        return metric_lines(told)
 
 
 def metric_lines(families: Iterable[Family]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Agents get the size that their job's history says: real Mesos, executors and JVMs, and a stand-in for Jenkins."""
+"""Agents get the size that their job's history says: real Mesos, its executors, JVMs, and a stand-in for Jenkins."""
 
 from __future__ import annotations
 

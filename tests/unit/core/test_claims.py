@@ -279,15 +279,17 @@ def test_when_a_request_had_its_place_is_known_until_it_waits_again() -> None:
     rig = AgentsRig()
     request = rig.claimed()
     begun_at = rig.now
-    assert request.claimed_at == begun_at
+    assert (request.claimed_at, request.launched_at) == (begun_at, None)
     rig.now += 0.3
     rig.send(ev.NodeFailed(rig.claim(request).task_id, "down", 1.0))
-    assert request.claimed_at is None
+    assert (request.claimed_at, request.launched_at) == (None, None)
     rig.now += CLOSED_S + 1
     rig.offer("h1")
     rig.ready(request)
     rig.now += 0.2
-    assert request.claimed_at == request.launched_at > begun_at  # its node was made at once
+    launched_at = request.launched_at
+    assert launched_at is not None and launched_at > begun_at
+    assert (request.claimed_at,) == (launched_at,)  # its node was made at once
     rig.update(rig.task(request), "TASK_LOST")
     assert (request.claimed_at, request.launched_at) == (None, None)
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framework.edges.sqlite_history.packing import joined, pack, pack_one, unpacked, waits_and_runs
-from framework.edges.sqlite_history.spans import DAY_MS, HOUR_MS, pieces
+from framework.edges.sqlite_history.spans import HOUR_MS, pieces
+from framework.telemetry.asking import DAY_MS
 from framework.telemetry.histogram import bucket_of
 from framework.telemetry_ports import Dimension
 
