@@ -33,9 +33,11 @@ MAX_PASSED = 2000
 """At once, as many as may wait."""
 
 _HERE = re.compile(
-    r"/v1/(?:health|version|status|leader|telemetry|tenants|templates(?::match|/[A-Za-z0-9._-]{1,100})?"
+    r"/v1/(?:health|version|status|leader|telemetry(?:/resend)?|tenants|templates(?::match|/[A-Za-z0-9._-]{1,100})?"
     r"|jobs|jobs/(?P<job>[A-Za-z0-9._-]{1,100})(?:/wait)?)\Z"
 )
+_RESEND = "/v1/telemetry/resend"
+"""Of each scheduler's own spool, so whoever is asked does it; all else that is no GET is the leader's."""
 _OF_HISTORY = re.compile(r"/v1/builds/(?:past|stats|sizes|noisy)\Z")
 _OF_CONNECTION = frozenset(
     ("connection", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
@@ -79,7 +81,7 @@ class Forwarder:
         if not path.startswith("/v1/") or path == "/v1/health":
             return True
         found = _HERE.match(path) or (_OF_HISTORY.match(path) if self._history_here else None)
-        if request.method != "GET" or not found:
+        if not found or (request.method != "GET" and path != _RESEND):
             return False
         if self._leader_url() is None:
             return True

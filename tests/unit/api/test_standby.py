@@ -238,6 +238,7 @@ async def test_past_builds_are_the_leaders_but_where_all_have_the_same_history(
                     (await admin("GET", f"/v1/builds/{each}")).status_code for each in ("past", "stats", "waiting")
                 ]
                 assert (await admin("GET", "/v1/telemetry")).status_code == 200
+                assert (await admin("POST", "/v1/telemetry/resend")).json() == {"resent": 0}
             await app.state.forwarder.close()
             assert len(leader.requests) == passed_on
             assert statuses.count(200) == 3 - passed_on
