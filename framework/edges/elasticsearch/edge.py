@@ -158,7 +158,7 @@ class ElasticsearchEdge:
         except TlsError as error:
             raise OperatorError(f"Elasticsearch at {self._where}: {_tls(str(error.message))}") from error
         except TransportError as error:
-            reason = _short(str(error.message))
+            reason = _short(_innermost(str(error.message)))
             raise UnavailableError(f"Elasticsearch at {self._where} cannot be reached: {reason}") from error
         except SerializationError as error:
             raise UnavailableError(f"{self._where} answers with something that is not JSON") from error
@@ -300,6 +300,11 @@ def _tls(words: str) -> str:
     if "unable to get" in words or "self-signed" in words or "self signed" in words:
         return "its certificate is signed by none of the CAs that are trusted; name its CA in ca_file"
     return f"TLS fails: {_short(words)}"
+
+
+def _innermost(text: str) -> str:
+    """What the system said, without the names of urllib3's classes; ``text`` where it said nothing."""
+    return re.split(r"\[Errno -?\d+\] ", text)[-1].rstrip(")") if "[Errno " in text else text
 
 
 def _short(text: str) -> str:
