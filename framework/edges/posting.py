@@ -77,7 +77,7 @@ def _words(body: bytes) -> str:
 
 
 class Poster:
-    """For one thread, that of its first ``post``. One connection, kept open."""
+    """For one thread at a time, in which no event loop runs. One connection, kept open."""
 
     def __init__(self, who: str, url: str, headers: Mapping[str, str], timeout_s: float) -> None:
         """``who`` is posted to, for the words of errors."""

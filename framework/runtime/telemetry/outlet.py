@@ -174,11 +174,13 @@ class Outlet:
                     await self._prepare()
                     told = await beside(partial(self._recovery.tell, since, lambda: self.appended_until))
                 except Exception as error:
-                    if not isinstance(error, ButleryError):
-                        log.exception("telemetry is at fault: builds that have ended are not told again")
+                    foreseen = isinstance(error, ButleryError)
+                    reason = str(error) if foreseen else f"a fault in butlery itself ({type(error).__name__})"
+                    if not self._unpaid and foreseen:
+                        log.warning("builds that have ended cannot be told again now", reason=reason)
                     elif not self._unpaid:
-                        log.warning("builds that have ended cannot be told again now", reason=str(error))
-                    self._unpaid = f"builds that have ended are yet to be told: {error}"
+                        log.exception("telemetry is at fault: builds that have ended are not told again")
+                    self._unpaid = f"builds that have ended are yet to be told: {reason}"
                     failures += 1
                     pause_s = jittered(self._chance, failures - 1, RETRY_BASE_S, RETRY_CAP_S)
                 else:

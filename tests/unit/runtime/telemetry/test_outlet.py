@@ -232,18 +232,29 @@ async def test_a_part_of_the_spool_that_was_lost_is_told_again(rig: RunningRig) 
     assert rig.ids()[-1] == after
 
 
-async def test_a_state_that_cannot_be_read_is_asked_again(rig: RunningRig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(StoreError("it cannot be read"), "it cannot be read"), (KeyError("x"), "a fault in butlery itself (KeyError)")],
+)
+async def test_a_state_that_cannot_be_read_is_asked_again(
+    rig: RunningRig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    reason: str,
+) -> None:
     build = rig.ended()
     rig.crash()
 
     def unreadable(*_: object) -> None:
-        raise StoreError("it cannot be read")
+        raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(rig.store, "ended_since", unreadable)
         rig.run()
         await rig.settle(4)
-        assert rig.notices == ["telemetry: builds that have ended are yet to be told: it cannot be read"]
+        assert rig.notices == [f"telemetry: builds that have ended are yet to be told: {reason}"]
+        assert sum("told again" in record.getMessage() for record in caplog.records) == 1
         assert rig.ids() == []
     await rig.settle()
     assert rig.ids() == [build]
