@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from heapq import nlargest
 from typing import Any
 
 import msgspec
@@ -239,20 +240,20 @@ class _Asking:
     def _ranks(self, after: dict[str, str | int | None] | None = None) -> _RanksAnswer:
         return self._ask(_RanksAnswer, self._body({"groups": self._by_rank(after)}))
 
-    def _ranked(self, answer: _RanksAnswer) -> list[tuple[float, Key]]:
-        """All groups, with what puts them into their order; from the first page of them on."""
-        found: list[tuple[float, Key]] = []
+    def _ranked(self, answer: _RanksAnswer) -> list[_Rank]:
+        """All groups, from the first page of them on, each with what it is ordered by."""
+        found: list[_Rank] = []
         while answer.aggregations is not None:
             told = answer.aggregations.groups
-            found += [(-self._rank(bucket), self._key(bucket.key)) for bucket in told.buckets]
+            found += told.buckets
             if told.after_key is None or not told.buckets:
                 break
             answer = self._ranks(told.after_key)
         return found
 
-    def _first(self, ranked: list[tuple[float, Key]]) -> list[Key]:
-        """The keys of the groups to tell."""
-        return [key for _, key in sorted(ranked, key=lambda one: (one[0], _texts(one[1])))[: self._limit]]
+    def _first(self, ranked: list[_Rank]) -> list[Key]:
+        """The keys of the groups to tell; of equals any."""
+        return [self._key(one.key) for one in nlargest(self._limit, ranked, key=self._rank)]
 
     def _rank(self, bucket: _Rank) -> float:
         if bucket.cost is not None:
