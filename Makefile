@@ -68,6 +68,8 @@ bench: ## the figures of docs/performance.rst
 	$(bin)/butlery bench masters --json
 	$(bin)/butlery bench jenkins --json
 	$(bin)/butlery bench demand --json
+	$(bin)/butlery bench poller --json
+	$(bin)/butlery bench telemetry --json
 
 .PHONY: docs
 docs: venv ## docs/_build/html, warnings as errors
