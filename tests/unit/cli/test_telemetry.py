@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import AsyncMock
+
 import pytest
 
 from framework.telemetry_ports import ConsumerHealth, SpoolDepth, TelemetryHealth
@@ -21,8 +23,8 @@ BUSY = TelemetryHealth(
 
 @pytest.fixture(autouse=True)
 def busy(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving.telemetry, "health", lambda: BUSY)
-    monkeypatch.setattr(serving.telemetry, "resend", lambda: 2)
+    monkeypatch.setattr(serving.telemetry, "health", AsyncMock(return_value=BUSY))
+    monkeypatch.setattr(serving.telemetry, "resend", AsyncMock(return_value=2))
 
 
 def test_who_takes_records_and_what_is_wrong(as_admin: Butlery) -> None:
