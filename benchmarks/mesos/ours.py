@@ -23,7 +23,8 @@ from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.operator import MesosOperator
 from framework.edges.sqlite import SqliteStore
 from framework.errors import IdempotencyConflictError
-from framework.ports import Emit, NewRequest
+from framework.mesos_ports import Emit
+from framework.ports import NewRequest
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.garbage import look_seldom
 from framework.runtime.performer import AgentLaunch

@@ -17,7 +17,7 @@ from framework.core.ids import TaskId
 from framework.core.resources import Resources
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
-from framework.ports import LaunchTasks, MesosExecutor, TaskLaunch
+from framework.mesos_ports import LaunchTasks, MesosExecutor, TaskLaunch
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.garbage import look_seldom
 

@@ -29,7 +29,8 @@ from framework.edges.mesos.operator import MesosOperator
 from framework.edges.mesos.pymesos_driver import PymesosDriver, pymesos_faults
 from framework.errors import Fault, InputError, MesosRefusedError, StoreError
 from framework.log import configure, get_logger, protect
-from framework.ports import Chance, Clock, SchedulerDriver, Snapshot
+from framework.mesos_ports import SchedulerDriver
+from framework.ports import Chance, Clock, Snapshot
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.garbage import look_seldom
 from framework.runtime.jenkins.desk import MastersAccess

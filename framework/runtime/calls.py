@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from framework.core import effects as ef
 from framework.log import Logger
-from framework.ports import SchedulerDriver
+from framework.mesos_ports import SchedulerDriver
 
 PlainCall: TypeAlias = (
     ef.Decline

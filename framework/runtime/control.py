@@ -17,7 +17,8 @@ from framework.core.tasks import Request, RequestState, Task, TaskState, Tenant
 from framework.core.templates import Template
 from framework.errors import Fault, IdempotencyConflictError, InputError, UnavailableError
 from framework.jenkins_ports import DemandAnswer, DemandRecord, MasterRecord, Unserved
-from framework.ports import Chance, Clock, ClusterView, FileChunk, JobQuery, NewRequest, Store, Submission
+from framework.mesos_ports import ClusterView
+from framework.ports import Chance, Clock, FileChunk, JobQuery, NewRequest, Store, Submission
 from framework.runtime.chance import new_request_id
 from framework.runtime.jenkins.desk import MastersDesk
 from framework.runtime.loop import Loop

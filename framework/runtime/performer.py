@@ -19,16 +19,8 @@ from framework.core.tasks import Task
 from framework.errors import StoreFullError
 from framework.jenkins_ports import NodeKeeper
 from framework.log import get_logger
-from framework.ports import (
-    Emit,
-    LaunchGroup,
-    LaunchTasks,
-    MesosExecutor,
-    Operation,
-    SchedulerDriver,
-    Store,
-    TaskLaunch,
-)
+from framework.mesos_ports import Emit, LaunchGroup, LaunchTasks, MesosExecutor, Operation, SchedulerDriver, TaskLaunch
+from framework.ports import Store
 from framework.runtime.calls import PlainCall, call, report
 
 log = get_logger(__name__)

@@ -13,7 +13,8 @@ from framework.core.state import Config
 from framework.core.tasks import Request
 from framework.errors import ButleryError, FrameworkRemovedError, FrameworkTakenError, UnavailableError
 from framework.log import get_logger
-from framework.ports import Chance, Clock, ClusterView, SchedulerDriver, Snapshot, Store, jittered
+from framework.mesos_ports import ClusterView, SchedulerDriver
+from framework.ports import Chance, Clock, Snapshot, Store, jittered
 from framework.runtime.confirming import Confirm
 from framework.runtime.control import RuntimeControl
 from framework.runtime.jenkins.desk import MastersAccess, MastersDesk, Reach

@@ -9,7 +9,8 @@ from framework.catalog.files import read_catalog, template_files
 from framework.catalog.matching import Catalog
 from framework.core.events import CatalogSet
 from framework.log import get_logger
-from framework.ports import Clock, Emit
+from framework.mesos_ports import Emit
+from framework.ports import Clock
 from framework.runtime.watching import FileWatch
 
 log = get_logger(__name__)

@@ -17,7 +17,7 @@ from framework.core.ids import HostId, OfferId, TaskId
 from framework.core.offers import InverseOffer, Offer, Window
 from framework.core.pieces import PER_UNIT, Piece, Reservation, ReservedUse, Volume
 from framework.core.resources import Resources
-from framework.ports import (
+from framework.mesos_ports import (
     CreateVolumes,
     DestroyVolumes,
     GrowVolume,

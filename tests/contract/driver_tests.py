@@ -17,7 +17,7 @@ from framework.core.events import OffersReceived
 from framework.core.ids import FrameworkId
 from framework.core.offers import Offer
 from framework.local.credentials import Credentials
-from framework.ports import SchedulerDriver
+from framework.mesos_ports import SchedulerDriver
 from tests.fakes.driving import DEADLINE_S, Driving
 
 ROLE = "contract"

@@ -17,7 +17,7 @@ from framework.core.events import Disconnected, Event, OffersReceived, Operation
 from framework.core.ids import FrameworkId, TaskId
 from framework.core.offers import Offer
 from framework.core.resources import Resources
-from framework.ports import LaunchTasks, MesosExecutor, Operation, SchedulerDriver, TaskLaunch
+from framework.mesos_ports import LaunchTasks, MesosExecutor, Operation, SchedulerDriver, TaskLaunch
 from tests.fakes.clockwork import call_after
 
 EXECUTOR = Path(__file__).parent / "pretending_executor.py"

@@ -11,7 +11,7 @@ from framework.core.ids import FrameworkId, HostId, OfferId
 from framework.core.offers import Host
 from framework.core.resources import Resources
 from framework.errors import MesosRefusedError, UnavailableError
-from framework.ports import Emit, LaunchGroup, LaunchTasks, Operation
+from framework.mesos_ports import Emit, LaunchGroup, LaunchTasks, Operation
 from tests.fakes import samples
 
 
@@ -120,7 +120,7 @@ class FakeDriver:
 
 
 class FakeCluster:
-    """Implements ``framework.ports.ClusterView``. Without hosts Mesos does not answer."""
+    """Implements ``framework.mesos_ports.ClusterView``. Without hosts Mesos does not answer."""
 
     def __init__(self) -> None:
         self.known: tuple[Host, ...] = (samples.HOST,)

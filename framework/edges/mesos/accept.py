@@ -18,7 +18,7 @@ from framework.edges.mesos import wire
 from framework.edges.mesos.purse import Purse
 from framework.edges.mesos.resources import encoded, encoded_amount, is_drawable, resource
 from framework.edges.mesos.wire import Allocation, Label, Labels, Scalar, Value
-from framework.ports import (
+from framework.mesos_ports import (
     CreateVolumes,
     DestroyVolumes,
     GrowVolume,

@@ -24,7 +24,8 @@ from framework.edges.mesos.session import Session
 from framework.edges.mesos.subscription import TICK_S, NotMesosError, RedirectedError, Sent, Subscription
 from framework.errors import MesosRefusedError, UnavailableError
 from framework.log import get_logger
-from framework.ports import Chance, Clock, Emit, LaunchGroup, LaunchTasks, Operation, jittered
+from framework.mesos_ports import Emit, LaunchGroup, LaunchTasks, Operation
+from framework.ports import Chance, Clock, jittered
 
 log = get_logger(__name__)
 
@@ -68,7 +69,7 @@ _DECLINE = Sent("DECLINE")
 
 
 class MesosDriver:
-    """A ``framework.ports.SchedulerDriver``. To be used on one event loop's thread only."""
+    """A ``framework.mesos_ports.SchedulerDriver``. To be used on one event loop's thread only."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from framework.core.resources import Resources
 from framework.edges.mesos.accept import NANOSECONDS, Accepting, Duration, OperationInfo
 from framework.edges.mesos.resources import encoded_amount
 from framework.edges.mesos.wire import Value
-from framework.ports import LaunchGroup, LaunchTasks, Operation, TaskLaunch, Uri
+from framework.mesos_ports import LaunchGroup, LaunchTasks, Operation, TaskLaunch, Uri
 
 CAPABILITIES = (
     "MULTI_ROLE",

@@ -110,7 +110,7 @@ class _RedirectedError(UnavailableError):
 
 
 class MesosOperator:
-    """A ``framework.ports.ClusterView``. ``close`` it at the end."""
+    """A ``framework.mesos_ports.ClusterView``. ``close`` it at the end."""
 
     def __init__(self, masters: Sequence[str], access: Access | None = None) -> None:
         """``masters`` as ``detector.detector_of`` takes them; without ``access`` we tell nobody who we are.

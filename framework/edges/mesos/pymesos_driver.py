@@ -45,7 +45,7 @@ def pymesos_faults(masters: Sequence[str], access: Access) -> list[Fault]:
 
 
 class PymesosDriver(MesosDriver):
-    """A ``framework.ports.SchedulerDriver``; to be made on the main thread."""
+    """A ``framework.mesos_ports.SchedulerDriver``; to be made on the main thread."""
 
     def __init__(
         self,

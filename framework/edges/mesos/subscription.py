@@ -17,7 +17,7 @@ from framework.edges.mesos.addresses import Address, redirect_target
 from framework.edges.mesos.connection import Answer
 from framework.errors import FrameworkRemovedError, FrameworkTakenError, MesosRefusedError, UnavailableError
 from framework.log import get_logger
-from framework.ports import Operation
+from framework.mesos_ports import Operation
 
 log = get_logger(__name__)
 

@@ -19,7 +19,7 @@ from framework.local.marathon.matching.pools import reservation
 from framework.local.marathon.matching.rules import overhead_of
 from framework.local.marathon.records import Instance
 from framework.local.marathon.service import service_of, volume_name
-from framework.ports import CreateVolumes, LaunchTasks, MesosExecutor, Operation, Reserve, TaskLaunch, Uri
+from framework.mesos_ports import CreateVolumes, LaunchTasks, MesosExecutor, Operation, Reserve, TaskLaunch, Uri
 
 _LAST_WORDS_S = 2.0
 """For the Mesos executor to tell of its task's end, after the task had its grace."""

@@ -14,7 +14,7 @@ from framework.local.marathon.definition.app import App
 from framework.local.marathon.happenings import Happening
 from framework.local.marathon.records import Instance
 from framework.log import get_logger
-from framework.ports import DestroyVolumes, LaunchTasks, Operation, SchedulerDriver, Unreserve
+from framework.mesos_ports import DestroyVolumes, LaunchTasks, Operation, SchedulerDriver, Unreserve
 from framework.runtime.calls import PlainCall, call, report
 
 log = get_logger(__name__)

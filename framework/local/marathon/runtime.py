@@ -26,7 +26,8 @@ from framework.local.marathon.performer import Checks, MakeOperations, Performer
 from framework.local.marathon.records import Step
 from framework.local.marathon.store import MarathonStore
 from framework.log import get_logger
-from framework.ports import Chance, Clock, SchedulerDriver, jittered
+from framework.mesos_ports import SchedulerDriver
+from framework.ports import Chance, Clock, jittered
 from framework.runtime.saving import Saving
 from framework.runtime.waiting import fail, tell, until_done, until_due, until_set
 

@@ -36,7 +36,7 @@ from framework.local.marathon.secret_store import SecretFiles
 from framework.local.marathon.start import Start
 from framework.local.marathon.store import MarathonStore
 from framework.log import configure, get_logger, protect
-from framework.ports import Operation, SchedulerDriver
+from framework.mesos_ports import Operation, SchedulerDriver
 from framework.runtime.chance import SystemChance, SystemClock
 from framework.runtime.garbage import look_seldom
 from framework.runtime.serving import HttpServer, allow_files, http_config, listen, own_user, url_of

@@ -10,7 +10,8 @@ from framework.core.ids import TenantName
 from framework.errors import StoreFullError
 from framework.jenkins_ports import Intake, MasterEdge, MasterRecord, Sizes
 from framework.log import get_logger
-from framework.ports import Chance, Clock, Emit, Store, jittered
+from framework.mesos_ports import Emit
+from framework.ports import Chance, Clock, Store, jittered
 from framework.runtime.confirming import Confirm, Confirming
 from framework.runtime.jenkins.intake import DemandIntake
 from framework.runtime.jenkins.keeper import Keeper

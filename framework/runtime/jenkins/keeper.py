@@ -24,7 +24,8 @@ from framework.jenkins_ports import (
     NodeTakenError,
 )
 from framework.log import get_logger
-from framework.ports import Chance, Clock, Emit, jittered
+from framework.mesos_ports import Emit
+from framework.ports import Chance, Clock, jittered
 from framework.runtime.confirming import Confirming
 from framework.runtime.jenkins.troubles import Troubles
 from framework.runtime.waiting import until_due

@@ -14,7 +14,8 @@ from framework.core.ids import TenantName
 from framework.errors import StoreFullError, UnavailableError
 from framework.jenkins_ports import Look, MasterEdge, MasterError, MasterRecord
 from framework.log import get_logger
-from framework.ports import Chance, Clock, Emit
+from framework.mesos_ports import Emit
+from framework.ports import Chance, Clock
 from framework.runtime.jenkins.troubles import Troubles
 from framework.runtime.waiting import until_due
 

@@ -14,7 +14,7 @@ from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.pymesos_driver import PymesosDriver
 from framework.local.cluster import MesosCluster
 from framework.local.credentials import SCHEDULER
-from framework.ports import SchedulerDriver
+from framework.mesos_ports import SchedulerDriver
 from tests.contract.driver_operations import OperationsContract
 from tests.contract.driver_tests import ROLE
 from tests.contract.scheduler_driver import SchedulerDriverContract

@@ -27,7 +27,7 @@ from framework.local.marathon.launching import LaunchSettings, operations
 from framework.local.marathon.matching.match import Matcher, Placed
 from framework.local.marathon.matching.rules import MatchSettings
 from framework.local.marathon.records import Condition, Instance
-from framework.ports import DestroyVolumes, Operation, Unreserve
+from framework.mesos_ports import DestroyVolumes, Operation, Unreserve
 from tests.fakes.driving import Driving, FastClock, SeededChance
 from tests.integration.agents.conftest import KERNEL, pyz, read, until  # noqa: F401 - a fixture among them
 from tests.integration.agents.test_mesos import sandbox_of

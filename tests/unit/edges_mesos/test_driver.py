@@ -13,7 +13,7 @@ from framework.edges.mesos import wire
 from framework.edges.mesos.driver import MesosDriver
 from framework.edges.mesos.encode import FrameworkSettings
 from framework.edges.mesos.subscription import Sent
-from framework.ports import LaunchTasks, MesosExecutor, Reserve, TaskLaunch
+from framework.mesos_ports import LaunchTasks, MesosExecutor, Reserve, TaskLaunch
 from tests.fakes.driving import FastClock, SeededChance
 
 S1 = HostId("S1")

@@ -18,7 +18,7 @@ from framework.edges.mesos.encode import CAPABILITIES, CallEncoder, FrameworkSet
 from framework.edges.mesos.purse import Purse
 from framework.edges.mesos.resources import Held
 from framework.edges.mesos.wire import Value
-from framework.ports import LaunchTasks, MesosExecutor, TaskLaunch, Uri
+from framework.mesos_ports import LaunchTasks, MesosExecutor, TaskLaunch, Uri
 
 encoder = CallEncoder(FrameworkId("F-0"))
 S1 = HostId("S1")

@@ -33,7 +33,7 @@ from framework.local.marathon.definition.app import (
 from framework.local.marathon.definition.app import Volume as AppVolume
 from framework.local.marathon.launching import LaunchSettings, operations, task_name
 from framework.local.marathon.matching.match import Placed
-from framework.ports import CreateVolumes, LaunchTasks, Operation, Reserve, TaskLaunch, Uri
+from framework.mesos_ports import CreateVolumes, LaunchTasks, Operation, Reserve, TaskLaunch, Uri
 from tests.unit.marathon.matching.hosts import (
     FRAMEWORK_ID,
     OVERHEAD,

@@ -11,7 +11,7 @@ from framework.core.ids import OfferId
 from framework.core.pieces import ReservedUse
 from framework.core.resources import Resources
 from framework.core.tasks import Task, TaskState
-from framework.ports import LaunchGroup, LaunchTasks
+from framework.mesos_ports import LaunchGroup, LaunchTasks
 from framework.runtime.performer import Performer
 from tests.fakes import samples
 from tests.fakes.memory_store import MemoryStore

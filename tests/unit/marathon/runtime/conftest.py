@@ -28,7 +28,7 @@ from framework.local.marathon.records import Instance
 from framework.local.marathon.runtime import Runtime
 from framework.local.marathon.secret_store import SecretFiles
 from framework.local.marathon.store import MarathonStore
-from framework.ports import Operation
+from framework.mesos_ports import Operation
 from tests.fakes import samples
 from tests.fakes.clockwork import ManualClock, eventually
 from tests.fakes.driving import SeededChance
