@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -99,10 +99,12 @@ class ElasticsearchServer:
         port: int | None = None,
         heap_mib: int = HEAP_MIB,
         settings: Mapping[str, object] | None = None,
+        java_options: Sequence[str] = (),
         pid_file: Path | None = None,
         log: Path | None = None,
     ) -> None:
-        """``package`` is from ``ensure``; ``settings`` are more of its own, such as ``path.repo``.
+        """``package`` is from ``ensure``; ``settings`` are more of its own, such as ``path.repo``;
+        ``java_options`` go before ours.
 
         ``pid_file`` and ``log`` are in ``directory`` unless they are given.
         """
@@ -130,7 +132,7 @@ class ElasticsearchServer:
             "Elasticsearch",
             directory,
             [
-                *("java", f"-Xmx{heap_mib}m", f"-Djava.io.tmpdir={directory / 'tmp'}", *_JAVA_OPTIONS),
+                *("java", *java_options, f"-Xmx{heap_mib}m", f"-Djava.io.tmpdir={directory / 'tmp'}", *_JAVA_OPTIONS),
                 *("-cp", f"{package}/*:{package}", "ElasticsearchNode", str(directory)),
             ],
             pid_file or directory / "elasticsearch.pid",
