@@ -157,7 +157,7 @@ def _memory(used: Sequence[BuildRecord], ooms: int, kth: int, aim: Aim) -> tuple
     if not kth:
         need = fewest(aim)
         return None, (
-            f"{len(used)} measured builds, of {need} that it takes to cover {aim.coverage:.1%} of builds with a "
+            f"{len(used)} of the {need} measured builds that it takes to cover {aim.coverage:.1%} of builds with a "
             f"confidence of {aim.confidence:.1%}: {need - len(used)} more"
         )
     killed_mib = max((held_mem_mib(build) for build in used if build.result_class == "oom"), default=0)
