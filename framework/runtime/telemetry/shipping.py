@@ -51,6 +51,9 @@ class Shipper:
         self._logged = False  # the trouble
         self._taken = 0
         self._tended_at = 0.0
+        self._tend_pause_s = 0.0  # since then
+        self._untended = ""  # why it could not be tended
+        self._tend_failures = 0
         self._rejected_logged_at = 0.0
         self._cpu_s = 0.0
         self._stopping = threading.Event()
@@ -73,7 +76,7 @@ class Shipper:
     def health(self) -> ConsumerHealth:
         depth = self._spool.depth(self._consumer.name)
         behind_s = 0.0 if depth.oldest_at is None else max(0.0, self._clock.now() - depth.oldest_at)
-        return ConsumerHealth(self._consumer.name, depth, self._taken, self._trouble, behind_s)
+        return ConsumerHealth(self._consumer.name, depth, self._taken, self._trouble or self._untended, behind_s)
 
     def _run(self) -> None:
         pause_s = 0.0
@@ -85,30 +88,45 @@ class Shipper:
         """Takes one part, or tends; how many seconds to wait until the next turn."""
         try:
             pause_s = self._turn()
-        except UnavailableError as error:
-            pause_s = jittered(self._chance, self._failures, RETRY_BASE_S, RETRY_CAP_S)
+        except ButleryError as error:
+            pause_s = self._pause_s(error, self._failures)
             self._failed(str(error))
             if isinstance(error, BusyError):
-                pause_s = min(MAX_RETRY_AFTER_S, max(pause_s, error.retry_after_s or 0.0))
                 self._smaller()
-        except ButleryError as error:
-            pause_s = self._operator_s()
-            self._failed(str(error))
         except Exception as error:
-            pause_s = self._operator_s()
+            pause_s = self._pause_s(error, self._failures)
             if not self._trouble:
                 log.exception("a consumer of records failed in a way that nobody foresaw", consumer=self._consumer.name)
             self._failed(f"a fault in butlery itself ({type(error).__name__}), see its log")
         return pause_s
 
-    def _operator_s(self) -> float:
-        return jittered(self._chance, 0, OPERATOR_S, OPERATOR_S)
+    def _pause_s(self, error: Exception, failures: int) -> float:
+        """Until what failed is tried again, which has failed so many times before."""
+        if not isinstance(error, UnavailableError):
+            return jittered(self._chance, 0, OPERATOR_S, OPERATOR_S)
+        pause_s = jittered(self._chance, failures, RETRY_BASE_S, RETRY_CAP_S)
+        asked_s = error.retry_after_s if isinstance(error, BusyError) else None
+        return min(MAX_RETRY_AFTER_S, max(pause_s, asked_s or 0.0))
+
+    def _tend(self, now: float) -> None:
+        """Whatever becomes of it: records are taken all the same, where they can be."""
+        if self._tend_pause_s > now - self._tended_at >= 0:
+            return
+        self._tended_at, self._tend_pause_s = now, self._tend_every_s
+        try:
+            self._consumer.tend(now)
+        except ButleryError as error:
+            self._tend_pause_s = self._pause_s(error, self._tend_failures)
+            self._tend_failures += 1
+            self._untended = str(error)
+            if self._tend_failures == 2:  # one alone is every day's work
+                log.warning("what is due now and then cannot be done", consumer=self._consumer.name, reason=str(error))
+        else:
+            self._untended, self._tend_failures = "", 0
 
     def _turn(self) -> float:
         now = self._clock.now()
-        if not self._tend_every_s > now - self._tended_at >= 0:
-            self._consumer.tend(now)
-            self._tended_at = now
+        self._tend(now)
         if not self._left:
             batches, self._position = self._spool.read(self._consumer.name, READ_BYTES)
             self._part(batches)

@@ -35,6 +35,7 @@ class Sink:
         self.calls: list[list[tuple[bool, list[str]]]] = []
         self.failing: Callable[[Sequence[Batch]], list[Rejected]] = lambda batches: []
         self.tended: list[float] = []
+        self.untended: Exception | None = None
 
     def take(self, batches: Sequence[Batch]) -> list[Rejected]:
         self.calls.append([(batch.again, ids_of(batch)) for batch in batches])
@@ -42,6 +43,8 @@ class Sink:
 
     def tend(self, now: float) -> None:
         self.tended.append(now)
+        if self.untended is not None:
+            raise self.untended
 
     def close(self) -> None: ...
 
@@ -181,6 +184,26 @@ def test_it_tends_now_and_then_whatever_becomes_of_that(rig: Rig) -> None:
     rig.clock.set_back(3600)
     rig.shipper.turn()
     assert rig.sink.tended == [begun, begun + TEND_S, begun + TEND_S - 3600]
+
+
+def test_records_are_taken_where_it_cannot_be_tended(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.sink.untended = OperatorError("may not roll over")
+    rig.spool.append([builds("a")], 1.0)
+    rig.shipper.turn()
+    health = rig.shipper.health()
+    assert (health.taken, health.trouble) == (1, "may not roll over")
+    rig.shipper.turn()
+    assert len(rig.sink.tended) == 1
+    rig.clock.advance(OPERATOR_S)
+    rig.shipper.turn()
+    assert [record.message for record in caplog.records] == ["what is due now and then cannot be done"]
+    rig.sink.untended = UnavailableError("away")
+    rig.clock.advance(OPERATOR_S)
+    rig.shipper.turn()
+    rig.clock.advance(RETRY_CAP_S)
+    rig.sink.untended = None
+    rig.shipper.turn()
+    assert (len(rig.sink.tended), rig.trouble()) == (4, "")
 
 
 async def test_its_thread_takes_what_comes_and_stops(rig: Rig) -> None:
