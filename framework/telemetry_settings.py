@@ -211,7 +211,7 @@ class TelemetrySettings(DocumentModel):
     path: LocalPath | None = Field(
         default=None,
         description="Directory of the spool and of SQLite's file, on a local disk; by default ``telemetry`` beside "
-        "``state.path``.",
+        "``state.path``. Several schedulers of one machine have one each.",
     )
     spool_mib: Annotated[int, Field(ge=16, le=1_048_576)] = Field(
         default=4096,

@@ -183,6 +183,7 @@ def _scheduler(
             "zookeeper": f"zk://{zookeeper.address}/butlery",
             "path": str(directory.parent / "executor" / "no.db"),
         },
+        "telemetry": {"path": str(directory / "telemetry")},
         "agents": {"isolation": "watchdog"},
     }
     config, log = directory / "butlery.yaml", directory / "scheduler.log"

@@ -40,7 +40,8 @@ def open_telemetry(settings: Settings, metrics: Metrics, clock: Clock, chance: C
             consumers = {consumer.name: consumer.kinds for consumer in (sink, *others)}
             spool = FileSpool(directory / "spool", consumers, telemetry.spool_mib << 20, clock)
         except StoreError as error:
-            raise InputError([Fault("", str(error))]) from error
+            hint = "; several schedulers of one machine have a telemetry.path each" if settings.state.zookeeper else ""
+            raise InputError([Fault("", f"{error}{hint}")]) from error
         stack.pop_all()
     sizes = SizeKeeper(telemetry.sizing, sink.builds, clock, chance) if telemetry.sizing.apply else None
     desk = TelemetryDesk(spool, sink, others, prices, metrics, telemetry.sample_every_s, clock, chance, sizes)
