@@ -91,8 +91,12 @@ class Asking:
         return [hit["_source"] for hit in found["hits"]]
 
     def ended(self) -> list[str]:
-        """The builds that a change says it of."""
-        return [one["build"] for one in self.documents("changes", "state:ended")]
+        """The builds of whose newest attempt a change says it: a launch that the kill swallowed is an attempt too."""
+        changes = self.documents("changes", "state:ended")
+        newest: dict[str, int] = {}
+        for one in changes:
+            newest[one["build"]] = max(one["attempt"], newest.get(one["build"], 0))
+        return [one["build"] for one in changes if one["attempt"] == newest[one["build"]]]
 
     def sampled(self) -> set[str | None]:
         """Tenants, and None for the cluster."""
