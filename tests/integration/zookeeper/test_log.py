@@ -348,7 +348,7 @@ def test_kill_9_of_zookeeper_amid_commits_loses_and_doubles_nothing(own_zookeepe
             until(lambda: look.connected)
             names = look.children(look.path("log", "0000000000"))
         assert len(names) == min(revision, nodes.SHARD_FRAMES - 1)
-        until(lambda: two.store.revision == revision, "the frames")
+        until(lambda: two.store.revision == revision, "the frames", 60)  # a dead connection is seen within its 40 s
         (loaded,) = two.store.load().requests
         assert loaded.losses == len(promised)
         assert len(two.store.tasks_of(request.id)) == len(promised)
