@@ -97,10 +97,11 @@ def _asked(sink: Sink, builds: int, end_ms: int, lists: int, statistics: int) ->
         "by_day_and_class": StatsQuery(0, 0, (Dimension.DAY, Dimension.RESULT_CLASS), order=Order.KEY),
         "jobs_of_a_tenant": StatsQuery(0, 0, (Dimension.JOB,), tenant="team-0000", order=Order.COST),
     }
-    told = {
-        name: [_timed(sink.stats, each) for each in _months(chance, query, end_ms, statistics)]
-        for name, query in by.items()
-    }
+    told: dict[str, list[float]] = {}
+    for name, query in by.items():
+        first, *others = _months(chance, query, end_ms, statistics + 1)
+        sink.stats(first)  # while Java compiles what it takes, which it does once
+        told[name] = [_timed(sink.stats, each) for each in others]
     return {
         "lists_p50_ms": _ms(times + pages, 0.5),
         "lists_p99_ms": _ms(times + pages, 0.99),
