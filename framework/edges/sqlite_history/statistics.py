@@ -188,7 +188,7 @@ class _Reckoning:
         ranked = self._by_longest_wait()
         while True:
             # More at a time the longer it takes: each time all sums are read.
-            left = list(islice(ranked, max(4 * limit, 200, 3 * len(found)) if limit else 1))
+            left = list(islice(ranked, max(10 * limit, 1000, 3 * len(found)) if limit else 1))
             if not left or not limit:
                 break
             groups = self.groups([key for key, _ in left])
