@@ -204,6 +204,7 @@ class _Asking:
         self._of_one_tenant = query.tenant is not None
         self._order = query.order
         self._limit = limit
+        self._page = PAGE_WITH_PERCENTILES if query.order is Order.WAIT else PAGE
 
     def answer(self) -> StatsAnswer:
         """Where there may be many groups it is found out first which are told; the total meanwhile."""
@@ -234,8 +235,7 @@ class _Asking:
         return _total(self._ask(_TotalAnswer, self._body(_ALL, counted=True)))
 
     def _by_rank(self, after: dict[str, str | int | None] | None = None) -> dict[str, Any]:
-        size = PAGE_WITH_PERCENTILES if self._order is Order.WAIT else PAGE
-        return self._composite(size, _ORDERED_BY[self._order], after)
+        return self._composite(self._page, _ORDERED_BY[self._order], after)
 
     def _ranks(self, after: dict[str, str | int | None] | None = None) -> _RanksAnswer:
         return self._ask(_RanksAnswer, self._body({"groups": self._by_rank(after)}))
@@ -246,7 +246,7 @@ class _Asking:
         while answer.aggregations is not None:
             told = answer.aggregations.groups
             found += told.buckets
-            if told.after_key is None or not told.buckets:
+            if len(told.buckets) < self._page:  # Elasticsearch tells where to go on behind the last page too
                 break
             answer = self._ranks(told.after_key)
         return found
